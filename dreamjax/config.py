@@ -1,0 +1,606 @@
+"""The whole configuration as frozen dataclasses: defaults, sizes, validation.
+
+A configuration file builds a nested dictionary (``ml_collections.ConfigDict``), the command line overrides entries, and
+``from_dict`` turns the result once into a ``Config``. Unknown names, wrong types and impossible values raise
+``ConfigError`` with the field, the value got and what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the field, the value and what is allowed."""
+
+
+def _require(condition: bool, name: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ConfigError(f"{name}={value!r} is not allowed: {allowed}")
+
+
+def _positive(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(math.isfinite(value) and value > 0, name, value, "must be above 0")
+
+
+def _not_negative(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(math.isfinite(value) and value >= 0, name, value, "must be 0 or more")
+
+
+def _fraction(config: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        _require(0 <= value <= 1, name, value, "must lie in [0, 1]")
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Which environment, and how its instances are made.
+
+    Attributes:
+        id: a Gymnasium id, or ``module:Id-v0`` to import a module that registers it.
+        action_mode: Tetris only: "direct" (eight buttons) or "locked_position" (200 cells); None elsewhere.
+        kwargs: further keyword arguments of ``gymnasium.make``.
+        workers: 0 steps environments in this process; N > 0 in N spawned processes that restart after a crash.
+        timeout: seconds a worker may take for one step before it counts as hung.
+        max_restarts: how often one worker may be restarted.
+    """
+
+    id: str = "dreamjax/Tetris-v0"
+    action_mode: str | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    workers: int = 0
+    timeout: float = 60.0
+    max_restarts: int = 3
+
+    def __post_init__(self) -> None:
+        _require(bool(self.id), "id", self.id, "must name a Gymnasium environment")
+        modes = ("direct", "locked_position", None)
+        _require(self.action_mode in modes, "action_mode", self.action_mode, f"must be one of {modes}")
+        _not_negative(self, "workers", "max_restarts")
+        _positive(self, "timeout")
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Replay of real steps, in host memory.
+
+    Attributes:
+        capacity: environment steps kept, over all environments.
+        min_size: environment steps collected before the first update (the plan's ``min_buffer_size``).
+        sampler: "uniform" over valid windows, or "prioritised" by the update's priorities.
+        online: share of each batch taken from the newest windows, each at most once (DreamerV3's online queue).
+        priority_exponent: exponent of priorities; 0 is uniform.
+        priority_beta: exponent of importance weights; 0 leaves the loss unweighted.
+        keep_latents: store latents beside the steps and begin windows from them, refreshed by every update.
+    """
+
+    capacity: int = 100_000
+    min_size: int = 1_000
+    sampler: Literal["uniform", "prioritised"] = "uniform"
+    online: float = 0.0
+    priority_exponent: float = 0.8
+    priority_beta: float = 0.0
+    keep_latents: bool = False
+
+    def __post_init__(self) -> None:
+        _positive(self, "capacity", "min_size")
+        _require(
+            self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}"
+        )
+        _fraction(self, "online", "priority_beta")
+        _not_negative(self, "priority_exponent")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The world model.
+
+    Attributes:
+        kind: "rssm" (one vector of latents).
+        latent: "categorical" (straight-through, ``stoch`` x ``classes``) or "gaussian" (``stoch`` means and deviations).
+        cell: "block_gru" (DreamerV3) or "gru" (the plan's dense GRU).
+        deter: size of the recurrent state. blocks: groups of the block GRU.
+        hidden: width of the transition, prior and posterior layers.
+        units, layers: width and depth of encoder, decoder.
+        head_layers: depth of the reward and continue heads (width ``units``).
+        grid_encoder: boards by "dense" matrix products over patches (fast on CPUs) or "conv" (the plan's TetrisEncoder).
+        conv_depth: channels of the first convolution of images (and of boards when "conv").
+        unimix: uniform share in categorical priors and posteriors.
+        min_std: lower bound of Gaussian deviations.
+        symlog: whether vector observations are read and predicted in symlog space.
+        act: activation function of all layers.
+        norm: "rms" or "none".
+        reward_head, bins: "twohot" (symexp two-hot over ``bins``) or "mse".
+    """
+
+    kind: Literal["rssm"] = "rssm"
+    latent: Literal["categorical", "gaussian"] = "categorical"
+    cell: Literal["block_gru", "gru"] = "block_gru"
+    deter: int = 512
+    blocks: int = 8
+    stoch: int = 32
+    classes: int = 4
+    hidden: int = 64
+    units: int = 64
+    layers: int = 3
+    head_layers: int = 1
+    prior_layers: int = 2
+    posterior_layers: int = 1
+    grid_encoder: Literal["dense", "conv"] = "dense"
+    conv_depth: int = 4
+    unimix: float = 0.01
+    min_std: float = 0.1
+    symlog: bool = True
+    act: Literal["silu", "relu", "elu", "gelu", "tanh"] = "silu"
+    norm: Literal["rms", "none"] = "rms"
+    reward_head: Literal["twohot", "mse"] = "twohot"
+    bins: int = 255
+
+    def __post_init__(self) -> None:
+        _positive(self, "deter", "blocks", "stoch", "classes", "hidden", "units", "layers", "conv_depth", "min_std")
+        _not_negative(self, "head_layers")
+        _positive(self, "prior_layers", "posterior_layers")
+        _fraction(self, "unimix")
+        _require(self.bins >= 3 and self.bins % 2 == 1, "bins", self.bins, "must be an odd number, 3 or more")
+        if self.cell == "block_gru":
+            _require(
+                self.deter % self.blocks == 0, "deter", self.deter, f"must be a multiple of blocks={self.blocks}"
+            )
+        if self.latent == "categorical":
+            _require(self.classes >= 2, "classes", self.classes, "categorical latents need 2 or more")
+
+
+@dataclass(frozen=True)
+class ActorConfig:
+    """The policy, trained by REINFORCE for every kind of action.
+
+    Attributes:
+        layers, units: size of the network. act and norm follow the world model.
+        unimix: uniform share in categorical and binary policies.
+        entropy: scale of the entropy bonus.
+        min_std, max_std: bounds of the deviation of continuous policies.
+        output_scale: scale of the last layer's initial weights (small: begins uniform).
+        binary_bias: initial bias of each bit's logit (a tuple as long as the bits, or empty for zeros): DreamJAX's own,
+            so that rare-by-nature buttons such as a hard drop begin rare.
+    """
+
+    layers: int = 3
+    units: int = 64
+    unimix: float = 0.01
+    entropy: float = 3e-4
+    min_std: float = 0.1
+    max_std: float = 1.0
+    output_scale: float = 0.01
+    binary_bias: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        _positive(self, "layers", "units", "min_std", "max_std")
+        _not_negative(self, "entropy", "output_scale")
+        _fraction(self, "unimix")
+        _require(self.min_std <= self.max_std, "min_std", self.min_std, f"must be at most max_std={self.max_std}")
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """The value function.
+
+    Attributes:
+        layers, units: size of the network. head: "twohot" or "mse". bins: of the two-hot output.
+        slow_rate: rate of the moving average that is the slow critic.
+        slow_target: bootstrap from the slow critic rather than the critic.
+        slow_regulariser: scale of the critic's loss towards the slow critic.
+        replay_scale: scale of the value loss on replayed steps; 0 turns it off.
+    """
+
+    layers: int = 3
+    units: int = 64
+    head: Literal["twohot", "mse"] = "twohot"
+    bins: int = 255
+    slow_rate: float = 0.02
+    slow_target: bool = False
+    slow_regulariser: float = 1.0
+    replay_scale: float = 0.3
+
+    def __post_init__(self) -> None:
+        _positive(self, "layers", "units")
+        _require(0 < self.slow_rate <= 1, "slow_rate", self.slow_rate, "must lie in (0, 1]")
+        _not_negative(self, "slow_regulariser", "replay_scale")
+        _require(self.bins >= 3 and self.bins % 2 == 1, "bins", self.bins, "must be an odd number, 3 or more")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Scales of the world-model losses and the returns' constants.
+
+    Attributes:
+        dyn, rep: KL towards the prior and towards the posterior (KL balancing). free_nats: nats below which neither pulls.
+        rec: scale of every reconstruction; reward, cont: of the heads.
+        gamma, lam: discount and mixing of lambda-returns.
+        cont_discount: put the discount into the continue target (DreamerV3) rather than into the returns.
+        return_norm: "percentile" (5th to 95th, moving) or "none". return_norm_rate, return_norm_limit: its rate and floor.
+    """
+
+    dyn: float = 1.0
+    rep: float = 0.1
+    free_nats: float = 1.0
+    rec: float = 1.0
+    reward: float = 1.0
+    cont: float = 1.0
+    gamma: float = 1 - 1 / 333
+    lam: float = 0.95
+    cont_discount: bool = True
+    return_norm: Literal["percentile", "none"] = "percentile"
+    return_norm_rate: float = 0.01
+    return_norm_limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "dyn", "rep", "free_nats", "rec", "reward", "cont")
+        _require(0 < self.gamma < 1, "gamma", self.gamma, "must lie in (0, 1)")
+        _fraction(self, "lam")
+        _require(0 < self.return_norm_rate <= 1, "return_norm_rate", self.return_norm_rate, "must lie in (0, 1]")
+        _positive(self, "return_norm_limit")
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """One optimiser for each group of parameters.
+
+    Attributes:
+        kind: "laprop" (DreamerV3) or "adam".
+        world_model_lr, actor_lr, critic_lr: learning rates.
+        eps, beta1, beta2: constants of the optimiser.
+        agc: adaptive gradient clipping by the norm of each tensor; 0 turns it off. clip: by the global norm; 0 off.
+        warmup: updates over which the rates rise from 0.
+        accumulate: micro-batches whose gradients are averaged into one update.
+    """
+
+    kind: Literal["laprop", "adam"] = "laprop"
+    world_model_lr: float = 4e-5
+    actor_lr: float = 4e-5
+    critic_lr: float = 4e-5
+    eps: float = 1e-20
+    beta1: float = 0.9
+    beta2: float = 0.999
+    agc: float = 0.3
+    clip: float = 0.0
+    warmup: int = 1000
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        _positive(self, "world_model_lr", "actor_lr", "critic_lr", "eps", "accumulate")
+        _not_negative(self, "agc", "clip", "warmup")
+        for name in ("beta1", "beta2"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")
+
+
+@dataclass(frozen=True)
+class ImaginationConfig:
+    """Which states imagination starts from, and the ring of imagined rollouts.
+
+    Attributes:
+        last: begin from the last ``last`` states of each window; 0 begins from all.
+        capacity: imagined steps the ring keeps (the plan's ``imagination_size``).
+        use_ring: train actor and critic on rollouts drawn from the ring instead of the fresh ones.
+        draw: rollouts drawn for each actor-critic phase (over all devices); 0 draws as many as were imagined.
+    """
+
+    last: int = 0
+    capacity: int = 50_000
+    use_ring: bool = False
+    draw: int = 0
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "last", "draw")
+        _positive(self, "capacity")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """When updates run.
+
+    Attributes:
+        kind: "ratio" (``train_ratio`` replayed steps for each environment step) or "plan" (rounds: collect
+            ``collect_steps``, then ``world_model_batches``, then ``actor_critic_batches``).
+        collect_steps: environment steps of one round, over all environments.
+        imagination_batch_size: windows whose states begin the rollouts of an actor-critic batch of a round.
+    """
+
+    kind: Literal["ratio", "plan"] = "ratio"
+    collect_steps: int = 200
+    world_model_batches: int = 10
+    actor_critic_batches: int = 5
+    imagination_batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        _positive(self, "collect_steps", "imagination_batch_size")
+        _not_negative(self, "world_model_batches", "actor_critic_batches")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """Devices and numbers.
+
+    Attributes:
+        num_devices: local devices that share each batch; 0 uses all. More than one runs under ``pmap``.
+        precision: compute dtype; parameters stay float32.
+        memory_fraction: share of a GPU's memory that XLA may take (the plan's 0.8). preallocate: take it at the start.
+    """
+
+    num_devices: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    memory_fraction: float = 0.8
+    preallocate: bool = False
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "num_devices")
+        _require(
+            0 < self.memory_fraction <= 1, "memory_fraction", self.memory_fraction, "must lie in (0, 1]"
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """``every``: environment steps between checkpoints. ``keep``: how many are kept, beside the best by evaluation."""
+
+    every: int = 20_000
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        _positive(self, "every", "keep")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """``every``: environment steps between evaluations (0: only at the end) of ``episodes`` greedy episodes.
+
+    ``num_envs`` run side by side; ``greedy`` acts by the policy's mode.
+    """
+
+    every: int = 50_000
+    episodes: int = 20
+    num_envs: int = 16
+    greedy: bool = True
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "every")
+        _positive(self, "episodes", "num_envs")
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """``every``: seconds between lines on the terminal. ``metrics_every``: updates between lines of metrics.jsonl.
+
+    ``dream_every``: environment steps between pictures of dreams (0: only at the end).
+    """
+
+    every: float = 5.0
+    metrics_every: int = 20
+    tensorboard: bool = True
+    dream_every: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(self, "every", "metrics_every")
+        _not_negative(self, "dream_every")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run.
+
+    Attributes:
+        seed: of everything random. total_steps: environment steps, over all environments.
+        num_envs: environments stepped together. batch_size: windows in the global batch. batch_length: their length T.
+        horizon: H, imagined steps. train_ratio: replayed steps trained on for each environment step.
+    """
+
+    seed: int = 0
+    total_steps: int = 100_000
+    num_envs: int = 8
+    batch_size: int = 16
+    batch_length: int = 64
+    horizon: int = 15
+    train_ratio: float = 64.0
+    env: EnvConfig = field(default_factory=EnvConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    actor: ActorConfig = field(default_factory=ActorConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "seed")
+        _positive(self, "total_steps", "num_envs", "batch_size", "batch_length", "horizon", "train_ratio")
+        _require(self.batch_length >= 2, "batch_length", self.batch_length, "must be 2 or more")
+        per_env = self.replay.capacity // self.num_envs
+        _require(
+            self.batch_length <= per_env,
+            "batch_length",
+            self.batch_length,
+            f"a window must fit one environment's share of the replay, replay.capacity / num_envs = {per_env}",
+        )
+        _require(
+            self.imagination.last <= self.batch_length,
+            "imagination.last",
+            self.imagination.last,
+            f"must be at most batch_length={self.batch_length}",
+        )
+        devices = self.parallel.num_devices
+        if devices:
+            batches = [("batch_size", self.batch_size)]
+            if self.schedule.kind == "plan":
+                batches.append(("schedule.imagination_batch_size", self.schedule.imagination_batch_size))
+            parts = devices * self.optimiser.accumulate
+            for name, size in batches:
+                _require(
+                    size % parts == 0,
+                    name,
+                    size,
+                    f"must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}",
+                )
+            _require(
+                self.imagination.draw % parts == 0,
+                "imagination.draw",
+                self.imagination.draw,
+                f"must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}",
+            )
+        rollout = self.horizon * self.parallel_rollouts
+        if self.imagination.use_ring:
+            _require(
+                rollout <= self.imagination.capacity,
+                "imagination.capacity",
+                self.imagination.capacity,
+                f"must hold the rollouts of one phase, {rollout} imagined steps",
+            )
+
+    @property
+    def parallel_rollouts(self) -> int:
+        """Rollouts imagined by one actor-critic phase, over all devices."""
+        plan = self.schedule.kind == "plan"
+        windows = self.schedule.imagination_batch_size if plan else self.batch_size
+        return windows * (self.imagination.last or self.batch_length)
+
+    @property
+    def updates_per_step(self) -> float:
+        """Updates for each environment step under the ratio schedule."""
+        return self.train_ratio / (self.batch_size * self.batch_length)
+
+
+# DreamerV3's sizes (Nature 2025, Extended Data Table 3; the reference's size presets).
+SIZES: dict[str, dict[str, int]] = {
+    "1m": dict(deter=512, hidden=64, classes=4, units=64, conv_depth=4),
+    "12m": dict(deter=2048, hidden=256, classes=16, units=256, conv_depth=16),
+    "25m": dict(deter=3072, hidden=384, classes=24, units=384, conv_depth=24),
+    "50m": dict(deter=4096, hidden=512, classes=32, units=512, conv_depth=32),
+    "100m": dict(deter=6144, hidden=768, classes=48, units=768, conv_depth=48),
+    "200m": dict(deter=8192, hidden=1024, classes=64, units=1024, conv_depth=64),
+    "400m": dict(deter=12288, hidden=1536, classes=96, units=1536, conv_depth=96),
+}
+
+
+def size(name: str) -> dict[str, Any]:
+    """Overrides that set DreamerV3's size ``name`` for world model, actor and critic."""
+    if name not in SIZES:
+        raise ConfigError(f"size={name!r} is not allowed: must be one of {sorted(SIZES)}")
+    model = dict(SIZES[name])
+    return {"model": model, "actor": {"units": model["units"]}, "critic": {"units": model["units"]}}
+
+
+def plan() -> dict[str, Any]:
+    """Overrides that set the plan's Gaussian world model, rates, buffers and schedule."""
+    return {
+        "batch_size": 32,
+        "batch_length": 50,
+        "horizon": 15,
+        "model": dict(
+            latent="gaussian", cell="gru", deter=200, stoch=30, hidden=400, units=400, layers=2, head_layers=2,
+            prior_layers=1, posterior_layers=1, act="relu", norm="none", grid_encoder="conv", conv_depth=32,
+        ),
+        "actor": dict(layers=2, units=400),
+        "critic": dict(layers=2, units=400),
+        "loss": dict(gamma=0.99, lam=0.95),
+        "optimiser": dict(
+            kind="adam", world_model_lr=3e-4, actor_lr=8e-5, critic_lr=8e-5, eps=1e-8, agc=0.0, clip=100.0, warmup=0
+        ),
+        "replay": dict(capacity=100_000, min_size=1_000),
+        "imagination": dict(capacity=50_000, use_ring=True),
+        "schedule": dict(kind="plan", world_model_batches=10, actor_critic_batches=5, imagination_batch_size=16),
+    }  # fmt: skip
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries merged from left to right; later entries win."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(result.get(name), Mapping):
+                result[name] = merge(result[name], value)
+            else:
+                result[name] = merge(value) if isinstance(value, Mapping) else value
+    return result
+
+
+def defaults() -> dict[str, Any]:
+    """The default configuration as a nested dictionary."""
+    return to_dict(Config())
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """A configuration as a nested dictionary of plain values; ``from_dict`` is its inverse."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """Builds and checks a configuration.
+
+    Raises:
+        ConfigError: on an unknown field, a wrong type or an impossible value.
+    """
+    return _build(Config, values, "")
+
+
+def _build(cls: type[T], values: Mapping[str, Any], path: str) -> T:
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {path}{near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+            raise ConfigError(f"{path}{name} is not a configuration field: {hint}")
+    kwargs = {name: _convert(hints[name], value, path + name) for name, value in values.items()}
+    try:
+        return cls(**kwargs)
+    except ConfigError as error:
+        message = str(error)
+        raise ConfigError(message if not path or message.startswith(path) else path + message) from None
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name}={value!r} is not allowed: must be a group of fields")
+        return _build(typing.cast(type, hint), value, name + ".")
+    if origin is Literal:
+        _require(value in options, name, value, f"must be one of {list(options)}")
+        return value
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _convert(next(option for option in options if option is not type(None)), value, name)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{name}={value!r} is not allowed: must be a list of numbers")
+        return tuple(_convert(options[0], item, name) for item in value)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{name}={value!r} is not allowed: must be a group of fields")
+        return merge(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{name}={value!r} is not allowed: must be of type {hint.__name__}, not {type(value).__name__}")
+    return value
