@@ -1,0 +1,106 @@
+"""One update function on one device (``jit``), on several (``pmap``), and across processes.
+
+The state is replicated without a leading device axis, the batch is split over devices: the callers see the same
+function in all cases, and the numbers agree because randomness folds by the batch's global ``row``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import jax
+
+from dreamjax.config import ConfigError
+from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
+
+AXIS = "device"
+T = TypeVar("T")
+Update = Callable[[TrainState, Batch], tuple[TrainState, Metrics, ReplayOuts]]
+
+
+def initialize(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Joins the processes of one run; call before anything touches a device. No coordinator: nothing to join.
+
+    Raises:
+        ConfigError: some but not all three are given, or a value cannot be.
+    """
+    given = (coordinator, num_processes, process_id)
+    if given == (None, None, None):
+        return
+    if coordinator is None or num_processes is None or process_id is None:
+        raise ConfigError(
+            "distributed.coordinator, distributed.num_processes and distributed.process_id go together: "
+            f"got {coordinator!r}, {num_processes!r}, {process_id!r}"
+        )
+    if not 0 <= process_id < num_processes:
+        raise ConfigError(f"distributed.process_id={process_id} is not allowed: must lie in [0, {num_processes})")
+    jax.distributed.initialize(coordinator, num_processes, process_id)
+
+
+def device_count(num_devices: int) -> int:
+    """Resolves ``parallel.num_devices`` (0: all local devices).
+
+    Raises:
+        ConfigError: more devices are asked for than there are.
+    """
+    there = jax.local_device_count()
+    if num_devices > there:
+        raise ConfigError(
+            f"parallel.num_devices={num_devices} is not allowed: this machine has {there} "
+            f"{jax.default_backend()} device{'s' if there > 1 else ''}"
+        )
+    return num_devices or there
+
+
+def check_divisible(name: str, size: int, parts: int) -> None:
+    """Raises ConfigError unless ``size`` splits into ``parts`` (known only now where ``num_devices=0``)."""
+    if size % parts:
+        raise ConfigError(
+            f"{name}={size} is not allowed: must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}"
+        )
+
+
+def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
+    """Compiles ``fn(state, batch, axis_name=...)`` for ``num_devices`` local devices.
+
+    Returns:
+        ``(state, batch [B, T, ...]) -> (state, metrics, outs [B, T, ...])``. ``state`` is donated: use the new one.
+        ``B`` must be a multiple of ``num_devices``.
+
+    Raises:
+        ConfigError: there are fewer devices.
+    """
+    num_devices = device_count(num_devices)
+    if num_devices == 1:
+        return jax.jit(fn, donate_argnums=0)
+    mapped = jax.pmap(
+        partial(fn, axis_name=AXIS),
+        axis_name=AXIS,
+        in_axes=(None, 0),
+        out_axes=(None, None, 0),
+        donate_argnums=0,
+        devices=jax.local_devices()[:num_devices],
+    )
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics, ReplayOuts]:
+        split = jax.tree.map(lambda x: x.reshape(num_devices, -1, *x.shape[1:]), batch)
+        state, metrics, outs = mapped(state, split)
+        return state, metrics, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outs)
+
+    return update
+
+
+def place(batch: T, num_devices: int) -> T:
+    """Starts the batch's way to the device; several devices take their parts from the host when they run."""
+    return jax.device_put(batch) if num_devices == 1 else batch
+
+
+def local(tree: T) -> T:
+    """A replicated tree as arrays of the first device, without copying or gathering."""
+
+    def first(x: Any) -> Any:
+        return x.addressable_shards[0].data if isinstance(x, jax.Array) and len(x.devices()) > 1 else x
+
+    return jax.tree.map(first, tree)
