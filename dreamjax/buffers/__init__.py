@@ -1,0 +1,1 @@
+"""Replay on the host (``sequence_buffer``, ``samplers``, ``columns``) and imagined rollouts on the device."""

@@ -1,0 +1,308 @@
+"""Replay of real steps: one ring per environment in host memory, sampled in windows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dreamjax.buffers.columns import Column, FloatColumn, IntegerColumn, action_column, latent_column, obs_column
+from dreamjax.buffers.samplers import Sampler, expand_ranges, valid_range
+from dreamjax.types import Batch, EnvSpec, Records, RSSMState
+
+FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
+LatentSpec = dict[str, tuple[tuple[int, ...], str]]
+
+
+class Indices(NamedTuple):
+    """Where a batch came from, in numbers that stay true when rings wrap.
+
+    Attributes:
+        env: int64 ``[B]``, the stream.
+        start: int64 ``[B]``, number of the window's first step, counted from the beginning of the stream.
+        length: steps T of each window.
+    """
+
+    env: np.ndarray
+    start: np.ndarray
+    length: int
+
+
+class SequenceBuffer:
+    """Steps of ``num_envs`` streams, each in a ring of ``capacity // num_envs`` steps with a write head of its own.
+
+    A window is ``length`` consecutive steps of one stream. It never crosses the write head and may span episodes
+    (``is_first`` inside), so that episodes shorter than a window are reachable. What is stored is lossless and compact
+    (see ``columns``); latents, where kept, are rounded to two bytes a number.
+
+    Args:
+        spec: of the environment.
+        capacity: steps kept, over all environments.
+        num_envs: number of streams.
+        latent_spec: shape and compute dtype of "deter" and "stoch", to keep latents beside the steps; or None.
+        sampler: which windows are drawn; made for the same ``num_envs`` and ring size.
+        seed: of the generator (PCG64) that the sampler draws from.
+
+    Raises:
+        ValueError: if ``capacity < num_envs``.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        *,
+        capacity: int,
+        num_envs: int,
+        latent_spec: LatentSpec | None = None,
+        sampler: Sampler,
+        seed: int,
+    ) -> None:
+        if num_envs < 1 or capacity < num_envs:
+            raise ValueError(f"capacity={capacity} must be at least num_envs={num_envs}, and that at least 1")
+        self.spec, self.num_envs, self.size = spec, num_envs, capacity // num_envs
+        self.head = np.zeros(num_envs, np.int64)  # steps ever written to each stream
+        self.sampler = sampler
+        self.rng = np.random.Generator(np.random.PCG64(seed))
+        self._columns = _columns(spec, self.num_envs * self.size)
+        self._latents = _latent_columns(latent_spec, self.num_envs * self.size)
+
+    def __len__(self) -> int:
+        """Stored steps over all environments."""
+        return int(np.minimum(self.head, self.size).sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, the sampler's included."""
+        columns = [*self._columns.values(), *self._latents.values()]
+        return sum(column.nbytes for column in columns) + self.head.nbytes + self.sampler.nbytes
+
+    def num_windows(self, length: int) -> int:
+        """Valid starts of windows of ``length``, over all environments; ``sample`` needs at least one."""
+        low, high = valid_range(self.head, self.size, length)
+        return int((high - low).sum())
+
+    def _row(self, env: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return env * self.size + step % self.size
+
+    def add(self, records: Records, action: np.ndarray, latents: RSSMState | None = None) -> None:
+        """Appends one step to the stream of each environment in ``records.env``.
+
+        Args:
+            records: of ``n`` different environments, not necessarily all.
+            action: ``[n, K]`` action records chosen from ``records.obs``.
+            latents: states after these observations, ``[n, ...]``; ignored unless latents are kept. A step added
+                without is read as zeros until ``update`` gives it one.
+
+        Raises:
+            ValueError: on an environment out of range or twice, or an entry with another name, shape, dtype or range
+                than the specification says. Nothing is stored then.
+        """
+        env = np.asarray(records.env, np.int64)
+        if env.size == 0:
+            return
+        if env.min() < 0 or env.max() >= self.num_envs or np.bincount(env).max() > 1:
+            raise ValueError(f"env must be different numbers in [0, {self.num_envs}), got {env.tolist()}")
+        if records.obs.keys() != self.spec.obs.keys():
+            raise ValueError(f"observations {sorted(self.spec.obs)} expected, got {sorted(records.obs)}")
+        flags = FIRST * np.asarray(records.is_first, np.uint8) | LAST * np.asarray(records.is_last, np.uint8)
+        values = {f"obs/{name}": value for name, value in records.obs.items()}
+        values |= {"action": action, "reward": records.reward}
+        values["flags"] = flags | TERMINAL * np.asarray(records.is_terminal, np.uint8)
+        encoded = {name: self._columns[name].encode(value) for name, value in values.items()}
+        for name, value in encoded.items():
+            if len(value) != len(env):
+                raise ValueError(f"{name}: {len(env)} rows expected, got {len(value)}")
+        row = self._row(env, self.head[env])
+        for name, value in encoded.items():
+            self._columns[name].put(row, value)
+        if self._latents:
+            self._put_latents(row, latents)
+        self.head[env] += 1
+
+    def _put_latents(self, row: np.ndarray, latents: RSSMState | None) -> None:
+        if latents is not None:
+            for name in ("deter", "stoch"):
+                column = self._latents[name]
+                column.put(row, column.encode(np.asarray(getattr(latents, name))))
+        self._latents["kept"].put(row, np.full(len(row), latents is not None, np.uint8))
+
+    def sample(self, batch_size: int, length: int) -> tuple[Batch, Indices]:
+        """Windows ``[batch_size, length]`` chosen by the sampler, as NumPy arrays.
+
+        ``prev_action`` and ``context`` belong to the step before each window; they are zeros where the window begins an
+        episode, where that step is not stored (any more), and ``context`` also where the step has no latent.
+
+        Raises:
+            ValueError: if no stream holds a window of ``length`` yet, or ``length`` exceeds the ring.
+        """
+        if not 1 <= length <= self.size:
+            raise ValueError(f"length={length} must lie in [1, {self.size}], the steps kept for each environment")
+        if self.num_windows(length) == 0:
+            raise ValueError(f"no window of {length} steps yet: the longest stream has {self.head.max()}")
+        env, start, weight = self.sampler.sample(self.rng, batch_size, length, self.head)
+        row = self._row(env[:, None], start[:, None] + np.arange(length))
+        read = {name: column.read(row) for name, column in self._columns.items()}
+        flags = read["flags"]
+        before = start - 1
+        row_before = self._row(env, before)
+        valid = (before >= np.maximum(self.head - self.size, 0)[env]) & (flags[:, 0] & FIRST == 0)
+        prev_action = _zero_unless(valid, self._columns["action"].read(row_before))
+        context = None
+        if self._latents:
+            valid = valid & (self._latents["kept"].read(row_before) == 1)
+            context = RSSMState(
+                deter=_zero_unless(valid, self._latents["deter"].read(row_before)),
+                stoch=_zero_unless(valid, self._latents["stoch"].read(row_before)),
+            )
+        batch = Batch(
+            obs={name: read[f"obs/{name}"] for name in self.spec.obs},
+            action=read["action"],
+            reward=read["reward"],
+            is_first=flags & FIRST != 0,
+            is_last=flags & LAST != 0,
+            is_terminal=flags & TERMINAL != 0,
+            row=np.arange(batch_size, dtype=np.int32),
+            prev_action=prev_action,
+            context=context,
+            weight=weight,
+        )
+        return batch, Indices(env, start, length)
+
+    def update(self, indices: Indices, *, priority: np.ndarray | None = None, latents: RSSMState | None = None) -> None:
+        """Takes back what an update learned about sampled steps; steps overwritten since are skipped.
+
+        Where windows of a batch overlap, the last row wins.
+
+        Args:
+            indices: from ``sample``.
+            priority: float32 ``[B, T]``, finite and at least 0; ignored by samplers that have none.
+            latents: states after each step ``[B, T, ...]``; ignored unless latents are kept.
+        """
+        shape = (len(indices.env), indices.length)
+        env = np.broadcast_to(indices.env[:, None], shape).reshape(-1)
+        step = (indices.start[:, None] + np.arange(indices.length)).reshape(-1)
+        stored = step >= np.maximum(self.head - self.size, 0)[env]
+        env, step = env[stored], step[stored]
+        if priority is not None:
+            priority = np.asarray(priority)
+            if priority.shape != shape:
+                raise ValueError(f"priority of shape {shape} expected, got {priority.shape}")
+            self.sampler.update(env, step, priority.reshape(-1)[stored])
+        if latents is not None and self._latents:
+            flat = [np.asarray(leaf) for leaf in (latents.deter, latents.stoch)]
+            if any(leaf.shape[:2] != shape for leaf in flat):
+                raise ValueError(f"latents {shape} expected, got {[leaf.shape for leaf in flat]}")
+            deter, stoch = (leaf.reshape(-1, *leaf.shape[2:])[stored] for leaf in flat)
+            self._put_latents(self._row(env, step), RSSMState(deter=deter, stoch=stoch))
+
+    def state_dict(self, since: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Everything that sampling depends on, as a flat dictionary of copied plain arrays.
+
+        Stored steps are rows, by environment and then by age: those of environment ``e`` are its steps
+        ``first[e] .. head[e] - 1``. Latents and priorities change after they are written and are always saved whole.
+
+        Args:
+            since: ``head`` of an earlier state: only steps written after it are included. Loading the earlier state
+                and then this one (any chain of them, in order) equals loading one whole state.
+        """
+        oldest = np.maximum(self.head - self.size, 0)
+        first = oldest if since is None else np.clip(np.asarray(since, np.int64), oldest, self.head)
+        state = {"head": self.head.copy(), "first": first, "size": np.array(self.size), "rng": _rng_state(self.rng)}
+        row = self._row(*expand_ranges(first, self.head))
+        for name, column in self._columns.items():
+            state |= {f"{name}/{key}": value for key, value in column.dump(row).items()}
+        row = self._row(*expand_ranges(oldest, self.head))
+        for name, column in self._latents.items():
+            state |= {f"latent/{name}/{key}": value for key, value in column.dump(row).items()}
+        return state | {f"sampler/{key}": value for key, value in self.sampler.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Restores what ``state_dict`` gave; a partial state is applied over the states before it.
+
+        Raises:
+            ValueError: if the state belongs to another number of environments, ring size or specification, or if steps
+                between this buffer's and a partial state are missing.
+        """
+        head, first = np.array(state["head"], np.int64), np.asarray(state["first"])
+        if len(head) != self.num_envs or int(state["size"]) != self.size:
+            raise ValueError(
+                f"saved replay has {len(head)} environments of {int(state['size'])} steps, "
+                f"this one {self.num_envs} of {self.size}"
+            )
+        oldest = np.maximum(head - self.size, 0)
+        if ((first > oldest) & (first > self.head)).any():
+            raise ValueError(f"saved replay begins at steps {first.tolist()}, this one ends at {self.head.tolist()}")
+        row = self._row(*expand_ranges(first, head))
+        for name, column in self._columns.items():
+            column.load(row, _select(state, name))
+        row = self._row(*expand_ranges(oldest, head))
+        for name, column in self._latents.items():
+            column.load(row, _select(state, f"latent/{name}"))
+        self.sampler.load_state_dict(_select(state, "sampler"))
+        self.rng = _rng_from(state["rng"])
+        self.head = head
+
+
+def nbytes_for(
+    spec: EnvSpec, capacity: int, *, num_envs: int = 1, latent_spec: LatentSpec | None = None, promoted: bool = False
+) -> int:
+    """Bytes of a buffer before it is made, its sampler and tables of distinct values (below 1 MB each) not counted.
+
+    Args:
+        promoted: assume that every float32 vector has more than 65,536 distinct values (see ``columns.CodedColumn``).
+    """
+    rows = capacity // num_envs * num_envs
+    columns = [*_columns(spec, 1).values(), *_latent_columns(latent_spec, 1).values()]
+    row = sum(_row_bytes(column) for column in columns)
+    if promoted:
+        row += sum(2 * entry.size for entry in spec.obs.values() if entry.kind == "vector" and entry.dtype == "float32")
+    return rows * row
+
+
+def _row_bytes(column: Column) -> int:
+    return sum(value.nbytes for key, value in column.dump(np.zeros(1, np.int64)).items() if key == "rows")
+
+
+def _columns(spec: EnvSpec, rows: int) -> dict[str, Column]:
+    columns = {f"obs/{name}": obs_column(f"obs/{name}", entry, rows) for name, entry in spec.obs.items()}
+    columns["action"] = action_column(spec.action, rows)
+    columns["reward"] = FloatColumn("reward", rows, (), np.float32)
+    columns["flags"] = IntegerColumn("flags", rows, (), np.uint8, limit=8)
+    return columns
+
+
+def _latent_columns(latent_spec: LatentSpec | None, rows: int) -> dict[str, Column]:
+    if latent_spec is None:
+        return {}
+    if latent_spec.keys() != {"deter", "stoch"}:
+        raise ValueError(f"latent_spec must name deter and stoch, got {sorted(latent_spec)}")
+    columns = {name: latent_column(name, tuple(shape), dtype, rows) for name, (shape, dtype) in latent_spec.items()}
+    return columns | {"kept": IntegerColumn("kept", rows, (), np.uint8, limit=2)}
+
+
+def _zero_unless(valid: np.ndarray, values: np.ndarray) -> np.ndarray:
+    values[~valid] = 0
+    return values
+
+
+def _select(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {key[len(prefix) + 1 :]: value for key, value in state.items() if key.startswith(prefix + "/")}
+
+
+def _rng_state(rng: np.random.Generator) -> np.ndarray:
+    """State of a PCG64 generator as uint64 ``[6]``."""
+    state = rng.bit_generator.state
+    words = [part >> shift & (2**64 - 1) for part in state["state"].values() for shift in (64, 0)]
+    return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)
+
+
+def _rng_from(words: np.ndarray) -> np.random.Generator:
+    high, low, inc_high, inc_low, has_uint32, uinteger = (int(word) for word in words)
+    bits = np.random.PCG64()
+    bits.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": high << 64 | low, "inc": inc_high << 64 | inc_low},
+        "has_uint32": has_uint32,
+        "uinteger": uinteger,
+    }
+    return np.random.Generator(bits)
