@@ -99,9 +99,7 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "capacity", "min_size")
-        _require(
-            self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}"
-        )
+        _require(self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}")
         _fraction(self, "online", "priority_beta")
         _not_negative(self, "priority_exponent")
 
@@ -158,9 +156,7 @@ class ModelConfig:
         _fraction(self, "unimix")
         _require(self.bins >= 3 and self.bins % 2 == 1, "bins", self.bins, "must be an odd number, 3 or more")
         if self.cell == "block_gru":
-            _require(
-                self.deter % self.blocks == 0, "deter", self.deter, f"must be a multiple of blocks={self.blocks}"
-            )
+            _require(self.deter % self.blocks == 0, "deter", self.deter, f"must be a multiple of blocks={self.blocks}")
         if self.latent == "categorical":
             _require(self.classes >= 2, "classes", self.classes, "categorical latents need 2 or more")
 
@@ -348,9 +344,7 @@ class ParallelConfig:
 
     def __post_init__(self) -> None:
         _not_negative(self, "num_devices")
-        _require(
-            0 < self.memory_fraction <= 1, "memory_fraction", self.memory_fraction, "must lie in (0, 1]"
-        )
+        _require(0 < self.memory_fraction <= 1, "memory_fraction", self.memory_fraction, "must lie in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -602,5 +596,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{name}={value!r} is not allowed: must be of type {hint.__name__}, not {type(value).__name__}")
+        raise ConfigError(
+            f"{name}={value!r} is not allowed: must be of type {hint.__name__}, not {type(value).__name__}"
+        )
     return value

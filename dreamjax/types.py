@@ -257,6 +257,9 @@ class WorldModel(NamedTuple):
         decode: ``(params, feat) -> {name: prediction parameters}``.
         reward: ``(params, feat) -> logits [..., bins]``.
         cont: ``(params, feat) -> logit [...]``.
+        mask: ``(params, feat) -> logit [..., C]`` which actions are legal there, or None without masks.
+        entropy: ``(logit) -> float32 [...]`` nats, summed over latents.
+        feat_size: length of the last axis of ``feat``.
     """
 
     init: Callable[..., Params]
@@ -270,3 +273,6 @@ class WorldModel(NamedTuple):
     decode: Callable[..., dict[str, Array]]
     reward: Callable[..., Array]
     cont: Callable[..., Array]
+    mask: Callable[..., Array] | None
+    entropy: Callable[..., Array]
+    feat_size: int

@@ -1,0 +1,1 @@
+"""Agents: ways of acting from a ``TrainState``."""

@@ -1,0 +1,165 @@
+"""The agent that acts from the policy: everything training, evaluation and reports need, as one bundle of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from dreamjax.algorithms.distributions import action_record, make_policy, observation_mode
+from dreamjax.algorithms.imagination import imagine_actions
+from dreamjax.algorithms.randomness import row_keys
+from dreamjax.algorithms.update import Networks, init_state, make_update
+from dreamjax.algorithms.world_model_loss import observe_window, window_inputs
+from dreamjax.config import Config, ConfigError
+from dreamjax.models.encoders import preprocess
+from dreamjax.models.heads import make_actor, make_critic
+from dreamjax.models.world_model import make_world_model
+from dreamjax.types import MASK_KEY, Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
+
+
+@struct.dataclass
+class Carry:
+    """What a policy remembers between steps: latent state ``[N, ...]`` and last action vector float32 ``[N, A]``."""
+
+    state: RSSMState
+    action: Array
+
+
+class Agent(NamedTuple):
+    """A Dreamer as pure functions.
+
+    Attributes:
+        init: ``(key) -> TrainState``; the key is consumed.
+        update: ``(state, batch, *, axis_name=None) -> (state, metrics, replay_outs)``, both phases.
+        update_world_model, update_actor_critic: the same, one phase alone.
+        initial_carry: ``(num_envs) -> Carry``.
+        policy: ``(params, carry, obs, is_first, keys, *, greedy) -> (carry, action record [N, K], latents)``; ``obs`` in
+            the records' dtypes, ``keys`` typed ``[N]``, consumed; ``greedy`` takes the policy's mode.
+        open_loop: ``(params, batch, key, *, context) -> dict``, see ``make_open_loop``.
+        world_model: the world model's own functions.
+        spec: the environment.
+    """
+
+    init: Callable[..., TrainState]
+    update: Callable
+    update_world_model: Callable
+    update_actor_critic: Callable
+    initial_carry: Callable[[int], Carry]
+    policy: Callable
+    open_loop: Callable
+    world_model: WorldModel
+    spec: EnvSpec
+
+
+def make_agent(config: Config, spec: EnvSpec) -> Agent:
+    """The agent of a configuration for an environment.
+
+    Raises:
+        ConfigError: if ``actor.binary_bias`` does not fit the action space.
+    """
+    bits = [part.size for part in spec.action.parts if part.kind == "binary"]
+    bias = config.actor.binary_bias
+    if bias and bits != [len(bias)]:
+        raise ConfigError(f"actor.binary_bias={bias!r} is not allowed: the environment's bits number {sum(bits)}")
+    networks = Networks(make_world_model(config, spec), make_actor(config, spec.action), make_critic(config))
+    world_model = networks.world_model
+
+    def initial_carry(num_envs: int) -> Carry:
+        return Carry(world_model.initial(num_envs), jnp.zeros((num_envs, spec.action.vector_size)))
+
+    def policy(
+        params: dict[str, Params],
+        carry: Carry,
+        obs: Mapping[str, Array],
+        is_first: Array,
+        keys: jax.Array,
+        *,
+        greedy: bool,
+    ) -> tuple[Carry, jax.Array, RSSMState]:
+        split = jax.vmap(jax.random.split)(keys)
+        embed = world_model.embed(params["world_model"], preprocess(spec.obs, obs))
+        state, _ = world_model.observe(params["world_model"], carry.state, carry.action, embed, is_first, split[:, 0])
+        mask = jnp.asarray(obs[MASK_KEY]) > 0 if MASK_KEY in spec.obs else None
+        outputs = networks.actor.apply(params["actor"], world_model.feat(state))
+        chosen = make_policy(spec.action, outputs, mask, config.actor)
+        action = chosen.mode() if greedy else chosen.sample(split[:, 1])
+        return Carry(state, action), action_record(spec.action, action), state
+
+    return Agent(
+        init=lambda key: init_state(networks, config, spec, key),
+        update=make_update(networks, config, spec),
+        update_world_model=make_update(networks, config, spec, ("world_model",)),
+        update_actor_critic=make_update(networks, config, spec, ("actor_critic",)),
+        initial_carry=initial_carry,
+        policy=policy,
+        open_loop=make_open_loop(world_model, config, spec),
+        world_model=world_model,
+        spec=spec,
+    )
+
+
+def make_open_loop(world_model: WorldModel, config: Config, spec: EnvSpec) -> Callable[..., dict]:
+    """Builds ``open_loop(params, batch, key, *, context) -> dict`` for pictures and figures of what the model dreams.
+
+    The result holds, by observation name, all in the records' units and dtypes:
+        "real" ``[B, T, ...]``; "dream" ``[B, T, ...]``, reconstructions of the posterior for ``t < context``, after it
+        the prior alone, fed with the recorded actions; "next" ``[B, T-1, ...]``, the prior's prediction of step ``t+1``
+        from the posterior at ``t``; and "valid" bool ``[B, T]``, False from the first reset after step 0 on.
+    """
+
+    def decode(params: Params, state: RSSMState) -> dict[str, jax.Array]:
+        predictions = world_model.decode(params, world_model.feat(state))
+        return {
+            name: observation_mode(spec.obs[name], prediction, config.model.symlog)
+            for name, prediction in predictions.items()
+        }
+
+    def open_loop(params: dict[str, Params], batch: Batch, key: jax.Array, *, context: int) -> dict:
+        model = params["world_model"]
+        observe_key, dream_key, next_key = jax.random.split(key, 3)
+        embed = world_model.embed(model, preprocess(spec.obs, batch.obs))
+        action, is_first, start, prev_action = window_inputs(world_model, spec, batch)
+        keys = row_keys(observe_key, batch.row)
+        post = observe_window(world_model, model, embed, action, is_first, start, prev_action, keys).state
+
+        last = jax.tree.map(lambda x: x[:, context - 1], post)
+        dreamed = imagine_actions(world_model, model, last, action[:, context - 1 : -1], row_keys(dream_key, batch.row))
+        joined = jax.tree.map(lambda a, b: jnp.concatenate([a[:, :context], b], 1), post, dreamed)
+
+        flat = jax.tree.map(lambda x: x[:, :-1].reshape(-1, *x.shape[2:]), post)
+        flat_action = action[:, :-1].reshape(-1, action.shape[-1])
+        rows = jnp.arange(flat_action.shape[0], dtype=jnp.int32)
+        following, _ = world_model.imagine(model, flat, flat_action, row_keys(next_key, rows))
+        shape = action[:, :-1].shape[:2]
+        following = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), following)
+
+        resets = jnp.cumsum(jnp.asarray(batch.is_first)[:, 1:], 1) > 0
+        return {
+            "real": {name: batch.obs[name] for name in spec.obs},
+            "dream": decode(model, joined),
+            "next": decode(model, following),
+            "valid": jnp.pad(~resets, ((0, 0), (1, 0)), constant_values=True),
+        }
+
+    return open_loop
+
+
+def dummy_batch(spec: EnvSpec, batch_size: int, length: int) -> Batch:
+    """A batch of zeros with the right shapes and dtypes, for tracing, memory estimates and tests."""
+    obs = {name: jnp.zeros((batch_size, length, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
+    action = jnp.zeros((batch_size, length, spec.action.record_size), spec.action.record_dtype)
+    flags = jnp.zeros((batch_size, length), bool)
+    return Batch(
+        obs=obs,
+        action=action,
+        reward=jnp.zeros((batch_size, length)),
+        is_first=flags,
+        is_last=flags,
+        is_terminal=flags,
+        row=jnp.arange(batch_size, dtype=jnp.int32),
+        prev_action=action[:, 0],
+    )

@@ -1,0 +1,1 @@
+"""Pure functions of learning. Nothing here holds state or touches a file."""

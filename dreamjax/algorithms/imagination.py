@@ -1,0 +1,97 @@
+"""Imagination: rolling the policy out inside the world model by ``lax.scan`` over the latent state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from dreamjax.algorithms.distributions import Policy, scalar_decode
+from dreamjax.algorithms.randomness import step_keys
+from dreamjax.types import Imagination, Params, RSSMState, WorldModel
+
+PolicyFn = Callable[[jax.Array, jax.Array | None], Policy]
+
+
+def imagine(
+    world_model: WorldModel,
+    params: Params,
+    policy_fn: PolicyFn,
+    start: RSSMState,
+    *,
+    keys: jax.Array,
+    row: jax.Array,
+    horizon: int,
+    start_mask: jax.Array | None = None,
+    gamma: float,
+    cont_discount: bool,
+) -> Imagination:
+    """Imagines ``horizon`` steps from each start. Nothing here is differentiated; every output is stop-gradient.
+
+    ``feat[0]`` is the start's own. Legal actions are the real mask at the start, predicted masks (probability above one
+    half) after it. Rewards and continuation are computed for all states in one product each, outside the scan.
+
+    Args:
+        world_model, params: the world model.
+        policy_fn: ``(feat [N, F], mask [N, C] or None) -> Policy``.
+        start: replayed posterior states ``[N, ...]``.
+        keys: typed ``[N]``, one a rollout; folded by time step. row: int32 ``[N]`` global index of the rollout.
+        horizon: H.
+        start_mask: bool ``[N, C]`` legal actions at the start, or None.
+        gamma, cont_discount: whether, and with what discount, the continue head's target was multiplied; it is divided
+            out again here.
+    """
+    start = jax.tree.map(jax.lax.stop_gradient, start)
+    chex.assert_equal_shape_prefix([start.deter, keys, row], 1)
+
+    def legal(feat: jax.Array) -> jax.Array | None:
+        return None if world_model.mask is None else world_model.mask(params, feat) > 0
+
+    def step(
+        carry: tuple[RSSMState, jax.Array | None], t: jax.Array
+    ) -> tuple[tuple[RSSMState, jax.Array | None], tuple[jax.Array | None, ...]]:
+        state, mask = carry
+        split = jax.vmap(jax.random.split)(step_keys(keys, t))
+        feat = world_model.feat(state)
+        policy = policy_fn(feat, mask)
+        action = policy.sample(split[:, 0])
+        following, _ = world_model.imagine(params, state, action, split[:, 1])
+        outputs = (feat, action, policy.log_prob(action), mask)
+        return (following, legal(world_model.feat(following))), outputs
+
+    first_mask = start_mask if start_mask is not None else legal(world_model.feat(start))
+    (last, last_mask), (feats, actions, log_probs, masks) = jax.lax.scan(step, (start, first_mask), jnp.arange(horizon))
+    feats = jnp.concatenate([feats, world_model.feat(last)[None]], 0)
+    feats, actions, log_probs = (jnp.swapaxes(x, 0, 1) for x in (feats, actions, log_probs))
+    if masks is not None:
+        masks = jnp.swapaxes(jnp.concatenate([masks, last_mask[None]], 0), 0, 1)
+
+    cont = jax.nn.sigmoid(world_model.cont(params, feats))
+    if cont_discount:
+        cont = jnp.minimum(cont / gamma, 1.0)
+    rollouts = Imagination(
+        feat=feats,
+        action=actions,
+        log_prob=log_probs,
+        mask=masks,
+        reward=scalar_decode(world_model.reward(params, feats)),
+        cont=cont,
+        row=row,
+    )
+    return jax.tree.map(jax.lax.stop_gradient, rollouts)
+
+
+def imagine_actions(
+    world_model: WorldModel, params: Params, start: RSSMState, actions: jax.Array, keys: jax.Array
+) -> RSSMState:
+    """Prior states ``[B, T, ...]`` reached by given action vectors ``[B, T, A]``: open-loop prediction."""
+
+    def step(state: RSSMState, inputs: tuple[jax.Array, jax.Array]) -> tuple[RSSMState, RSSMState]:
+        t, action = inputs
+        following, _ = world_model.imagine(params, state, action, step_keys(keys, t))
+        return following, following
+
+    _, states = jax.lax.scan(step, start, (jnp.arange(actions.shape[1]), jnp.swapaxes(actions, 0, 1)))
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), states)

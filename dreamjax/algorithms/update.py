@@ -1,0 +1,296 @@
+"""One update as one pure function: world model, imagination, actor and critic, then the optimisers.
+
+All gradients are taken at the same parameters, then applied together. With micro-batches, each phase runs over all of
+them before the next begins, because returns are normalised over the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_returns, replay_returns
+from dreamjax.algorithms.distributions import make_policy, scalar_decode
+from dreamjax.algorithms.imagination import imagine
+from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
+from dreamjax.algorithms.optimisers import make_optimisers, update_average
+from dreamjax.algorithms.randomness import row_keys
+from dreamjax.algorithms.returns import step_weights
+from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
+from dreamjax.buffers import imagination_buffer
+from dreamjax.config import Config
+from dreamjax.models.heads import Head
+from dreamjax.types import (
+    MASK_KEY,
+    Batch,
+    EnvSpec,
+    Imagination,
+    Metrics,
+    NormaliserState,
+    Params,
+    ReplayOuts,
+    RSSMState,
+    TrainState,
+    WorldModel,
+)
+
+Phase = Literal["world_model", "actor_critic"]
+T = TypeVar("T")
+Means = TypeVar("Means")
+Rows = TypeVar("Rows")
+
+
+class Networks(NamedTuple):
+    """The functions an update works on."""
+
+    world_model: WorldModel
+    actor: Head
+    critic: Head
+
+
+def accumulate(fn: Callable[[T], tuple[Means, Rows]], inputs: T, count: int) -> tuple[Means, Rows]:
+    """Runs ``fn`` over ``count`` micro-batches in turn: its first result is averaged, its second concatenated by rows.
+
+    Args:
+        fn: ``micro -> (means, rows)``.
+        inputs: pytree whose leaves have a leading axis divisible by ``count``.
+        count: 1 calls ``fn`` once on everything.
+    """
+    if count == 1:
+        return fn(inputs)
+    micro = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), inputs)
+    _, (means, rows) = jax.lax.scan(lambda carry, x: (carry, fn(x)), None, micro)
+    mean = jax.tree.map(lambda x: jnp.mean(x, 0), means)
+    return mean, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+
+
+def last_steps(tree: T, count: int) -> T:
+    """The last ``count`` time steps (0: all) of leaves ``[B, T, ...]``, flattened to ``[B * count, ...]``."""
+    return jax.tree.map(lambda x: x[:, -count:].reshape(-1, *x.shape[2:]), tree)
+
+
+def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array) -> TrainState:
+    """A fresh ``TrainState``; ``key`` is consumed."""
+    key, world_key, actor_key, critic_key = jax.random.split(key, 4)
+    size = networks.world_model.feat_size
+    params = {
+        "world_model": networks.world_model.init(world_key),
+        "actor": networks.actor.init(actor_key, size),
+        "critic": networks.critic.init(critic_key, size),
+    }
+    optimisers = make_optimisers(config.optimiser)
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        params=params,
+        # A copy, not the same buffers: the state is donated to the update.
+        slow_critic=jax.tree.map(jnp.copy, params["critic"]),
+        opt_state={name: optimiser.init(params[name]) for name, optimiser in optimisers.items()},
+        retnorm=init_normaliser(),
+    )
+    if config.imagination.use_ring:
+        rows = jnp.zeros((1,), jnp.int32)
+        start = networks.world_model.initial(1)
+        mask = jnp.ones((1, spec.obs[MASK_KEY].size), bool) if MASK_KEY in spec.obs else None
+        dream = lambda key: imagine_from(networks, config, spec, params, start, rows, mask, jnp.ones((1,)), key)  # noqa: E731
+        example = jax.eval_shape(dream, jax.random.key(0))
+        ring = imagination_buffer.init(example, config.imagination.capacity // config.horizon)
+        state = state.replace(ring=ring)
+    return state
+
+
+def imagine_from(
+    networks: Networks,
+    config: Config,
+    spec: EnvSpec,
+    params: dict[str, Params],
+    start: RSSMState,
+    row: jax.Array,
+    mask: jax.Array | None,
+    cont: jax.Array,
+    key: jax.Array,
+) -> Imagination:
+    """Rollouts of the current actor from ``start`` ``[N, ...]``; the start's own continuation ``cont`` is the true one."""
+    rollouts = imagine(
+        networks.world_model,
+        params["world_model"],
+        lambda feat, mask: make_policy(spec.action, networks.actor.apply(params["actor"], feat), mask, config.actor),
+        start,
+        keys=row_keys(key, row),
+        row=row,
+        horizon=config.horizon,
+        start_mask=mask,
+        gamma=config.loss.gamma,
+        cont_discount=config.loss.cont_discount,
+    )
+    return rollouts.replace(cont=rollouts.cont.at[:, 0].set(cont))
+
+
+def make_update(
+    networks: Networks, config: Config, spec: EnvSpec, phases: tuple[Phase, ...] = ("world_model", "actor_critic")
+) -> Callable[..., tuple[TrainState, Metrics, ReplayOuts]]:
+    """Builds ``update(state, batch, *, axis_name=None) -> (state, metrics, replay_outs)``, pure and jittable.
+
+    Under ``pmap`` (or ``vmap`` with an axis name) ``batch`` is one device's share and ``axis_name`` names the axis:
+    gradients and metrics are averaged over it, percentiles see the returns of all devices, rollouts of all devices enter
+    the ring. Phases left out keep their parameters and optimiser state.
+
+    Metrics are float32 scalars by their final names. ``replay_outs.latents`` are the posterior states of the batch,
+    ``replay_outs.priority`` the world-model loss by step, plus the value's error where the critic is trained.
+    """
+    optimisers = make_optimisers(config.optimiser)
+    count = config.optimiser.accumulate
+    world_model, actor, critic = networks
+    learn_model, learn_behaviour = "world_model" in phases, "actor_critic" in phases
+    steps = config.imagination.last or config.batch_length
+
+    def model_phase(
+        params: dict[str, Params], batch: Batch, key: jax.Array
+    ) -> tuple[Params | None, Metrics, Posterior, jax.Array]:
+        def micro(part: Batch) -> tuple[Any, Any]:
+            if not learn_model:
+                _, (post, by_step, _) = world_model_loss(params["world_model"], world_model, spec, config, part, key)
+                return (None, {}), (post, by_step)
+            grad_fn = jax.value_and_grad(world_model_loss, has_aux=True)
+            (_, (post, by_step, metrics)), grads = grad_fn(params["world_model"], world_model, spec, config, part, key)
+            return (grads, metrics), (post, by_step)
+
+        (grads, metrics), (post, by_step) = accumulate(micro, batch, count)
+        return grads, metrics, post, by_step
+
+    def dream_phase(params: dict[str, Params], batch: Batch, post: Posterior, key: jax.Array) -> Imagination:
+        def micro(part: tuple[Batch, RSSMState]) -> tuple[None, Imagination]:
+            window, states = part
+            length = window.reward.shape[1]
+            rows = window.row[:, None] * length + jnp.arange(length, dtype=jnp.int32)[None]
+            mask = last_steps(window.obs[MASK_KEY] > 0, steps) if world_model.mask is not None else None
+            alive = 1.0 - last_steps(window.is_terminal, steps).astype(jnp.float32)
+            start, rows = last_steps((states, rows), steps)
+            return None, imagine_from(networks, config, spec, params, start, rows, mask, alive, key)
+
+        return accumulate(micro, (batch, post.state), count)[1]
+
+    def through_ring(
+        ring: imagination_buffer.ImaginationRing, rollouts: Imagination, key: jax.Array, axis_name: str | None
+    ) -> tuple[imagination_buffer.ImaginationRing, Imagination]:
+        """Adds the fresh rollouts of all devices and draws this device's share of those to learn from."""
+        fresh = rollouts.row.shape[0]
+        devices, index = 1, jnp.zeros((), jnp.int32)
+        if axis_name is not None:
+            rollouts = jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), rollouts)
+            devices, index = jax.lax.axis_size(axis_name), jax.lax.axis_index(axis_name)
+        ring = imagination_buffer.add(ring, rollouts)
+        share = config.imagination.draw // devices if config.imagination.draw else fresh
+        rows = index * share + jnp.arange(share, dtype=jnp.int32)
+        return ring, imagination_buffer.draw(ring, row_keys(key, rows)).replace(row=rows)
+
+    def behaviour_loss(
+        trained: tuple[Params, Params], slow_critic: Params, scale: jax.Array, part: tuple[Any, ...]
+    ) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
+        actor_params, critic_params = trained
+        rollouts, returns, value, replayed, boot = part
+        feat = rollouts.feat[:, :-1]
+        mask = None if rollouts.mask is None else rollouts.mask[:, :-1]
+        policy = make_policy(spec.action, actor.apply(actor_params, feat), mask, config.actor)
+        use_ring = config.imagination.use_ring
+        policy_loss, metrics = actor_loss(policy, rollouts, returns, value, scale, config, off_policy=use_ring)
+        weight = step_weights(rollouts.cont[:, :-1], gamma=config.loss.gamma)
+        outputs, slow = critic.apply(critic_params, feat), critic.apply(slow_critic, feat)
+        value_loss = critic_loss(outputs, slow, returns, weight, config)
+        losses = {"actor": policy_loss, "critic": value_loss}
+
+        replay_feat, reward, is_last, is_terminal = replayed
+        replay_outputs = critic.apply(critic_params, replay_feat)
+        replay_value = scalar_decode(replay_outputs)
+        bootstrap = jax.lax.stop_gradient(replay_value) if boot is None else boot
+        targets = replay_returns(reward, is_last, is_terminal, bootstrap, config)
+        live = 1.0 - is_last[:, :-1].astype(jnp.float32)
+        error = jnp.pad(jnp.abs(targets - replay_value[:, :-1]) * live, ((0, 0), (0, 1)))
+        if config.critic.replay_scale:
+            replay_slow = critic.apply(slow_critic, replay_feat[:, :-1])
+            losses["critic_replay"] = critic_loss(replay_outputs[:, :-1], replay_slow, targets, live, config)
+        total = policy_loss + value_loss + config.critic.replay_scale * losses.get("critic_replay", 0.0)
+        metrics |= {f"train/loss/{name}": loss for name, loss in losses.items()}
+        return total, (metrics, jax.lax.stop_gradient(error))
+
+    def behaviour_phase(
+        state: TrainState,
+        batch: Batch,
+        post: Posterior,
+        rollouts: Imagination,
+        axis_name: str | None,
+    ) -> tuple[tuple[Params, Params], Metrics, NormaliserState, jax.Array]:
+        params = state.params
+
+        def returns_micro(part: Imagination) -> tuple[None, tuple[jax.Array, jax.Array]]:
+            return None, imagined_returns(critic.apply, params["critic"], state.slow_critic, part, config)
+
+        _, (returns, value) = accumulate(returns_micro, rollouts, count)
+        rate = config.loss.return_norm_rate
+        retnorm = update_normaliser(state.retnorm, returns, rate=rate, axis_name=axis_name)
+        scale = jnp.ones(())
+        if config.loss.return_norm == "percentile":
+            scale = normaliser_scale(retnorm, rate=rate, limit=config.loss.return_norm_limit)
+
+        windows = batch.reward.shape[0]
+        recent = jax.tree.map(
+            lambda x: x[:, -steps:],
+            (world_model.feat(post.state), batch.reward, batch.is_last, batch.is_terminal),
+        )
+        boot = None if config.imagination.use_ring else returns[:, 0].reshape(windows, steps)
+
+        def loss_micro(part: tuple[Any, ...]) -> tuple[Any, Any]:
+            grad_fn = jax.grad(behaviour_loss, has_aux=True)
+            grads, (metrics, error) = grad_fn((params["actor"], params["critic"]), state.slow_critic, scale, part)
+            return (grads, metrics), error
+
+        (grads, metrics), error = accumulate(loss_micro, (rollouts, returns, value, recent, boot), count)
+        metrics |= {
+            "imagination/return": jnp.mean(returns[:, 0]),
+            "imagination/reward": jnp.mean(jnp.sum(rollouts.reward[:, 1:], 1)),
+            "imagination/cont": jnp.mean(rollouts.cont[:, 1:]),
+            "imagination/value": jnp.mean(value),
+            "imagination/return_scale": scale,
+        }
+        return grads, metrics, retnorm, error
+
+    def update(
+        state: TrainState, batch: Batch, *, axis_name: str | None = None
+    ) -> tuple[TrainState, Metrics, ReplayOuts]:
+        key = jax.random.fold_in(state.key, state.step)
+        model_key, dream_key, ring_key = jax.random.split(key, 3)
+        grads: dict[str, Params] = {}
+        model_grads, metrics, post, priority = model_phase(state.params, batch, model_key)
+        if learn_model:
+            grads["world_model"] = model_grads
+        retnorm, ring = state.retnorm, state.ring
+        if learn_behaviour:
+            rollouts = dream_phase(state.params, batch, post, dream_key)
+            if config.imagination.use_ring:
+                ring, rollouts = through_ring(ring, rollouts, ring_key, axis_name)
+            (grads["actor"], grads["critic"]), more, retnorm, error = behaviour_phase(
+                state, batch, post, rollouts, axis_name
+            )
+            metrics = {**metrics, **more}
+            priority += jnp.pad(error, ((0, 0), (priority.shape[1] - error.shape[1], 0)))
+        if axis_name is not None:
+            grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+
+        params, opt_state = dict(state.params), dict(state.opt_state)
+        for name, grad in grads.items():
+            changes, opt_state[name] = optimisers[name].update(grad, opt_state[name], params[name])
+            params[name] = optax.apply_updates(params[name], changes)
+            metrics[f"train/grad_norm/{name}"] = optax.global_norm(grad)
+        slow_critic = state.slow_critic
+        if learn_behaviour:
+            slow_critic = update_average(slow_critic, params["critic"], config.critic.slow_rate)
+        state = state.replace(
+            step=state.step + 1, params=params, opt_state=opt_state, slow_critic=slow_critic, retnorm=retnorm, ring=ring
+        )
+        return state, metrics, ReplayOuts(post.state, priority)
+
+    return update

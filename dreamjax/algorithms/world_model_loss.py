@@ -1,0 +1,142 @@
+"""Filtering a replayed window with the world model, and the losses that train it (DreamerV3, eqs. 1-4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from dreamjax.algorithms.distributions import (
+    action_vector,
+    binary_loss,
+    observation_loss,
+    scalar_decode,
+    scalar_loss,
+    weighted_sum,
+)
+from dreamjax.algorithms.randomness import row_keys, step_keys
+from dreamjax.config import Config
+from dreamjax.models.encoders import preprocess
+from dreamjax.types import MASK_KEY, Batch, EnvSpec, Metrics, Params, RSSMState, WorldModel
+
+sg = jax.lax.stop_gradient
+
+
+class Posterior(NamedTuple):
+    """Filtered states of a window: ``state`` and ``logit``, all ``[B, T, ...]``."""
+
+    state: RSSMState
+    logit: jax.Array
+
+
+def observe_window(
+    world_model: WorldModel,
+    params: Params,
+    embed: jax.Array,
+    action: jax.Array,
+    is_first: jax.Array,
+    start: RSSMState,
+    prev_action: jax.Array,
+    keys: jax.Array,
+) -> Posterior:
+    """``post[t] = observe(post[t-1], action[t-1], embed[t], is_first[t])`` for a whole window, by ``lax.scan``.
+
+    Only what is sequential runs inside the scan; embeddings come in, priors are computed from ``deter`` afterwards.
+
+    Args:
+        world_model: the functions. params: their parameters.
+        embed: ``[B, T, E]``. action: float32 ``[B, T, A]``, ``action[:, t]`` chosen from step ``t``.
+        is_first: bool ``[B, T]``.
+        start: the state before the window, ``[B, ...]``; prev_action: float32 ``[B, A]`` chosen there.
+        keys: typed ``[B]``, one a row; folded by time step.
+    """
+    chex.assert_equal_shape_prefix([embed, action, is_first], 2)
+    previous = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)
+    length = is_first.shape[1]
+
+    def step(state: RSSMState, inputs: tuple[jax.Array, ...]) -> tuple[RSSMState, Posterior]:
+        t, embed_t, action_t, first_t = inputs
+        post, logit = world_model.observe(params, state, action_t, embed_t, first_t, step_keys(keys, t))
+        return post, Posterior(post, logit)
+
+    times = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (embed, previous, is_first))
+    _, posts = jax.lax.scan(step, start, (jnp.arange(length), *times))
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), posts)
+
+
+def window_inputs(
+    world_model: WorldModel, spec: EnvSpec, batch: Batch
+) -> tuple[jax.Array, jax.Array, RSSMState, jax.Array]:
+    """Action vectors, first flags, start state and previous action of a batch, as ``observe_window`` takes them.
+
+    Without kept latents a window begins from the initial state, whether or not an episode begins there.
+    """
+    action = action_vector(spec.action, batch.action)
+    prev_action = action_vector(spec.action, batch.prev_action)
+    size = batch.reward.shape[0]
+    initial = world_model.initial(size)
+    if batch.context is None:
+        return action, jnp.asarray(batch.is_first).at[:, 0].set(True), initial, prev_action
+    context = jax.tree.map(lambda x, like: x.astype(like.dtype), batch.context, initial)
+    return action, batch.is_first, context, prev_action
+
+
+def world_model_loss(
+    params: Params, world_model: WorldModel, spec: EnvSpec, config: Config, batch: Batch, key: jax.Array
+) -> tuple[jax.Array, tuple[Posterior, jax.Array, Metrics]]:
+    """The world model's loss on a batch of windows.
+
+    Sum over: reconstructions, reward, continue, ``dyn = KL(sg(post) || prior)`` and ``rep = KL(post || sg(prior))``, the
+    KLs summed over latents, then held above the free nats. Losses sum over event dimensions and average over ``[B, T]``.
+    The continue target is ``1 - is_terminal``, times the discount where configured: truncation is not termination.
+
+    Args:
+        params: of the world model; the gradient is for these.
+        key: of this update; folded by the batch's global rows.
+
+    Returns:
+        The loss ``[]`` and (posterior, loss by step float32 ``[B, T]``, metrics).
+    """
+    scales = config.loss
+    chex.assert_rank([batch.reward, batch.is_first, batch.is_terminal], 2)
+    obs = preprocess(spec.obs, batch.obs)
+    action, is_first, start, prev_action = window_inputs(world_model, spec, batch)
+    embed = world_model.embed(params, obs)
+    keys = row_keys(key, batch.row)
+    post = observe_window(world_model, params, embed, action, is_first, start, prev_action, keys)
+    prior_logit = world_model.prior_logit(params, post.state.deter)
+    feat = world_model.feat(post.state)
+
+    dyn_kl = world_model.kl(sg(post.logit), prior_logit)
+    rep_kl = world_model.kl(post.logit, sg(prior_logit))
+    losses = {"dyn": jnp.maximum(dyn_kl, scales.free_nats), "rep": jnp.maximum(rep_kl, scales.free_nats)}
+    weights = {"dyn": scales.dyn, "rep": scales.rep, "reward": scales.reward, "cont": scales.cont}
+
+    reward_outputs = world_model.reward(params, feat)
+    losses["reward"] = scalar_loss(reward_outputs, batch.reward)
+    cont_target = 1.0 - batch.is_terminal.astype(jnp.float32)
+    if scales.cont_discount:
+        cont_target *= scales.gamma
+    losses["cont"] = binary_loss(world_model.cont(params, feat), cont_target)
+
+    predictions = world_model.decode(params, feat)
+    if world_model.mask is not None:
+        predictions = {**predictions, MASK_KEY: world_model.mask(params, feat)}
+    for name, prediction in predictions.items():
+        losses[f"rec_{name}"] = observation_loss(spec.obs[name], prediction, obs[name], config.model.symlog)
+        weights[f"rec_{name}"] = scales.rec
+
+    chex.assert_shape(list(losses.values()), batch.reward.shape)
+    by_step = weighted_sum(losses, weights)
+    row_weight = jnp.ones(()) if batch.weight is None else jnp.expand_dims(batch.weight, 1)
+    loss = jnp.mean(by_step * jnp.broadcast_to(row_weight, by_step.shape))
+
+    metrics = {f"train/loss/{name}": jnp.mean(value) for name, value in losses.items()}
+    metrics["train/world_model_loss"] = loss
+    metrics["train/kl"] = jnp.mean(dyn_kl)
+    metrics["train/prior_entropy"] = jnp.mean(world_model.entropy(prior_logit))
+    metrics["train/post_entropy"] = jnp.mean(world_model.entropy(post.logit))
+    metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs) - batch.reward))
+    return loss, (jax.tree.map(sg, post), sg(by_step), metrics)

@@ -1,0 +1,65 @@
+"""Actor and critic networks: features to the raw parameters of policies and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dreamjax.config import Config
+from dreamjax.models.nets import MLP
+from dreamjax.types import ActionSpec, Params
+
+
+class Head(NamedTuple):
+    """A network as pure functions. ``init(key, feat_size) -> params``; ``apply(params, feat) -> float32 [..., out]``."""
+
+    init: Callable[[jax.Array, int], Params]
+    apply: Callable[[Params, jax.Array], jax.Array]
+
+
+def policy_outputs(spec: ActionSpec) -> int:
+    """Outputs an actor needs: a logit for each class or bit, mean and deviation for each continuous dimension."""
+    return sum(part.size * (2 if part.kind == "continuous" else 1) for part in spec.parts)
+
+
+def make_actor(config: Config, spec: ActionSpec) -> Head:
+    """The policy network, raw outputs ``[..., policy_outputs]``; the initial bias of bits is the configuration's."""
+    head = _mlp_head(config, config.actor.layers, config.actor.units, policy_outputs(spec), config.actor.output_scale)
+    if not config.actor.binary_bias:
+        return head
+    # A constant offset of the raw outputs equals an initial bias, and needs no surgery on the parameters.
+    offset: list[float] = []
+    for part in spec.parts:
+        if part.kind == "binary":
+            offset.extend(config.actor.binary_bias)
+        else:
+            offset.extend([0.0] * (part.size * (2 if part.kind == "continuous" else 1)))
+
+    def apply(params: Params, feat: jax.Array) -> jax.Array:
+        raw = head.apply(params, feat)
+        return raw + jnp.broadcast_to(jnp.asarray(offset, jnp.float32), raw.shape)
+
+    return Head(head.init, apply)
+
+
+def make_critic(config: Config) -> Head:
+    """The value network: ``[..., bins]`` logits, or ``[..., 1]`` for a mean; zero outputs at the start."""
+    outputs = config.critic.bins if config.critic.head == "twohot" else 1
+    return _mlp_head(config, config.critic.layers, config.critic.units, outputs, 0.0)
+
+
+def _mlp_head(config: Config, layers: int, units: int, outputs: int, scale: float) -> Head:
+    model = config.model
+    dtype = jnp.dtype(config.parallel.precision)
+    module = MLP(layers, units, outputs, scale, model.act, model.norm, dtype)
+
+    def init(key: jax.Array, feat_size: int) -> Params:
+        return module.init(key, jnp.zeros((1, feat_size)))["params"]
+
+    def apply(params: Params, feat: jax.Array) -> jax.Array:
+        return module.apply({"params": params}, feat).astype(jnp.float32)
+
+    return Head(init, apply)

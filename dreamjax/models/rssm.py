@@ -1,0 +1,116 @@
+"""The recurrent state-space model with a vector state: transition, prior and posterior, one step each.
+
+PlaNet (Hafner et al. 2019, eq. 4), with the block GRU and categorical latents of DreamerV3 (Nature 2025) or the dense
+GRU and Gaussian latents of the plan.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dreamjax.config import ModelConfig
+from dreamjax.models import latents
+from dreamjax.models.nets import BlockDense, Dense, Dtype, Layer, NormAct
+from dreamjax.types import RSSMState
+
+
+class BlockGRU(nn.Module):
+    """A GRU whose recurrent kernels are block-diagonal; every block reads all inputs.
+
+    ``reset, candidate, update = gates(layer([deter_block, inputs]))``;
+    ``deter' = sigma(update - 1) tanh(sigma(reset) candidate) + (1 - sigma(update - 1)) deter``.
+    """
+
+    config: ModelConfig
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, deter: jax.Array, stoch: jax.Array, action: jax.Array) -> jax.Array:
+        config = self.config
+        inputs = [
+            Layer(config.hidden, config.act, config.norm, self.dtype, name=name)(x)
+            for name, x in (("in_deter", deter), ("in_stoch", stoch), ("in_action", action))
+        ]
+        joint = jnp.concatenate(inputs, -1)[..., None, :]
+        joint = jnp.broadcast_to(joint, (*joint.shape[:-2], config.blocks, joint.shape[-1]))
+        size = config.deter // config.blocks
+        blocks = deter.reshape(*deter.shape[:-1], config.blocks, size)
+        x = BlockDense(size, self.dtype, name="hidden")(jnp.concatenate([blocks, joint], -1))
+        x = NormAct(config.act, config.norm, self.dtype, name="hidden_norm")(x.reshape(deter.shape))
+        gates = BlockDense(3 * size, self.dtype, name="gates")(x.reshape(blocks.shape))
+        reset, candidate, update = (gate.reshape(deter.shape) for gate in jnp.split(gates, 3, -1))
+        # The bias of -1 keeps the state by default.
+        update = jax.nn.sigmoid(update - 1)
+        return update * jnp.tanh(jax.nn.sigmoid(reset) * candidate) + (1 - update) * deter
+
+
+class DenseGRU(nn.Module):
+    """The plan's transition: one layer over (latent, action), then a GRU cell (Cho et al. 2014) with update bias -1."""
+
+    config: ModelConfig
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, deter: jax.Array, stoch: jax.Array, action: jax.Array) -> jax.Array:
+        config = self.config
+        x = Layer(config.hidden, config.act, config.norm, self.dtype, name="in")(jnp.concatenate([stoch, action], -1))
+        gates = Dense(3 * config.deter, dtype=self.dtype, name="gates")(jnp.concatenate([x, deter], -1))
+        reset, candidate, update = jnp.split(gates, 3, -1)
+        update = jax.nn.sigmoid(update - 1)
+        return update * jnp.tanh(jax.nn.sigmoid(reset) * candidate) + (1 - update) * deter
+
+
+class RSSM(nn.Module):
+    """Transition, prior and posterior of ``RSSMState(deter [..., D], stoch [..., S, K])``."""
+
+    config: ModelConfig
+    dtype: Dtype
+
+    def setup(self) -> None:
+        config = self.config
+        cell = BlockGRU if config.cell == "block_gru" else DenseGRU
+        self.cell = cell(config, self.dtype)
+        size = config.stoch * (config.classes if config.latent == "categorical" else 2)
+        layer = dict(act=config.act, norm=config.norm, dtype=self.dtype)
+        self.prior_hidden = [Layer(config.hidden, **layer) for _ in range(config.prior_layers)]
+        self.prior_out = Dense(size, dtype=self.dtype)
+        # The posterior's first layer reads [deter, embed]; its embed half is computed for a whole window at once.
+        self.post_embed = Dense(config.hidden, use_bias=False, dtype=self.dtype)
+        self.post_deter = Dense(config.hidden, dtype=self.dtype)
+        self.post_norm = NormAct(**layer)
+        self.post_hidden = [Layer(config.hidden, **layer) for _ in range(config.posterior_layers - 1)]
+        self.post_out = Dense(size, dtype=self.dtype)
+
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """The part of the posterior's first layer that depends on the observation alone: ``[..., hidden]``."""
+        return self.post_embed(tokens)
+
+    def transition(self, state: RSSMState, action: jax.Array) -> jax.Array:
+        """``deter[t]`` from the state at ``t - 1`` and the action vector chosen there: ``[..., D]``."""
+        stoch = state.stoch.reshape(*state.stoch.shape[:-2], -1).astype(self.dtype)
+        # Continuous actions are unbounded samples: scale large ones to length one per dimension.
+        action = action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))
+        return self.cell(state.deter.astype(self.dtype), stoch, action.astype(self.dtype))
+
+    def prior_logit(self, deter: jax.Array) -> jax.Array:
+        """Parameters of ``p(z | h)``: float32 ``[..., S, K or 2]``."""
+        x = deter
+        for layer in self.prior_hidden:
+            x = layer(x)
+        return self._logit(self.prior_out(x))
+
+    def post_logit(self, deter: jax.Array, embed: jax.Array) -> jax.Array:
+        """Parameters of ``q(z | h, o)``: float32 ``[..., S, K or 2]``."""
+        x = self.post_norm(self.post_deter(deter) + embed)
+        for layer in self.post_hidden:
+            x = layer(x)
+        return self._logit(self.post_out(x))
+
+    def _logit(self, raw: jax.Array) -> jax.Array:
+        config = self.config
+        if config.latent == "gaussian":
+            return latents.gaussian_logit(raw, config.min_std)
+        shaped = raw.reshape(*raw.shape[:-1], config.stoch, config.classes)
+        return latents.unimix_logit(shaped, config.unimix)

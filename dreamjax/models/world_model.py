@@ -1,0 +1,141 @@
+"""The world model: encoder, RSSM, decoder, reward and continue heads, as one bundle of pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dreamjax.config import Config
+from dreamjax.models import latents
+from dreamjax.models.decoders import Decoder
+from dreamjax.models.encoders import Encoder, preprocess
+from dreamjax.models.nets import MLP, Dtype
+from dreamjax.models.rssm import RSSM
+from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel
+
+
+class VectorWorldModel(nn.Module):
+    """The plan's five parts: representation (encoder, posterior), transition, observation, reward, continue."""
+
+    config: Config
+    spec: EnvSpec
+    dtype: Dtype
+
+    def setup(self) -> None:
+        model = self.config.model
+        self.encoder = Encoder(self.spec.obs, model, self.dtype)
+        self.rssm = RSSM(model, self.dtype)
+        self.decoder = Decoder({k: v for k, v in self.spec.obs.items() if v.kind != "mask"}, model, self.dtype)
+        net = dict(act=model.act, norm=model.norm, dtype=self.dtype)
+        bins = model.bins if model.reward_head == "twohot" else 1
+        # Zero outputs at the start: an untrained two-hot head would predict e^20 (contract 14).
+        self.reward_head = MLP(model.head_layers, model.units, bins, 0.0, **net)
+        self.cont_head = MLP(model.head_layers, model.units, 1, **net)
+        if MASK_KEY in self.spec.obs:
+            self.mask_head = MLP(model.layers, model.units, self.spec.obs[MASK_KEY].size, **net)
+
+    def embed(self, obs: Mapping[str, jax.Array]) -> jax.Array:
+        return self.rssm.embed(self.encoder(obs))
+
+    def transition(self, state: RSSMState, action: jax.Array) -> jax.Array:
+        return self.rssm.transition(state, action)
+
+    def prior_logit(self, deter: jax.Array) -> jax.Array:
+        return self.rssm.prior_logit(deter)
+
+    def post_logit(self, deter: jax.Array, embed: jax.Array) -> jax.Array:
+        return self.rssm.post_logit(deter, embed)
+
+    def decode(self, feat: jax.Array) -> dict[str, jax.Array]:
+        return self.decoder(feat)
+
+    def reward(self, feat: jax.Array) -> jax.Array:
+        return self.reward_head(feat).astype(jnp.float32)
+
+    def cont(self, feat: jax.Array) -> jax.Array:
+        return self.cont_head(feat).astype(jnp.float32)[..., 0]
+
+    def mask(self, feat: jax.Array) -> jax.Array:
+        return self.mask_head(feat).astype(jnp.float32)
+
+    def touch(self, obs: Mapping[str, jax.Array], state: RSSMState, action: jax.Array) -> None:
+        """Visits every part once, for ``init``."""
+        deter = self.transition(state, action)
+        self.post_logit(deter, self.embed(obs))
+        self.prior_logit(deter)
+        feat = jnp.concatenate([deter, state.stoch.reshape(*deter.shape[:-1], -1)], -1)
+        self.decode(feat), self.reward(feat), self.cont(feat)
+        if MASK_KEY in self.spec.obs:
+            self.mask(feat)
+
+
+def make_world_model(config: Config, spec: EnvSpec) -> WorldModel:
+    """The world model that ``config.model.kind`` names, for observations and actions of ``spec``.
+
+    States are in the compute dtype; logits in float32.
+    """
+    model = config.model
+    kind = model.latent
+    dtype = jnp.dtype(config.parallel.precision)
+    module = VectorWorldModel(config, spec, dtype)
+    classes = model.classes if kind == "categorical" else 1
+
+    def initial(batch_size: int) -> RSSMState:
+        return RSSMState(
+            deter=jnp.zeros((batch_size, model.deter), dtype),
+            stoch=jnp.zeros((batch_size, model.stoch, classes), dtype),
+        )
+
+    def init(key: jax.Array) -> Params:
+        obs = {name: jnp.zeros((1, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
+        action = jnp.zeros((1, spec.action.vector_size))
+        return module.init(key, preprocess(spec.obs, obs), initial(1), action, method="touch")["params"]
+
+    def call(method: str, params: Params, *args: object) -> jax.Array:
+        return module.apply({"params": params}, *args, method=method)  # type: ignore[return-value]
+
+    def observe(
+        params: Params, state: RSSMState, action: jax.Array, embed: jax.Array, is_first: jax.Array, keys: jax.Array
+    ) -> tuple[RSSMState, jax.Array]:
+        state, action = reset_where(is_first, state, action)
+        deter = call("transition", params, state, action)
+        logit = call("post_logit", params, deter, embed)
+        return RSSMState(deter, latents.sample(logit, keys, kind).astype(dtype)), logit
+
+    def imagine(params: Params, state: RSSMState, action: jax.Array, keys: jax.Array) -> tuple[RSSMState, jax.Array]:
+        deter = call("transition", params, state, action)
+        logit = call("prior_logit", params, deter)
+        return RSSMState(deter, latents.sample(logit, keys, kind).astype(dtype)), logit
+
+    def feat(state: RSSMState) -> jax.Array:
+        return jnp.concatenate([state.deter, state.stoch.reshape(*state.deter.shape[:-1], -1)], -1)
+
+    return WorldModel(
+        init=init,
+        initial=initial,
+        embed=lambda params, obs: call("embed", params, obs),
+        observe=observe,
+        imagine=imagine,
+        prior_logit=lambda params, deter: call("prior_logit", params, deter),
+        kl=lambda left, right: latents.kl(left, right, kind),
+        entropy=lambda logit: latents.entropy(logit, kind),
+        feat=feat,
+        decode=lambda params, feat: call("decode", params, feat),
+        reward=lambda params, feat: call("reward", params, feat),
+        cont=lambda params, feat: call("cont", params, feat),
+        mask=(lambda params, feat: call("mask", params, feat)) if MASK_KEY in spec.obs else None,
+        feat_size=model.deter + model.stoch * classes,
+    )
+
+
+def reset_where(is_first: jax.Array, state: RSSMState, action: jax.Array) -> tuple[RSSMState, jax.Array]:
+    """State and previous action with the rows of ``is_first`` ``[B]`` set to zero; other rows are untouched."""
+
+    def clear(x: jax.Array) -> jax.Array:
+        first = is_first.reshape(is_first.shape + (1,) * (x.ndim - is_first.ndim))
+        return jnp.where(first, jnp.zeros_like(x), x)
+
+    return jax.tree.map(clear, (state, action))
