@@ -1,0 +1,30 @@
+"""Tetris, exactly: pure functions of the game and the Gymnasium environments made of them."""
+
+from dreamjax.envs.tetris.engine import (
+    StepOutput,
+    action_mask,
+    auto_step,
+    fixed_pieces,
+    observe,
+    reset,
+    step,
+    with_board,
+)
+from dreamjax.envs.tetris.gym import TetrisEnv, TetrisVectorEnv
+from dreamjax.envs.tetris.rules import ConfigError, TetrisConfig, TetrisState
+
+__all__ = [
+    "ConfigError",
+    "StepOutput",
+    "TetrisConfig",
+    "TetrisEnv",
+    "TetrisState",
+    "TetrisVectorEnv",
+    "action_mask",
+    "auto_step",
+    "fixed_pieces",
+    "observe",
+    "reset",
+    "step",
+    "with_board",
+]

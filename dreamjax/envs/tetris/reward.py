@@ -1,0 +1,73 @@
+"""What a step pays: lines, pieces, death, and optional shaping, each part by its own name."""
+
+import jax
+import jax.numpy as jnp
+
+from dreamjax.envs.tetris import rules
+from dreamjax.envs.tetris.rules import TetrisConfig
+
+PARTS = ("lines", "piece", "death", "shaping")
+LINES = (0.0, 1.0, 3.0, 5.0, 8.0)
+"""What zero to four lines pay under ``reward="lines"``."""
+
+
+def features(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The shape of a stack.
+
+    Args:
+      board: uint32[width].
+
+    Returns:
+      Three int32: the sum of the columns' heights; the number of holes (empty cells with a locked
+      one above them in their column); and the sum of the steps between neighbouring columns.
+    """
+    heights = config.height - rules.trailing_zeros(board | rules.floor_word(config))
+    cells = jnp.sum(jax.lax.population_count(board).astype(jnp.int32))
+    total = jnp.sum(heights)
+    return total, total - cells, jnp.sum(jnp.abs(heights[1:] - heights[:-1]))
+
+
+def potential(config: TetrisConfig, board: jax.Array) -> jax.Array:
+    """float32: minus the weighted sum of ``features``; 0 on an empty board."""
+    height, holes, bumpiness = (value.astype(jnp.float32) for value in features(config, board))
+    return -(
+        config.shaping_height * height
+        + config.shaping_holes * holes
+        + config.shaping_bumpiness * bumpiness
+    )
+
+
+def reward_parts(
+    config: TetrisConfig,
+    *,
+    before: jax.Array,
+    after: jax.Array,
+    placed: jax.Array,
+    num_lines: jax.Array,
+    terminated: jax.Array,
+) -> dict[str, jax.Array]:
+    """The reward of one step, part by part (their sum is the reward).
+
+    Args:
+      before, after: uint32[width], the boards around the step.
+      placed: bool, a piece was locked; num_lines: int32; terminated: bool, the game is lost.
+
+    Returns:
+      float32 scalars by the names in ``PARTS``. A part that is off is 0.
+    """
+    if config.reward == "lines":
+        lines = jnp.asarray(LINES, jnp.float32)[num_lines]
+    else:
+        lines = jnp.where(placed, 10.0 * num_lines**2 + 1.0, 0.0)
+    parts = {
+        "lines": lines,
+        "piece": jnp.where(placed, config.piece_reward, 0.0),
+        "death": jnp.where(terminated, -config.death_penalty, 0.0),
+        "shaping": jnp.float32(0.0),
+    }
+    if config.shaping != "none":
+        reached = potential(config, after)
+        if config.shaping == "potential":
+            reached = jnp.where(terminated, 0.0, reached)
+        parts["shaping"] = config.shaping_discount * reached - potential(config, before)
+    return {name: value.astype(jnp.float32) for name, value in parts.items()}

@@ -1,0 +1,436 @@
+"""The rules of Tetris on bit columns: pieces, collision, clears, the stream of pieces.
+
+A board is ``uint32[width]``, one word per column; bit ``y`` is the cell in row ``y`` and row 0 is
+the top. Words make the rules short: a fall is a count of trailing zeros, a full row is an AND over
+the columns, a clear is a shift of the bits above it. Every function takes one game; ``jax.vmap``
+gives a batch.
+
+The game is that of tetris-gymnasium 0.3.1 (Weichart and Hartl, 2024) with defaults, without its
+faults; ``experiments/difftest.py`` plays both side by side.
+"""
+
+import dataclasses
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+PIECES = "IOTSZJL"
+NO_PIECE = 7
+"""What ``TetrisState.hold`` says while nothing is held."""
+
+SPAWN_MATRICES = tuple(
+    np.array([[int(cell) for cell in row] for row in text.split()], np.uint8)
+    for text in (
+        "0000 1111 0000 0000",
+        "11 11",
+        "010 111 000",
+        "011 110 000",
+        "110 011 000",
+        "100 111 000",
+        "001 111 000",
+    )
+)
+"""The seven pieces as they enter, in the order I O T S Z J L; a rotation turns the whole matrix."""
+
+
+class ConfigError(ValueError):
+    """A field of a configuration has a value that is not allowed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TetrisConfig:
+    """Everything that can be chosen about the game; the defaults are tetris-gymnasium's.
+
+    Attributes:
+      action_mode: `direct` presses buttons, one row of gravity a step; `locked_position` places one
+        piece a step by naming the cell at which its pivot comes to rest.
+      max_episode_length: steps after which an episode is truncated.
+      height, width: playable rows and columns.
+      buttons: `any` takes eight bits at once (MultiBinary), `one` takes one index (Discrete).
+      falling_channel: show the falling piece as a second channel of the board (`direct` only).
+      preview: how many coming pieces an observation tells.
+      spawn_column: column of the box of a three-wide piece as it enters; `None` is
+        ``width // 2 - 1``, the package's; ``width // 2 - 2`` is the guideline's.
+      hold_resets: a held piece comes back unrotated (guideline) instead of as it was stored.
+      randomizer: `bag` deals each seven pieces in a random order, `uniform` draws independently.
+      gravity_every: steps between two rows of gravity (`direct` only).
+      illegal: what a cell that is no code does in `locked_position`: `nearest` takes the nearest
+        code, `refuse` makes it a step without effect.
+      reward: `lines` pays 1, 3, 5, 8 for one to four lines; `gymnasium` pays 10 n^2 + 1 a piece.
+      piece_reward: paid for each piece placed.
+      death_penalty: taken (so give it positive) when the game is lost.
+      shaping: `none`, or a reward for the shape of the stack. With the potential
+        phi = -(height * aggregate height + holes * number + bumpiness * sum of steps), `potential`
+        pays g phi(s') - phi(s) with phi = 0 at a lost game, which leaves the best policy as it was
+        (Ng, Harada and Russell 1999); `difference` does not refund phi at a lost game.
+      shaping_height, shaping_holes, shaping_bumpiness: weights of the potential.
+      shaping_discount: g above; the agent's own discount.
+
+    Raises:
+      ConfigError: when a value is not allowed.
+    """
+
+    action_mode: str = "direct"
+    max_episode_length: int = 1000
+    height: int = 20
+    width: int = 10
+    buttons: str = "any"
+    falling_channel: bool = True
+    preview: int = 1
+    spawn_column: int | None = None
+    hold_resets: bool = False
+    randomizer: str = "bag"
+    gravity_every: int = 1
+    illegal: str = "nearest"
+    reward: str = "lines"
+    piece_reward: float = 0.0
+    death_penalty: float = 0.0
+    shaping: str = "none"
+    shaping_height: float = 0.05
+    shaping_holes: float = 0.035
+    shaping_bumpiness: float = 0.018
+    shaping_discount: float = 0.997
+
+    def __post_init__(self) -> None:
+        self._one_of("action_mode", ("direct", "locked_position"))
+        self._one_of("buttons", ("any", "one"))
+        self._one_of("randomizer", ("bag", "uniform"))
+        self._one_of("illegal", ("nearest", "refuse"))
+        self._one_of("reward", ("lines", "gymnasium"))
+        self._one_of("shaping", ("none", "potential", "difference"))
+        self._one_of("falling_channel", (True, False))
+        self._one_of("hold_resets", (True, False))
+        self._whole("max_episode_length", 1, 2**30)
+        self._whole("height", 4, 26)
+        self._whole("width", 4, 32)
+        self._whole("preview", 1, 7)
+        self._whole("gravity_every", 1, 2**30)
+        for name in ("piece_reward", "death_penalty"):
+            self._number(name, -np.inf, np.inf)
+        for name in ("shaping_height", "shaping_holes", "shaping_bumpiness"):
+            self._number(name, 0.0, np.inf)
+        self._number("shaping_discount", 0.0, 1.0)
+        if self.spawn_column is None:
+            object.__setattr__(self, "spawn_column", self.width // 2 - 1)
+        self._one_of("spawn_column", (self.width // 2 - 1, self.width // 2 - 2))
+
+    def _one_of(self, name: str, allowed: tuple[Any, ...]) -> None:
+        value = getattr(self, name)
+        if not any(value == item and type(value) is type(item) for item in allowed):
+            raise ConfigError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
+
+    def _whole(self, name: str, low: int, high: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise ConfigError(f"{name}={value!r}: must be a whole number from {low} to {high}")
+        if not low <= value <= high:
+            raise ConfigError(f"{name}={value!r}: must be from {low} to {high}")
+        object.__setattr__(self, name, int(value))
+
+    def _number(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        is_number = isinstance(value, (int, float, np.integer, np.floating))
+        if isinstance(value, bool) or not is_number or not np.isfinite(value):
+            raise ConfigError(f"{name}={value!r}: must be a finite number")
+        if not low <= value <= high:
+            raise ConfigError(f"{name}={value!r}: must be from {low} to {high}")
+        object.__setattr__(self, name, float(value))
+
+
+@struct.dataclass
+class TetrisState:
+    """One game. Arrays only; under ``vmap`` every leaf has a leading batch axis.
+
+    Attributes:
+      key: uint32[2], words of the episode's PRNG key; all its pieces are a function of it.
+      board: uint32[width], locked cells as bit columns.
+      piece, rotation, x, y: int32, the falling piece, its counter-clockwise quarter turns, and
+        the column and row of the corner of its matrix.
+      hold: int32, the held piece or ``NO_PIECE``; hold_rotation: int32.
+      hold_used: bool, a hold was made since the last lock.
+      drawn: int32, pieces drawn from the stream; bags: uint32[2], the bag that holds the next
+        piece and the one after it, seven pieces of three bits each.
+      fixed: int8[n], a prescribed stream (n may be 0); num_fixed: int32, how many of it count (0:
+        the stream is random).
+      codes: uint32[width], the cells that are codes of the current piece as bit columns
+        (`locked_position`; has no columns in `direct`).
+      gravity_phase: int32, steps since the last row of gravity.
+      steps: int32; pieces: int32 placed; lines: int32 cleared so far; last_lines: int32 cleared by
+        the last step.
+      terminated, truncated: bool.
+    """
+
+    key: jax.Array
+    board: jax.Array
+    piece: jax.Array
+    rotation: jax.Array
+    x: jax.Array
+    y: jax.Array
+    hold: jax.Array
+    hold_rotation: jax.Array
+    hold_used: jax.Array
+    drawn: jax.Array
+    bags: jax.Array
+    fixed: jax.Array
+    num_fixed: jax.Array
+    codes: jax.Array
+    gravity_phase: jax.Array
+    steps: jax.Array
+    pieces: jax.Array
+    lines: jax.Array
+    last_lines: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+
+
+def _matrix_columns(matrix: np.ndarray) -> list[int]:
+    """The four columns of a matrix (padded right and below) as words, bit = row."""
+    words = [int(sum(int(cell) << y for y, cell in enumerate(column))) for column in matrix.T]
+    return words + [0] * (4 - len(words))
+
+
+CELLS = np.array(
+    [[_matrix_columns(np.rot90(m, k=r)) for r in range(4)] for m in SPAWN_MATRICES], np.uint32
+)
+"""uint32[7, 4, 4]: piece, rotation, column of the matrix -> its cells, bit = row."""
+
+_WALL = np.uint32(0xFFFFFFFF)
+_MARGIN = 3
+"""Columns of wall on each side of a padded board: an I may have its box at -2 or at width - 2."""
+
+
+def spawn_columns(config: TetrisConfig) -> np.ndarray:
+    """int32[7]: the column at which the box of each piece enters."""
+    assert config.spawn_column is not None
+    middle = config.width // 2
+    return np.array([middle - 2, middle - 1] + [config.spawn_column] * 5, np.int32)
+
+
+def floor_word(config: TetrisConfig) -> np.uint32:
+    """The bits of a column that lie below the board."""
+    return np.uint32(0xFFFFFFFF & ~((1 << config.height) - 1))
+
+
+def padded(config: TetrisConfig, board: jax.Array) -> jax.Array:
+    """uint32[width + 6]: the board with its floor, and walls on both sides."""
+    wall = jnp.full((_MARGIN,), _WALL)
+    return jnp.concatenate([wall, board | floor_word(config), wall])
+
+
+def collides(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any) -> jax.Array:
+    """Whether a piece touches a locked cell, a wall or the floor.
+
+    Args:
+      board: uint32[width].
+      cells: uint32[4], columns of the piece's matrix.
+      x, y: int32, board position of the matrix's corner; ``-2 <= x <= width - 2`` and ``y >= 0``.
+
+    Returns:
+      bool.
+    """
+    under = jax.lax.dynamic_slice(padded(config, board), (x + _MARGIN,), (4,))
+    return jnp.any((cells << jnp.uint32(y)) & under != 0)
+
+
+def drop_distance(
+    config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any
+) -> jax.Array:
+    """int32: rows that a piece which does not collide at (x, y) can fall straight down."""
+    under = jax.lax.dynamic_slice(padded(config, board), (x + _MARGIN,), (4,))
+    # Cells of a tetromino are contiguous in a column, so only what is below its lowest one counts.
+    lowest = jnp.uint32(32) - jax.lax.clz(cells)
+    blocks = jnp.where(cells == 0, jnp.uint32(0), under >> (lowest + jnp.uint32(y)))
+    return trailing_zeros(blocks[0] | blocks[1] | blocks[2] | blocks[3])
+
+
+def trailing_zeros(word: jax.Array) -> jax.Array:
+    """int32: the index of the lowest set bit of a uint32 (32 where there is none)."""
+    return jax.lax.population_count(~word & (word - np.uint32(1))).astype(jnp.int32)
+
+
+def write(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any) -> jax.Array:
+    """uint32[width]: the board with the piece's cells set; cells off the board are dropped."""
+    moved = cells << jnp.uint32(y)
+    column = jnp.arange(config.width, dtype=jnp.int32) - x
+    for i in range(4):
+        board = board | jnp.where(column == i, moved[i], jnp.uint32(0))
+    return board & ~floor_word(config)
+
+
+def clear_lines(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Removes full rows (at most four); the rows above move down.
+
+    Args:
+      board: uint32[width].
+
+    Returns:
+      The new board, uint32[width], and the number of rows removed, int32.
+    """
+    full = jax.lax.reduce(board, np.uint32((1 << config.height) - 1), jax.lax.bitwise_and, (0,))
+    num_lines = jax.lax.population_count(full).astype(jnp.int32)
+    for _ in range(4):  # From the top, so that the rows still to go keep their place.
+        row = full & -full
+        above = jnp.where(row == 0, jnp.uint32(0), row - jnp.uint32(1))
+        board = (board & ~(above | row)) | ((board & above) << jnp.uint32(1))
+        full = full & ~row
+    return board, num_lines
+
+
+# --- The stream of pieces ---
+
+
+def threefry(key: jax.Array, counter: tuple[Any, Any]) -> jax.Array:
+    """Threefry-2x32 with 20 rounds (Salmon et al. 2011), the generator behind ``jax.random``.
+
+    Written out because jax's own is a loop on CPU, which stops the step from becoming one kernel.
+
+    Args:
+      key: uint32[2].
+      counter: two uint32.
+
+    Returns:
+      uint32[2], random words.
+    """
+    keys = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA))
+    a, b = jnp.uint32(counter[0]) + keys[0], jnp.uint32(counter[1]) + keys[1]
+    for group in range(5):
+        for turn in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
+            a = a + b
+            b = a ^ ((b << jnp.uint32(turn)) | (b >> jnp.uint32(32 - turn)))
+        a = a + keys[(group + 1) % 3]
+        b = b + keys[(group + 2) % 3] + jnp.uint32(group + 1)
+    return jnp.stack([a, b])
+
+
+def key_words(key: jax.Array) -> jax.Array:
+    """uint32[2]: the words of a typed PRNG key or of raw key data."""
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        key = jax.random.key_data(key)
+    return jnp.asarray(key, jnp.uint32).reshape(-1)[-2:]
+
+
+def next_key(key: jax.Array) -> jax.Array:
+    """uint32[2]: the key of the episode that follows the one with this key."""
+    return threefry(key, (0, 1))
+
+
+_SHUFFLES = np.array(
+    [sum(p << 3 * i for i, p in enumerate(order)) for order in itertools.permutations(range(7))],
+    np.uint32,
+)
+
+
+def deal(config: TetrisConfig, key: jax.Array, index: Any) -> jax.Array:
+    """uint32: the seven pieces of bag number ``index`` of an episode, three bits each."""
+    if config.randomizer == "bag":
+        word = threefry(key, (index, 0))[0]
+        return jnp.asarray(_SHUFFLES)[word % jnp.uint32(len(_SHUFFLES))]
+    index = jnp.uint32(index) * jnp.uint32(7)
+    words = [threefry(key, (index + jnp.uint32(i), 0))[0] % jnp.uint32(7) for i in range(7)]
+    return sum((w << jnp.uint32(3 * i) for i, w in enumerate(words)), jnp.uint32(0))
+
+
+def coming(state: TetrisState, ahead: int) -> jax.Array:
+    """int32: the piece that is drawn after ``ahead`` others (0 to 7)."""
+    place = state.drawn % 7 + ahead
+    bag = jnp.where(place < 7, state.bags[0], state.bags[1])
+    place = jnp.where(place < 7, place, place - 7)
+    piece = ((bag >> (3 * place).astype(jnp.uint32)) & jnp.uint32(7)).astype(jnp.int32)
+    if state.fixed.shape[0] == 0:
+        return piece
+    index = (state.drawn + ahead) % jnp.maximum(state.num_fixed, 1)
+    return jnp.where(state.num_fixed > 0, state.fixed[index].astype(jnp.int32), piece)
+
+
+def draw(config: TetrisConfig, state: TetrisState, number: jax.Array) -> TetrisState:
+    """The state after ``number`` (0 to 7) pieces were drawn."""
+    drawn = state.drawn + number
+    is_new = drawn // 7 > state.drawn // 7
+    new_bag = deal(config, state.key, drawn // 7 + 1)
+    bags = jnp.stack(
+        [
+            jnp.where(is_new, state.bags[1], state.bags[0]),
+            jnp.where(is_new, new_bag, state.bags[1]),
+        ]
+    )
+    return state.replace(drawn=drawn, bags=bags)
+
+
+def new_game(
+    config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixed: Any
+) -> TetrisState:
+    """An empty board with the first piece at its spawn.
+
+    Args:
+      key: uint32[2], words of the episode's key.
+      fixed: int8[n], a prescribed stream of pieces; ``num_fixed``: int32, how many of it count.
+
+    Returns:
+      The state. Its ``codes`` are empty: ``engine.reset`` fills them.
+    """
+    zero, false = jnp.int32(0), jnp.bool_(False)
+    state = TetrisState(
+        key=key,
+        board=jnp.zeros((config.width,), jnp.uint32),
+        piece=zero,
+        rotation=zero,
+        x=zero,
+        y=zero,
+        hold=jnp.int32(NO_PIECE),
+        hold_rotation=zero,
+        hold_used=false,
+        drawn=zero,
+        bags=jnp.stack([deal(config, key, 0), deal(config, key, 1)]),
+        fixed=fixed,
+        num_fixed=jnp.asarray(num_fixed, jnp.int32),
+        codes=jnp.zeros(
+            (config.width if config.action_mode == "locked_position" else 0,), "uint32"
+        ),
+        gravity_phase=zero,
+        steps=zero,
+        pieces=zero,
+        lines=zero,
+        last_lines=zero,
+        terminated=false,
+        truncated=false,
+    )
+    return spawn(config, draw(config, state, jnp.int32(1)), coming(state, 0))
+
+
+def spawn(config: TetrisConfig, state: TetrisState, piece: jax.Array) -> TetrisState:
+    """Puts a piece at its entry, unrotated. Whether it collides there is for the caller to ask."""
+    x = jnp.asarray(spawn_columns(config))[piece]
+    return state.replace(piece=piece, rotation=jnp.int32(0), x=x, y=jnp.int32(0))
+
+
+class Locked(NamedTuple):
+    """What a lock did: the board, lines cleared (int32), and whether a piece was placed (bool)."""
+
+    board: jax.Array
+    num_lines: jax.Array
+    placed: jax.Array
+
+
+def lock(
+    config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any, *, enabled: jax.Array
+) -> Locked:
+    """Writes a piece where it is and clears lines; without effect unless ``enabled`` (bool)."""
+    cells = jnp.where(enabled, cells, jnp.uint32(0))
+    board, num_lines = clear_lines(config, write(config, board, cells, x, y))
+    return Locked(board, num_lines, enabled)
+
+
+def board_cells(config: TetrisConfig, board: jax.Array) -> jax.Array:
+    """uint8[height, width]: the board as 0 and 1, row 0 at the top."""
+    rows = jnp.arange(config.height, dtype=jnp.uint32)[:, None]
+    return ((board[None, :] >> rows) & jnp.uint32(1)).astype(jnp.uint8)
+
+
+def board_words(config: TetrisConfig, cells: Any) -> jax.Array:
+    """uint32[width]: bit columns from cells (height, width), the inverse of ``board_cells``."""
+    rows = jnp.arange(config.height, dtype=jnp.uint32)[:, None]
+    return jnp.sum((jnp.asarray(cells) != 0).astype(jnp.uint32) << rows, axis=0, dtype=jnp.uint32)
