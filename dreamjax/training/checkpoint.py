@@ -1,0 +1,296 @@
+"""Checkpoints: everything a run needs to go on, complete or invisible, verified when read.
+
+``checkpoints/<step>/`` holds ``params/`` and ``learner/`` (the rest of the ``TrainState``) as Orbax trees, ``host/``
+(replay, collector, ...) as one ``.npy`` file for each array and ``host.json`` for the rest, ``meta.json``, and
+``manifest.json`` with the size and SHA-256 of every other file. It is written beside its place and renamed into it. Only
+arrays and JSON are read: nothing in a checkpoint can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import ml_dtypes
+import numpy as np
+import orbax.checkpoint as ocp
+
+from dreamjax.types import Params, TrainState
+
+MANIFEST, META, HOST = "manifest.json", "meta.json", "host.json"
+_TEMPORARY = "tmp."
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be written or read; the message names the file, the cause and the last good one."""
+
+
+def folder(workdir: str | Path) -> Path:
+    """Where a run's checkpoints lie, absolute (Orbax fails late on relative paths)."""
+    return Path(workdir).resolve() / "checkpoints"
+
+
+def step_of(path: Path) -> int:
+    """Environment step of a checkpoint, from its name ``<step>`` or, saved again at the same step, ``<step>.<n>``."""
+    return int(path.name.split(".")[0])
+
+
+def all_checkpoints(workdir: str | Path) -> list[Path]:
+    """Complete checkpoints, oldest first."""
+    there = folder(workdir)
+    found = [path for path in there.iterdir() if path.name[0].isdigit()] if there.is_dir() else []
+    return sorted(found, key=lambda path: tuple(int(part) for part in path.name.split(".")))
+
+
+def latest(workdir: str | Path) -> Path | None:
+    """The newest complete checkpoint, not yet verified."""
+    found = all_checkpoints(workdir)
+    return found[-1] if found else None
+
+
+def save(
+    workdir: str | Path, step: int, state: TrainState, host: dict[str, Any], meta: dict[str, Any], *, keep: int
+) -> Path:
+    """Writes a checkpoint, then deletes all but the newest ``keep`` and the one with the greatest ``meta["score"]``.
+
+    Args:
+        step: environment steps, the checkpoint's name.
+        state: what learning changes.
+        host: nested dictionaries and lists of NumPy arrays, numbers, strings and None.
+        meta: small facts as JSON; ``score``, where present, is the evaluation's mean return.
+
+    Raises:
+        CheckpointError: it could not be written (no space, no permission, ...); earlier ones are untouched.
+    """
+    there = folder(workdir)
+    taken = sum(1 for path in all_checkpoints(workdir) if step_of(path) == step)
+    final = there / (f"{step:012d}.{taken}" if taken else f"{step:012d}")
+    temporary = there / f"{_TEMPORARY}{final.name}"
+    try:
+        there.mkdir(parents=True, exist_ok=True)
+        for left in there.glob(f"{_TEMPORARY}*"):  # of a run that was killed; the work directory's lock is ours
+            shutil.rmtree(left)
+        temporary.mkdir()
+        _write_tree(temporary / "params", state.params)
+        _write_tree(temporary / "learner", state.replace(params=None))
+        _write_host(temporary, host)
+        (temporary / META).write_text(json.dumps({"step": step} | meta, indent=1))
+        _write_manifest(temporary)
+        temporary.rename(final)
+        _sync(there)
+    except Exception as error:  # Orbax and TensorStore raise their own kinds
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(f"cannot save {final}: {error}. Last good checkpoint: {latest(workdir)}") from error
+    _prune(workdir, keep)
+    return final
+
+
+def restore(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
+    """Reads and verifies one checkpoint.
+
+    Args:
+        path: of the checkpoint. like: a ``TrainState`` of arrays or shapes, as this configuration makes it.
+
+    Returns:
+        State (NumPy arrays, typed keys), ``host`` and ``meta`` as saved.
+
+    Raises:
+        CheckpointError: a file is damaged or missing, or shapes or dtypes differ from ``like``.
+    """
+    verify(path)
+    params = _read_tree(path / "params", like.params)
+    learner = _read_tree(path / "learner", like.replace(params=None))
+    return learner.replace(params=params), _read_host(path), read_meta(path)
+
+
+def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
+    """Reads and verifies the parameters alone, and ``meta``; the replay is not touched. Raises as ``restore``."""
+    verify(path, "params", META)
+    return _read_tree(path / "params", like), read_meta(path)
+
+
+def restore_latest(workdir: str | Path, like: TrainState) -> tuple[Path, TrainState, dict[str, Any], dict[str, Any]]:
+    """The newest checkpoint that is intact; damaged ones are named in a warning and passed over.
+
+    Raises:
+        CheckpointError: none is intact, or the newest intact one does not fit ``like``.
+    """
+    path = intact(workdir)
+    return path, *restore(path, like)
+
+
+def intact(workdir: str | Path, *parts: str) -> Path:
+    """Path of the newest checkpoint whose ``parts`` (all where none are named) pass ``verify``.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    damaged = []
+    for path in reversed(all_checkpoints(workdir)):
+        try:
+            verify(path, *parts)
+        except CheckpointError as error:
+            damaged.append(str(error))
+            warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
+        else:
+            return path
+    raise CheckpointError("; ".join(damaged) or f"there is no checkpoint in {folder(workdir)}")
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What a checkpoint says about itself: step, update, configuration, versions."""
+    return json.loads((path / META).read_text())
+
+
+def verify(path: Path, *parts: str) -> None:
+    """Compares files with the manifest: all of them, or those in the named folders and files.
+
+    Raises:
+        CheckpointError: naming the first file that is missing, changed, truncated or too many.
+    """
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        listed, digest = manifest["files"], manifest["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged: {MANIFEST} cannot be read ({error})") from None
+    if digest != _digest_of(listed):
+        raise CheckpointError(f"checkpoint {path} is damaged: {MANIFEST} has changed")
+    present = {name for name in _files(path) if name != MANIFEST}
+    for name in sorted(present | listed.keys()):
+        if parts and name.split("/")[0] not in parts:
+            continue
+        if name not in present or name not in listed:
+            problem = "is missing" if name in listed else "does not belong to it"
+            raise CheckpointError(f"checkpoint {path} is damaged: {name} {problem}")
+        if [(path / name).stat().st_size, _sha256(path / name)] != listed[name]:
+            raise CheckpointError(f"checkpoint {path} is damaged: {name} has changed")
+
+
+def _write_tree(path: Path, tree: Any) -> None:
+    """A tree as a flat Orbax dictionary by leaf path; typed keys as their data."""
+    flat = {name: jax.random.key_data(leaf) if _is_key(leaf) else leaf for name, leaf in _leaves(tree)}
+    with _checkpointer() as checkpointer:
+        checkpointer.save(path, flat)
+    if not path.is_dir():
+        raise OSError(f"Orbax did not write {path}")
+
+
+def _read_tree(path: Path, like: Any) -> Any:
+    """Reads what ``_write_tree`` wrote into the structure of ``like``, or raises naming the first difference."""
+    wanted = {name: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for name, leaf in _leaves(like)}
+    with _checkpointer() as checkpointer:
+        stored = checkpointer.metadata(path).item_metadata.tree
+        for name in sorted(wanted.keys() | stored.keys()):
+            have, want = (_signature(tree[name]) if name in tree else "nothing" for tree in (stored, wanted))
+            if have != want:
+                raise CheckpointError(
+                    f"checkpoint {path.parent} is of another model: {path.name}/{name} is {have} there, {want} here"
+                )
+        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+        flat = checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=numpy))
+    leaves = [jax.random.wrap_key_data(flat[n]) if _is_key(leaf) else flat[n] for n, leaf in _leaves(like)]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+
+
+def _leaves(tree: Any) -> list[tuple[str, Any]]:
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in found]
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _signature(leaf: Any) -> str:
+    return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+
+
+def _write_host(path: Path, host: dict[str, Any]) -> None:
+    (path / "host").mkdir()
+    count = iter(range(10**9))
+
+    def write(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {"dict": {name: write(entry) for name, entry in value.items()}}
+        if isinstance(value, list):
+            return {"list": [write(entry) for entry in value]}
+        if isinstance(value, np.ndarray | np.generic):
+            array, name = np.asarray(value), f"{next(count):04d}.npy"
+            raw = array.view(np.uint16) if array.dtype == ml_dtypes.bfloat16 else array
+            np.save(path / "host" / name, raw, allow_pickle=False)
+            return {"array": name, "dtype": array.dtype.name}
+        if value is None or isinstance(value, bool | int | float | str):
+            return {"value": value}
+        raise TypeError(f"a checkpoint holds arrays, numbers, strings and None, not {type(value).__name__}")
+
+    (path / HOST).write_text(json.dumps(write(host)))
+
+
+def _read_host(path: Path) -> dict[str, Any]:
+    def read(node: dict[str, Any]) -> Any:
+        ((kind, value),) = ((name, entry) for name, entry in node.items() if name != "dtype")
+        if kind == "dict":
+            return {name: read(entry) for name, entry in value.items()}
+        if kind == "list":
+            return [read(entry) for entry in value]
+        if kind == "array":
+            array = np.load(path / "host" / value, allow_pickle=False)
+            return array.view(ml_dtypes.bfloat16) if node["dtype"] == "bfloat16" else array
+        return value
+
+    return read(json.loads((path / HOST).read_text()))
+
+
+def _write_manifest(path: Path) -> None:
+    listed = {name: [(path / name).stat().st_size, _sha256(path / name)] for name in _files(path)}
+    with (path / MANIFEST).open("w") as file:
+        json.dump({"files": listed, "digest": _digest_of(listed)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _files(path: Path) -> Iterator[str]:
+    return (file.relative_to(path).as_posix() for file in sorted(path.rglob("*")) if file.is_file())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest_of(listed: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _prune(workdir: str | Path, keep: int) -> None:
+    found = all_checkpoints(workdir)
+    scores = {}
+    for path in found:
+        try:
+            scores[path] = float(read_meta(path).get("score"))  # type: ignore[arg-type]
+        except (OSError, ValueError, TypeError):
+            continue
+    best = max(reversed(found), key=lambda path: scores.get(path, -np.inf)) if scores else None
+    for path in found[:-keep]:
+        if path != best:
+            # Renamed first: deleting takes time, and half a checkpoint must not look like one.
+            shutil.rmtree(path.rename(path.with_name(f"{_TEMPORARY}{path.name}")), ignore_errors=True)

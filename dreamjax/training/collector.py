@@ -1,0 +1,180 @@
+"""Steps environments with the policy and stores what happens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dreamjax.types import Array, EnvSpec, Params, Records, RSSMState
+
+EPISODE_INFO = {"return": "episode_return", "length": "episode_length", "lines": "lines", "pieces": "pieces"}
+_STREAM = 1  # folded into the run's seed, so that acting and learning never share a key
+
+
+class Policy(NamedTuple):
+    """A compiled policy.
+
+    Attributes:
+        initial_carry: ``(num_envs) -> carry``.
+        act: ``(params, carry, obs, is_first, key, step, *, greedy) -> (carry, action record [N, K], latents)``;
+            row ``i`` acts with ``fold_in(fold_in(key, step), i)``.
+    """
+
+    initial_carry: Callable[[int], Any]
+    act: Callable[..., tuple[Any, Array, RSSMState]]
+
+
+class Environments(Protocol):
+    """What is asked of ``dreamjax.envs.adapter.Adapter``."""
+
+    @property
+    def spec(self) -> EnvSpec: ...
+
+    def reset(self, seed: int | None = None) -> Records: ...
+
+    def step(self, action: np.ndarray) -> tuple[Records | None, Records]: ...
+
+    def get_state(self) -> dict[str, np.ndarray] | None: ...
+
+    def set_state(self, state: dict[str, np.ndarray]) -> Records: ...
+
+
+class Replay(Protocol):
+    """What is asked of ``dreamjax.buffers.sequence_buffer.SequenceBuffer`` here."""
+
+    def add(self, records: Records, action: np.ndarray, latents: RSSMState | None = None) -> None: ...
+
+
+def make_policy(policy_fn: Callable[..., Any], initial_carry: Callable[[int], Any]) -> Policy:
+    """Compiles an agent's ``policy`` with a key for each row; one compilation for each number of rows."""
+
+    def act(params: Params, carry: Any, obs: Any, is_first: Array, key: Array, step: Array, *, greedy: bool) -> Any:
+        key = jax.random.fold_in(key, step)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(is_first.shape[0], dtype=jnp.uint32))
+        return policy_fn(params, carry, obs, is_first, keys, greedy=greedy)
+
+    return Policy(initial_carry, jax.jit(act, static_argnames="greedy"))
+
+
+def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
+    """Numbers of the episodes that end in these records: return, length, and lines and pieces where there are any."""
+    ended = []
+    for records in streams:
+        if records is not None:
+            for row in np.flatnonzero(records.is_last):
+                info = {name: records.info[key] for name, key in EPISODE_INFO.items() if key in records.info}
+                ended.append({"env": float(records.env[row])} | {k: float(v[row]) for k, v in info.items()})
+    return ended
+
+
+class Collector:
+    """One vector step at a time: ``begin`` sends the policy to the device, ``finish`` waits and steps the environments.
+
+    Between the two the host is free. A vector step counts ``num_envs`` environment steps, resets included, so that the
+    count is known ahead. Record ``t`` is stored with the action chosen from it, so the newest record waits here.
+
+    Args:
+        policy: compiled policy. env: the environments. replay: where records go.
+        num_envs: number of environments. seed: of the run.
+        keep_latents: store the policy's latents beside the records.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        env: Environments,
+        replay: Replay,
+        *,
+        num_envs: int,
+        seed: int,
+        keep_latents: bool = False,
+    ) -> None:
+        self._policy, self._env, self._replay = policy, env, replay
+        self._num_envs, self._seed, self._keep_latents = num_envs, seed, keep_latents
+        self._key = jax.random.fold_in(jax.random.key(seed), _STREAM)
+        self._records: Records | None = None
+        self._carry = policy.initial_carry(num_envs)
+        self._chosen: tuple[Array, RSSMState] | None = None
+        self._episodes: dict[str, list[float]] = {}
+        self.step = 0
+
+    def start(self) -> None:
+        """Begins the first episodes; not needed after ``load_state_dict``."""
+        self._records = self._env.reset(self._seed)
+
+    def begin(self, params: Params) -> None:
+        """Dispatches the policy on the current records; returns before the device is ready."""
+        assert self._records is not None and self._chosen is None
+        self._carry, action, latents = self._policy.act(
+            params,
+            self._carry,
+            self._records.obs,
+            self._records.is_first,
+            self._key,
+            np.uint32(self.step),
+            greedy=False,
+        )
+        self._chosen = action, latents
+
+    def finish(self) -> None:
+        """Waits for the actions, stores the records they were chosen from, steps the environments."""
+        assert self._records is not None and self._chosen is not None
+        action, latents = np.array(self._chosen[0]), self._chosen[1]
+        action[self._records.is_last] = 0
+        kept = jax.tree.map(np.asarray, latents) if self._keep_latents else None
+        self._replay.add(self._records, action, kept)
+        self._chosen = None
+        final, self._records = self._env.step(action)
+        if final is not None:
+            self._close(final)
+        self.step += self._num_envs
+        for episode in ended_episodes(final, self._records):
+            for name, value in episode.items():
+                if name != "env":
+                    self._episodes.setdefault(name, []).append(value)
+
+    def _close(self, records: Records) -> None:
+        """Stores records from which nothing is chosen. They need no latents: a reset follows and masks them."""
+        spec = self._env.spec.action
+        self._replay.add(records, np.zeros((len(records), spec.record_size), spec.record_dtype))
+
+    def pop_episodes(self) -> dict[str, float]:
+        """Means over the episodes that ended since the last call, as ``episode/<name>``; empty where none did."""
+        means = {f"episode/{name}": float(np.mean(values)) for name, values in self._episodes.items()}
+        self._episodes = {}
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that acting changes, as a tree of arrays and numbers; between ``finish`` and ``begin`` only."""
+        assert self._records is not None and self._chosen is None
+        return {
+            "step": self.step,
+            "episodes": self._episodes,
+            "carry": [np.asarray(leaf) for leaf in jax.tree.leaves(self._carry)],
+            "records": dataclasses.asdict(self._records),
+            "env": self._env.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Goes on from a saved state.
+
+        Returns:
+            Whether the environments go on too. Where they could not be saved, the episodes under way are stored as cut
+            short (``is_last``, not ``is_terminal``) and new ones begin.
+        """
+        self.step = int(state["step"])
+        self._episodes = {name: list(values) for name, values in state["episodes"].items()}
+        structure = jax.tree.structure(self._carry)
+        self._carry = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in state["carry"]])
+        if state["env"] is not None:
+            self._records = self._env.set_state(state["env"])
+            return True
+        cut = Records(**state["records"])
+        self._close(dataclasses.replace(cut, is_last=np.ones_like(cut.is_last)))
+        self._records = self._env.reset(int(np.random.SeedSequence([self._seed, self.step]).generate_state(1)[0] >> 1))
+        return False
