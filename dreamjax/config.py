@@ -15,7 +15,10 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 T = TypeVar("T")
 
@@ -533,6 +536,47 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 result[name] = merge(value) if isinstance(value, Mapping) else value
     return result
+
+
+def smoke() -> dict[str, Any]:
+    """Overrides that shrink any run to seconds while every phase still happens."""
+    return {
+        "total_steps": 640,
+        "num_envs": 4,
+        "batch_size": 4,
+        "batch_length": 16,
+        "horizon": 5,
+        "train_ratio": 8.0,
+        "model": dict(deter=64, blocks=4, hidden=32, stoch=8, classes=8, units=32, layers=1, head_layers=1),
+        "actor": dict(layers=1, units=32),
+        "critic": dict(layers=1, units=32),
+        "replay": dict(capacity=2_000, min_size=128),
+        "imagination": dict(capacity=2_000),
+        "schedule": dict(collect_steps=64, world_model_batches=2, actor_critic_batches=1, imagination_batch_size=4),
+        "checkpoint": dict(every=320),
+        "eval": dict(every=320, episodes=2, num_envs=2),
+        "log": dict(every=1.0, metrics_every=5),
+    }
+
+
+def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, Any]) -> ConfigDict:
+    """A configuration file's variants over the defaults and ``base``.
+
+    "" is the base, "smoke" shrinks it, "plan" gives it the plan's sizes and schedule; ``more`` names further ones. They
+    join by commas, from left to right: "plan,smoke".
+
+    Raises:
+        ConfigError: if the variant is not known.
+    """
+    from ml_collections import ConfigDict
+
+    known = {"smoke": smoke(), "plan": plan(), **more}
+    layers = []
+    for name in filter(None, variant.split(",")):
+        if name not in known:
+            raise ConfigError(f"variant {name!r} is not allowed: must be one of {sorted(known)}, joined by commas")
+        layers.append(known[name])
+    return ConfigDict(merge(defaults(), base, *layers))
 
 
 def defaults() -> dict[str, Any]:

@@ -24,7 +24,7 @@ def unimix_logit(logit: jax.Array, unimix: float) -> jax.Array:
 
 
 def gaussian_logit(raw: jax.Array, min_std: float) -> jax.Array:
-    """Mean and deviation ``[..., S, 2]`` from raw outputs ``[..., 2 S]``; deviation = softplus + ``min_std`` (PlaNet)."""
+    """Mean and deviation ``[..., S, 2]`` from raw outputs ``[..., 2 S]``; deviation softplus + ``min_std`` (PlaNet)."""
     mean, std = jnp.split(raw.astype(jnp.float32), 2, -1)
     return jnp.stack([mean, jax.nn.softplus(std) + min_std], -1)
 

@@ -1,0 +1,30 @@
+"""CartPole-v1: the proof that the learning chain is right.
+
+    python -m experiments.train --config=experiments/cartpole.py
+
+:smoke runs every phase in seconds; :plan takes the plan's sizes and schedule.
+"""
+
+from ml_collections import ConfigDict
+
+from dreamjax import config
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    """The configuration; ``variant`` is "", "smoke" or "plan"."""
+    base = dict(
+        total_steps=30_000,
+        num_envs=4,
+        batch_size=16,
+        batch_length=32,
+        train_ratio=32.0,
+        env=dict(id="CartPole-v1"),
+        model=dict(deter=128, blocks=8, hidden=64, stoch=16, classes=8, units=64, layers=2),
+        actor=dict(layers=2, units=64),
+        critic=dict(layers=2, units=64),
+        optimiser=dict(world_model_lr=1e-3, actor_lr=3e-4, critic_lr=3e-4, warmup=100),
+        replay=dict(capacity=30_000, min_size=1_000),
+        eval=dict(every=10_000, episodes=20, num_envs=20),
+        checkpoint=dict(every=10_000),
+    )
+    return config.variants(base, variant)
