@@ -184,7 +184,9 @@ def _write_tree(path: Path, tree: Any) -> None:
 
 def _read_tree(path: Path, like: Any) -> Any:
     """Reads what ``_write_tree`` wrote into the structure of ``like``, or raises naming the first difference."""
-    wanted = {name: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for name, leaf in _leaves(like)}
+    wanted = {
+        name: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for name, leaf in _leaves(like)
+    }
     with _checkpointer() as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
         for name in sorted(wanted.keys() | stored.keys()):
