@@ -72,7 +72,201 @@ class UniformSampler:
     nbytes = 0
 
 
+class SumTree:
+    """Sums of ``size`` non-negative leaves in a binary tree; all operations are vectorised over leaves.
+
+    Every inner node is its two children's sum, whatever the order of writes, so that equal leaves give equal trees.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.depth = max(size - 1, 0).bit_length()
+        self.base = 1 << self.depth
+        self.nodes = np.zeros(2 * self.base, np.float64)  # node 1 is the root, leaf i is node base + i
+
+    @property
+    def total(self) -> float:
+        return float(self.nodes[1])
+
+    def set(self, leaf: np.ndarray, value: np.ndarray | float) -> None:
+        """Writes leaves (the last of equal ones wins) and the sums above them."""
+        node = leaf + self.base
+        self.nodes[node] = value
+        for _ in range(self.depth):
+            node = node >> 1
+            self.nodes[node] = self.nodes[2 * node] + self.nodes[2 * node + 1]
+
+    def fill(self, values: np.ndarray) -> None:
+        """Writes all leaves, ``[size]``."""
+        self.nodes[self.base : self.base + len(values)] = values
+        low = self.base
+        while low > 1:
+            self.nodes[low // 2 : low] = self.nodes[low : 2 * low : 2] + self.nodes[low + 1 : 2 * low : 2]
+            low //= 2
+
+    def find(self, mass: np.ndarray) -> np.ndarray:
+        """The leaf in which ``mass`` of ``[0, total)`` falls, never one of value 0 if the total is above 0."""
+        node, mass = np.ones(len(mass), np.int64), mass.copy()
+        for _ in range(self.depth):
+            left, right = self.nodes[2 * node], self.nodes[2 * node + 1]
+            go_right = (mass >= left) & (right > 0)  # rounding may leave mass >= left + right
+            mass -= np.where(go_right, left, 0)
+            node = 2 * node + go_right
+        return node - self.base
+
+
+class PrioritisedSampler:
+    """Starts drawn with probability ``p^exponent / sum p^exponent`` over valid starts (Schaul et al. 2016, eq. 1).
+
+    ``p`` is the last priority given to the start's step, clipped to [1e-6, 1e6]; a new step has the greatest ``p``
+    given so far (1 before the first). With ``beta > 0`` windows carry importance weights ``(N P)^-beta``, N the number
+    of valid starts, divided by the greatest of the batch.
+
+    The tree holds the starts that are valid for the length drawn last; another length rebuilds it (some 10 ms for
+    1,000,000 steps), so a run should keep to one.
+    """
+
+    def __init__(self, num_envs: int, size: int, *, exponent: float, beta: float) -> None:
+        self.size, self.exponent, self.beta = size, exponent, beta
+        self.mass = np.zeros(num_envs * size, np.float32)  # p^exponent of every stored step, valid start or not
+        self.greatest = np.zeros((), np.float32)  # of all masses given; 0: none was
+        self.seen = np.zeros(num_envs, np.int64)  # write heads up to which `mass` and `tree` are current
+        self.length = 0
+        self.tree = SumTree(num_envs * size)
+
+    def _row(self, env: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return env * self.size + step % self.size
+
+    def _rebuild(self) -> None:
+        masked = np.zeros_like(self.mass)
+        row = self._row(*expand_ranges(*valid_range(self.seen, self.size, self.length)))
+        masked[row] = self.mass[row]
+        self.tree.fill(masked)
+
+    def _follow(self, head: np.ndarray, length: int) -> None:
+        """Brings masses and tree up to the write heads: new steps get the greatest mass, new valid starts enter."""
+        before, was_valid = self.seen, valid_range(self.seen, self.size, self.length)[1]
+        low, high = valid_range(head, self.size, length)
+        fresh = self._row(*expand_ranges(np.maximum(before, low), head))
+        self.mass[fresh] = self.greatest if self.greatest > 0 else 1.0
+        self.seen = head.copy()
+        if length != self.length:
+            self.length = length
+            self._rebuild()
+        elif len(fresh):
+            entered = self._row(*expand_ranges(np.maximum(was_valid, low), high))
+            self.tree.set(
+                np.concatenate([fresh, entered]), np.concatenate([np.zeros(len(fresh)), self.mass[entered]])
+            )
+
+    def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> Draw:
+        self._follow(head, length)
+        row = self.tree.find(rng.random(batch_size) * self.tree.total)
+        env, slot = np.divmod(row, self.size)
+        low, high = valid_range(head, self.size, length)
+        start = low[env] + (slot - low[env]) % self.size
+        if self.beta == 0:
+            return env, start, None
+        share = self.mass[row] / self.tree.total
+        weight = ((high - low).sum() * share) ** -self.beta
+        return env, start, (weight / weight.max(initial=0)).astype(np.float32)
+
+    def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
+        """Takes priorities ``[M]`` of stored steps.
+
+        Raises:
+            ValueError: if one is negative or not finite; nothing is stored then.
+        """
+        if not (np.isfinite(priority).all() and (priority >= 0).all()):
+            raise ValueError("priorities must be finite and 0 or more")
+        if not len(priority):
+            return
+        row = self._row(env, step)
+        mass = np.clip(priority, 1e-6, 1e6).astype(np.float64) ** self.exponent
+        mass = np.clip(mass, 1e-30, 1e30).astype(np.float32)  # above 0 and finite for any exponent
+        self.mass[row] = mass
+        self.greatest = np.maximum(self.greatest, mass.max())
+        valid = row[step + self.length <= self.seen[env]]
+        self.tree.set(valid, self.mass[valid])
+
+    def state_dict(self) -> State:
+        return {
+            "mass": self.mass.copy(),
+            "greatest": np.array(self.greatest),
+            "seen": self.seen.copy(),
+            "length": np.array(self.length),
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        if state["mass"].shape != self.mass.shape:
+            raise ValueError(f"saved priorities are {state['mass'].shape}, this sampler has {self.mass.shape}")
+        self.mass = np.array(state["mass"], np.float32)
+        self.greatest = np.array(state["greatest"], np.float32)
+        self.seen = np.array(state["seen"], np.int64)
+        self.length = int(state["length"])
+        self._rebuild()
+
+    @property
+    def nbytes(self) -> int:
+        return self.mass.nbytes + self.tree.nodes.nbytes
+
+
+class OnlineQueue:
+    """Puts up to ``round(share * batch_size)`` of the newest windows, each at most once, before another sampler's.
+
+    Each stream is cut into windows that follow one another without overlap, so that every step comes by once while it
+    is new (the online queue of DreamerV3, Nature 2025, Methods). The newest window goes first; overwritten ones are
+    dropped. What the queue cannot fill comes from ``base``; where that gives weights, windows of the queue weigh 1.
+    Another length empties the queue.
+    """
+
+    def __init__(self, base: Sampler, num_envs: int, size: int, *, share: float) -> None:
+        self.base, self.size, self.share = base, size, share
+        self.cut = np.zeros(num_envs, np.int64)  # steps of each stream already cut into windows
+        self.queue = np.zeros((0, 2), np.int64)  # (env, start), oldest first
+        self.length = 0
+
+    def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> Draw:
+        oldest = np.maximum(head - self.size, 0)
+        if length != self.length:
+            self.queue, self.length = self.queue[:0], length
+        self.cut = np.maximum(self.cut, oldest)
+        env, place = expand_ranges(np.zeros_like(head), (head - self.cut) // length)
+        start = self.cut[env] + place * length
+        age = np.argsort(head[env] - start, kind="stable")[::-1]
+        self.cut = self.cut + (head - self.cut) // length * length
+        queue = np.concatenate([self.queue, np.stack([env, start], 1)[age]])
+        queue = queue[queue[:, 1] >= oldest[queue[:, 0]]]
+        count = min(round(self.share * batch_size), len(queue))
+        self.queue, taken = queue[: len(queue) - count], queue[len(queue) - count :][::-1]
+        env, start, weight = self.base.sample(rng, batch_size - count, length, head)
+        if weight is not None:
+            weight = np.concatenate([np.ones(count, np.float32), weight])
+        return np.concatenate([taken[:, 0], env]), np.concatenate([taken[:, 1], start]), weight
+
+    def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
+        self.base.update(env, step, priority)
+
+    def state_dict(self) -> State:
+        base = {f"base/{key}": value for key, value in self.base.state_dict().items()}
+        return {"cut": self.cut.copy(), "queue": self.queue.copy(), "length": np.array(self.length), **base}
+
+    def load_state_dict(self, state: State) -> None:
+        self.cut = np.array(state["cut"], np.int64)
+        self.queue = np.array(state["queue"], np.int64)
+        self.length = int(state["length"])
+        self.base.load_state_dict({key[5:]: value for key, value in state.items() if key.startswith("base/")})
+
+    @property
+    def nbytes(self) -> int:
+        return self.base.nbytes + self.queue.nbytes
+
+
 def make_sampler(config: ReplayConfig, *, num_envs: int) -> Sampler:
     """The sampler of a configuration, for rings of ``config.capacity // num_envs`` steps."""
     size = config.capacity // num_envs
-    return UniformSampler(num_envs, size)
+    sampler: Sampler = UniformSampler(num_envs, size)
+    if config.sampler == "prioritised":
+        sampler = PrioritisedSampler(num_envs, size, exponent=config.priority_exponent, beta=config.priority_beta)
+    if config.online > 0:
+        sampler = OnlineQueue(sampler, num_envs, size, share=config.online)
+    return sampler

@@ -33,7 +33,7 @@ class SequenceBuffer:
 
     A window is ``length`` consecutive steps of one stream. It never crosses the write head and may span episodes
     (``is_first`` inside), so that episodes shorter than a window are reachable. What is stored is lossless and compact
-    (see ``columns``); latents, where kept, are rounded to two bytes a number.
+    (see ``columns``); latents, where kept, are rounded to two bytes a number. Calls must not overlap in time.
 
     Args:
         spec: of the environment.
@@ -246,7 +246,9 @@ class SequenceBuffer:
 def nbytes_for(
     spec: EnvSpec, capacity: int, *, num_envs: int = 1, latent_spec: LatentSpec | None = None, promoted: bool = False
 ) -> int:
-    """Bytes of a buffer before it is made, its sampler and tables of distinct values (below 1 MB each) not counted.
+    """Bytes of a buffer before it is made.
+
+    Not counted: a prioritised sampler (20 to 36 bytes a step) and tables of distinct values (below 1 MB each).
 
     Args:
         promoted: assume that every float32 vector has more than 65,536 distinct values (see ``columns.CodedColumn``).
