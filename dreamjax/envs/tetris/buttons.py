@@ -54,9 +54,7 @@ def pressed_buttons(config: TetrisConfig, action: jax.Array) -> jax.Array:
     action = jnp.asarray(action)
     expected = (8,) if config.buttons == "any" else ()
     if action.shape != expected:
-        raise ValueError(
-            f"action of shape {action.shape}: buttons={config.buttons!r} takes shape {expected}"
-        )
+        raise ValueError(f"action of shape {action.shape}: buttons={config.buttons!r} takes shape {expected}")
     return action != 0 if config.buttons == "any" else jnp.arange(8) == action
 
 

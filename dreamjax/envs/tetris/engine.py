@@ -33,8 +33,7 @@ __all__ = [
 ]
 
 
-@struct.dataclass
-class StepOutput:
+class StepOutput(struct.PyTreeNode):
     """What a step tells beside the new state.
 
     Attributes:
@@ -70,9 +69,7 @@ def fixed_pieces(pieces: Sequence[int] | None) -> np.ndarray:
     return values.astype(np.int8)
 
 
-def reset(
-    config: TetrisConfig, key: jax.Array, pieces: Any = None, *, num_pieces: Any = None
-) -> TetrisState:
+def reset(config: TetrisConfig, key: jax.Array, pieces: Any = None, *, num_pieces: Any = None) -> TetrisState:
     """Starts a game.
 
     Args:
@@ -90,9 +87,7 @@ def reset(
     return _new_game(config, rules.key_words(key), fixed, number)
 
 
-def _new_game(
-    config: TetrisConfig, key: jax.Array, fixed: jax.Array, num_fixed: Any
-) -> TetrisState:
+def _new_game(config: TetrisConfig, key: jax.Array, fixed: jax.Array, num_fixed: Any) -> TetrisState:
     state = rules.new_game(config, key, fixed=fixed, num_fixed=num_fixed)
     return _with_codes(config, state)
 
@@ -119,9 +114,7 @@ def _act(config: TetrisConfig, state: TetrisState, action: jax.Array) -> buttons
         return buttons.press(config, state, buttons.pressed_buttons(config, action))
     action = jnp.asarray(action)
     if action.shape != ():
-        raise ValueError(
-            f"action of shape {action.shape}: locked_position takes one cell, shape ()"
-        )
+        raise ValueError(f"action of shape {action.shape}: locked_position takes one cell, shape ()")
     action = action.astype(jnp.int32)
     chosen = placement.decode(config, state.board, state.piece, action)
     enabled = chosen.legal
@@ -132,9 +125,7 @@ def _act(config: TetrisConfig, state: TetrisState, action: jax.Array) -> buttons
     return buttons.Pressed(state, locked.num_lines, locked.placed, jnp.bool_(False))
 
 
-def _advance(
-    config: TetrisConfig, state: TetrisState, action: jax.Array
-) -> tuple[TetrisState, StepOutput]:
+def _advance(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[TetrisState, StepOutput]:
     """A step of a game that has not ended."""
     before = state.board
     pressed = _act(config, state, action)
@@ -172,9 +163,7 @@ def _advance(
     return state, StepOutput(reward, terminated, truncated, num_lines, placed, parts)
 
 
-def step(
-    config: TetrisConfig, state: TetrisState, action: jax.Array
-) -> tuple[TetrisState, StepOutput]:
+def step(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[TetrisState, StepOutput]:
     """One step of one game. A game that has ended stays as it is and pays nothing.
 
     Args:
@@ -197,9 +186,7 @@ def step(
     return after, output.replace(terminated=after.terminated, truncated=after.truncated)
 
 
-def auto_step(
-    config: TetrisConfig, state: TetrisState, action: jax.Array
-) -> tuple[TetrisState, StepOutput]:
+def auto_step(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[TetrisState, StepOutput]:
     """A step, or after the end of a game the start of the next (Gymnasium's NEXT_STEP autoreset).
 
     The step after the end ignores its action, pays nothing and returns the first state of a game

@@ -6,7 +6,7 @@ back packed into one array of bytes.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import jax
@@ -40,9 +40,7 @@ def _pack(config: TetrisConfig, state: TetrisState, output: engine.StepOutput) -
     numbers = [output.reward, *(output.parts[name] for name in PARTS)]
     numbers += [output.terminated, output.truncated]
     numbers += [state.lines, output.lines_cleared, state.pieces]
-    words = jnp.concatenate(
-        [observed["piece"], jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])]
-    )
+    words = jnp.concatenate([observed["piece"], jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])])
     cells = [jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)]
     cells.append(observed["board"].reshape(-1))
     if "action_mask" in observed:
@@ -54,9 +52,7 @@ def _silence(config: TetrisConfig, state: TetrisState) -> engine.StepOutput:
     """The output of a step in which nothing happened, as after a reset."""
     zero = jnp.float32(0.0)
     parts = {name: zero for name in PARTS}
-    return engine.StepOutput(
-        zero, state.terminated, state.truncated, state.last_lines, jnp.bool_(False), parts
-    )
+    return engine.StepOutput(zero, state.terminated, state.truncated, state.last_lines, jnp.bool_(False), parts)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -165,9 +161,7 @@ class _Unpacker:
 
 
 def _info(observed: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> dict[str, Any]:
-    info: dict[str, Any] = {
-        name: numbers[name].astype(np.int64) for name in ("lines", "lines_cleared", "pieces")
-    }
+    info: dict[str, Any] = {name: numbers[name].astype(np.int64) for name in ("lines", "lines_cleared", "pieces")}
     for name in PARTS:
         info[f"reward/{name}"] = numbers[name].astype(np.float64)
     if "action_mask" in observed:
@@ -187,7 +181,7 @@ def _check_actions(config: TetrisConfig, actions: np.ndarray, shape: tuple[int, 
         raise ValueError(f"action={actions!r}: must be from 0 to {limit - 1}")
 
 
-class TetrisEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
+class TetrisEnv(gymnasium.Env[Any, Any]):
     """One game. Every field of ``TetrisConfig`` is a keyword.
 
     ``reset(options={"pieces": [0, 3, ...]})`` fixes the pieces of the episode (0..6, order
@@ -196,7 +190,7 @@ class TetrisEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
     ``action_mask`` (bool[height * width]).
     """
 
-    metadata = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 30}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 30}
 
     def __init__(self, *, render_mode: str | None = None, **fields: Any) -> None:
         self.config = make_config(fields)
@@ -245,8 +239,7 @@ class TetrisEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
     def _read(self, packed: jax.Array) -> tuple[dict[str, np.ndarray], dict[str, Any], Any]:
         observed, numbers = self._unpack(packed)
         info = {
-            name: value[0].item() if value.ndim == 1 else value[0]
-            for name, value in _info(observed, numbers).items()
+            name: value[0].item() if value.ndim == 1 else value[0] for name, value in _info(observed, numbers).items()
         }
         return {name: value[0] for name, value in observed.items()}, info, numbers
 
@@ -254,9 +247,7 @@ class TetrisEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
         """The whole state as arrays with a leading axis of one, for ``set_state``."""
         return _to_arrays(self._batch())
 
-    def set_state(
-        self, arrays: dict[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def set_state(self, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Goes on from a state of ``get_state``; returns its observation and info."""
         self._state = _from_arrays(self.config, arrays, 1)
         observed, info, _ = self._read(_look(self.config, self._state))
@@ -277,7 +268,7 @@ class TetrisEnv(gymnasium.Env[dict[str, np.ndarray], Any]):
             self._screen = None
 
 
-class TetrisVectorEnv(gymnasium.vector.VectorEnv[dict[str, np.ndarray], Any, Any]):
+class TetrisVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """N games in one compiled program, with Gymnasium's NEXT_STEP autoreset.
 
     As ``TetrisEnv``; ``info`` holds arrays with a leading axis of N (and, as Gymnasium's vector
@@ -286,7 +277,7 @@ class TetrisVectorEnv(gymnasium.vector.VectorEnv[dict[str, np.ndarray], Any, Any
     sequence for all games or one for each, and holds until the episode ends.
     """
 
-    metadata = {
+    metadata: ClassVar[dict[str, Any]] = {
         "render_modes": ["ansi", "rgb_array"],
         "render_fps": 30,
         "autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP,
@@ -337,9 +328,7 @@ class TetrisVectorEnv(gymnasium.vector.VectorEnv[dict[str, np.ndarray], Any, Any
         observed, info, _ = self._read(packed)
         return observed, info
 
-    def step(
-        self, actions: Any
-    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         actions = np.asarray(actions)
         _check_actions(self.config, actions, self.action_space.shape or (self.num_envs,))
         self._state, packed = _auto_step(self.config, self.state, actions)
@@ -357,9 +346,7 @@ class TetrisVectorEnv(gymnasium.vector.VectorEnv[dict[str, np.ndarray], Any, Any
         """The whole state as numpy arrays by field: with ``set_state`` the games go on bit for bit."""
         return _to_arrays(self.state)
 
-    def set_state(
-        self, arrays: dict[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def set_state(self, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Goes on from a state of ``get_state``; returns its observations and infos.
 
         Raises:
@@ -401,7 +388,6 @@ def _from_arrays(config: TetrisConfig, arrays: dict[str, np.ndarray], num_envs: 
         array = np.asarray(arrays[name])
         if array.shape != leaf.shape or array.dtype != leaf.dtype:
             raise ValueError(
-                f"state[{name!r}] is {array.dtype}{list(array.shape)}:"
-                f" must be {leaf.dtype}{list(leaf.shape)}"
+                f"state[{name!r}] is {array.dtype}{list(array.shape)}: must be {leaf.dtype}{list(leaf.shape)}"
             )
     return TetrisState(**{name: jnp.array(arrays[name]) for name in expected})

@@ -37,9 +37,7 @@ def action_space(config: TetrisConfig) -> gymnasium.spaces.Space[Any]:
     """MultiBinary(8) or Discrete(8) in `direct`, Discrete(height * width) in `locked_position`."""
     if config.action_mode == "locked_position":
         return gymnasium.spaces.Discrete(config.height * config.width)
-    return (
-        gymnasium.spaces.MultiBinary(8) if config.buttons == "any" else gymnasium.spaces.Discrete(8)
-    )
+    return gymnasium.spaces.MultiBinary(8) if config.buttons == "any" else gymnasium.spaces.Discrete(8)
 
 
 def action_mask(config: TetrisConfig, state: TetrisState) -> jax.Array:

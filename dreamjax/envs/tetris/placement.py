@@ -197,6 +197,4 @@ def place(
 ) -> rules.Locked:
     """Locks a placement of a piece and clears lines; without effect unless ``enabled``."""
     cells = jnp.asarray(CELLS)[piece, chosen.rotation]
-    return rules.lock(
-        config, board, cells, chosen.column - 1, chosen.row, enabled=enabled & chosen.legal
-    )
+    return rules.lock(config, board, cells, chosen.column - 1, chosen.row, enabled=enabled & chosen.legal)

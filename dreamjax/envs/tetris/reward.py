@@ -30,11 +30,7 @@ def features(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.Arr
 def potential(config: TetrisConfig, board: jax.Array) -> jax.Array:
     """float32: minus the weighted sum of ``features``; 0 on an empty board."""
     height, holes, bumpiness = (value.astype(jnp.float32) for value in features(config, board))
-    return -(
-        config.shaping_height * height
-        + config.shaping_holes * holes
-        + config.shaping_bumpiness * bumpiness
-    )
+    return -(config.shaping_height * height + config.shaping_holes * holes + config.shaping_bumpiness * bumpiness)
 
 
 def reward_parts(

@@ -141,8 +141,7 @@ class TetrisConfig:
         object.__setattr__(self, name, float(value))
 
 
-@struct.dataclass
-class TetrisState:
+class TetrisState(struct.PyTreeNode):
     """One game. Arrays only; under ``vmap`` every leaf has a leading batch axis.
 
     Attributes:
@@ -193,9 +192,7 @@ def _matrix_columns(matrix: np.ndarray) -> list[int]:
     return words + [0] * (4 - len(words))
 
 
-CELLS = np.array(
-    [[_matrix_columns(np.rot90(m, k=r)) for r in range(4)] for m in SPAWN_MATRICES], np.uint32
-)
+CELLS = np.array([[_matrix_columns(np.rot90(m, k=r)) for r in range(4)] for m in SPAWN_MATRICES], np.uint32)
 """uint32[7, 4, 4]: piece, rotation, column of the matrix -> its cells, bit = row."""
 
 _WALL = np.uint32(0xFFFFFFFF)
@@ -236,9 +233,7 @@ def collides(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y
     return jnp.any((cells << jnp.uint32(y)) & under != 0)
 
 
-def drop_distance(
-    config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any
-) -> jax.Array:
+def drop_distance(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any) -> jax.Array:
     """int32: rows that a piece which does not collide at (x, y) can fall straight down."""
     under = jax.lax.dynamic_slice(padded(config, board), (x + _MARGIN,), (4,))
     # Cells of a tetromino are contiguous in a column, so only what is below its lowest one counts.
@@ -360,9 +355,7 @@ def draw(config: TetrisConfig, state: TetrisState, number: jax.Array) -> TetrisS
     return state.replace(drawn=drawn, bags=bags)
 
 
-def new_game(
-    config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixed: Any
-) -> TetrisState:
+def new_game(config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixed: Any) -> TetrisState:
     """An empty board with the first piece at its spawn.
 
     Args:
@@ -387,9 +380,7 @@ def new_game(
         bags=jnp.stack([deal(config, key, 0), deal(config, key, 1)]),
         fixed=fixed,
         num_fixed=jnp.asarray(num_fixed, jnp.int32),
-        codes=jnp.zeros(
-            (config.width if config.action_mode == "locked_position" else 0,), "uint32"
-        ),
+        codes=jnp.zeros((config.width if config.action_mode == "locked_position" else 0,), "uint32"),
         gravity_phase=zero,
         steps=zero,
         pieces=zero,
@@ -415,9 +406,7 @@ class Locked(NamedTuple):
     placed: jax.Array
 
 
-def lock(
-    config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any, *, enabled: jax.Array
-) -> Locked:
+def lock(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any, *, enabled: jax.Array) -> Locked:
     """Writes a piece where it is and clears lines; without effect unless ``enabled`` (bool)."""
     cells = jnp.where(enabled, cells, jnp.uint32(0))
     board, num_lines = clear_lines(config, write(config, board, cells, x, y))
