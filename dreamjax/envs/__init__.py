@@ -1,1 +1,1 @@
-"""An environment in, a stream of records out: ``adapter`` for any Gymnasium environment, ``tetris`` for the flagship."""
+"""An environment in, a stream of records out: ``adapter`` takes any of Gymnasium, ``tetris`` is the flagship."""

@@ -1,0 +1,76 @@
+"""Walking nested spaces, and what is checked where an environment runs; no jax, since worker processes import it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+Path = tuple[Any, ...]
+ROOT = "observation"
+
+
+class EnvError(ValueError):
+    """An environment that cannot be made, mapped or trusted; the message says which, where and why."""
+
+
+def leaves(space: spaces.Space, path: Path = ()) -> Iterator[tuple[Path, spaces.Space]]:
+    """The spaces below nested Dict and Tuple spaces, in order, each with the keys that lead to it."""
+    if isinstance(space, spaces.Dict):
+        for name, child in space.spaces.items():
+            yield from leaves(child, (*path, name))
+    elif isinstance(space, spaces.Tuple):
+        for index, child in enumerate(space.spaces):
+            yield from leaves(child, (*path, index))
+    else:
+        yield path, space
+
+
+def path_name(path: Path, root: str = ROOT) -> str:
+    """The name of an entry: its keys joined by "/"."""
+    return "/".join(map(str, path)) or root
+
+
+def get_path(tree: Any, path: Path) -> Any:
+    """The entry of a nested observation or action that the keys lead to."""
+    for key in path:
+        tree = tree[key]
+    return tree
+
+
+def fetch(observation: Any, path: Path) -> Any:
+    """As ``get_path``, with an ``EnvError`` that names an entry which is missing."""
+    try:
+        return get_path(observation, path)
+    except (KeyError, IndexError, TypeError):
+        got = sorted(observation) if isinstance(observation, dict) else type(observation).__name__
+        raise EnvError(f"observation entry {path_name(path)!r} is missing: got {got}") from None
+
+
+class CheckedEnv(gymnasium.Wrapper):
+    """Raises ``EnvError`` on an observation of another shape than its space says, before it is stacked with others."""
+
+    def __init__(self, env: gymnasium.Env, index: int) -> None:
+        super().__init__(env)
+        self._index = index
+        self._shapes = [(path, tuple(space.shape or ())) for path, space in leaves(env.observation_space)]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._check(observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._check(observation)
+        return observation, reward, terminated, truncated, info
+
+    def _check(self, observation: Any) -> None:
+        for path, shape in self._shapes:
+            got = np.shape(fetch(observation, path))
+            if got != shape:
+                what = f"observation entry {path_name(path)!r} has shape {got}, its space says {shape}"
+                raise EnvError(f"environment {self._index}: {what}")

@@ -1,0 +1,81 @@
+"""The ``infos`` of a vector environment: numbers to log, action masks, what SAME_STEP hides of an episode's end.
+
+Gymnasium keeps one array ``[N]`` for each name, with a presence mask ``_name`` where only some environments gave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dreamjax.types import MASK_KEY
+
+Infos = Mapping[str, Any]
+
+
+def numbers(infos: Infos, num_envs: int) -> dict[str, np.ndarray]:
+    """The scalar numbers among ``infos``: float64 ``[N]`` by name, NaN where an environment gave none."""
+    result = {}
+    for name, value in infos.items():
+        if name.startswith("_") or name == MASK_KEY or isinstance(value, Mapping):
+            continue
+        array = np.asarray(value)
+        if array.shape == (num_envs,) and array.dtype.kind in "biuf":
+            result[name] = np.where(_present(infos, name, num_envs), array, np.nan)
+    return result
+
+
+def overwrite(old: dict[str, np.ndarray], new: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """``old`` with the rows (bool ``[N]``) of ``new``; a name that one of them lacks is NaN there."""
+    names = dict.fromkeys([*old, *new])
+    return {name: np.where(rows, new.get(name, np.nan), old.get(name, np.nan)) for name in names}
+
+
+def mask_size(infos: Infos) -> int | None:
+    """Entries of the action mask in ``infos``, or None where there is none."""
+    if MASK_KEY not in infos:
+        return None
+    row = next((row for row in np.asarray(infos[MASK_KEY]) if row is not None), None)
+    return None if row is None else int(np.asarray(row).size)
+
+
+def masks(infos: Infos, num_envs: int, size: int) -> np.ndarray:
+    """Legal classes, bool ``[N, size]``; all of them where an environment gave no mask."""
+    result = np.ones((num_envs, size), bool)
+    if MASK_KEY in infos:
+        present = _present(infos, MASK_KEY, num_envs)
+        array = np.asarray(infos[MASK_KEY])
+        if array.dtype != object:
+            return np.where(present[:, None], array.reshape(num_envs, size) != 0, True)
+        for row, mask in enumerate(array):
+            if present[row] and mask is not None:
+                result[row] = np.asarray(mask).reshape(-1) != 0
+    return result
+
+
+def final_infos(infos: Infos, num_envs: int) -> Infos:
+    """The infos of terminal observations under SAME_STEP, in the layout of ``infos``.
+
+    ``final_info`` is such a dictionary already, or (in older environments) an object array ``[N]`` of dictionaries.
+    """
+    final = infos.get("final_info", {})
+    if isinstance(final, Mapping):
+        return final
+    result: dict[str, Any] = {}
+    for row, info in enumerate(final):
+        for name, value in (info or {}).items():
+            if name not in result:
+                result[name] = np.full(num_envs, None, object)
+                result["_" + name] = np.zeros(num_envs, bool)
+            result[name][row] = value
+            result["_" + name][row] = True
+    for name, value in result.items():
+        if value.dtype == object and all(np.isscalar(item) for item in value[result["_" + name]]):
+            result[name] = np.array([0 if item is None else item for item in value])
+    return result
+
+
+def _present(infos: Infos, name: str, num_envs: int) -> np.ndarray:
+    return np.asarray(infos.get("_" + name, np.ones(num_envs, bool)), bool)
