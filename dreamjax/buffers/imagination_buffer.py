@@ -47,9 +47,8 @@ def add(ring: ImaginationRing, rollouts: Imagination) -> ImaginationRing:
     capacity, n = ring.data.row.shape[0], rollouts.row.shape[0]
     if n > capacity:
         raise ValueError(f"{n} rollouts do not fit into a ring of {capacity}")
-    chex.assert_tree_shape_prefix(rollouts, (n,))
     for old, new in zip(jax.tree.leaves(ring.data), jax.tree.leaves(rollouts), strict=True):
-        chex.assert_equal_shape_suffix([old, new], old.ndim - 1)
+        chex.assert_shape(new, (n, *old.shape[1:]))
         chex.assert_type(new, old.dtype)
     place = (ring.head + jnp.arange(n, dtype=jnp.int32)) % capacity
     data = jax.tree.map(lambda old, new: old.at[place].set(new), ring.data, rollouts)

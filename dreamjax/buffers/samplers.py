@@ -154,9 +154,7 @@ class PrioritisedSampler:
             self._rebuild()
         elif len(fresh):
             entered = self._row(*expand_ranges(np.maximum(was_valid, low), high))
-            self.tree.set(
-                np.concatenate([fresh, entered]), np.concatenate([np.zeros(len(fresh)), self.mass[entered]])
-            )
+            self.tree.set(np.concatenate([fresh, entered]), np.concatenate([np.zeros(len(fresh)), self.mass[entered]]))
 
     def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> Draw:
         self._follow(head, length)
