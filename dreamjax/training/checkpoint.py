@@ -2,12 +2,13 @@
 
 ``checkpoints/<step>/`` holds ``params/`` and ``learner/`` (the rest of the ``TrainState``) as Orbax trees, ``host/``
 (replay, collector, ...) as one ``.npy`` file for each array and ``host.json`` for the rest, ``meta.json``, and
-``manifest.json`` with the size and SHA-256 of every other file. It is written beside its place and renamed into it. Only
-arrays and JSON are read: nothing in a checkpoint can run code.
+``manifest.json`` with the size and SHA-256 of every other file. It is written beside its place and renamed into it.
+Only arrays and JSON are read: nothing in a checkpoint can run code.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dreamjax.training.parallel import local
 from dreamjax.types import Params, TrainState
 
 MANIFEST, META, HOST = "manifest.json", "meta.json", "host.json"
@@ -79,7 +82,7 @@ def save(
             shutil.rmtree(left)
         temporary.mkdir()
         _write_tree(temporary / "params", state.params)
-        _write_tree(temporary / "learner", state.replace(params=None))
+        _write_tree(temporary / "learner", dataclasses.replace(state, params={}))
         _write_host(temporary, host)
         (temporary / META).write_text(json.dumps({"step": step} | meta, indent=1))
         _write_manifest(temporary)
@@ -106,8 +109,8 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], d
     """
     verify(path)
     params = _read_tree(path / "params", like.params)
-    learner = _read_tree(path / "learner", like.replace(params=None))
-    return learner.replace(params=params), _read_host(path), read_meta(path)
+    learner = _read_tree(path / "learner", dataclasses.replace(like, params={}))
+    return dataclasses.replace(learner, params=params), _read_host(path), read_meta(path)
 
 
 def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
@@ -175,7 +178,7 @@ def verify(path: Path, *parts: str) -> None:
 
 def _write_tree(path: Path, tree: Any) -> None:
     """A tree as a flat Orbax dictionary by leaf path; typed keys as their data."""
-    flat = {name: jax.random.key_data(leaf) if _is_key(leaf) else leaf for name, leaf in _leaves(tree)}
+    flat = {name: local(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in _leaves(tree)}
     with _checkpointer() as checkpointer:
         checkpointer.save(path, flat)
     if not path.is_dir():
@@ -211,7 +214,7 @@ def _leaves(tree: Any) -> list[tuple[str, Any]]:
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _signature(leaf: Any) -> str:

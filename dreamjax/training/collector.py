@@ -67,8 +67,9 @@ def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
     for records in streams:
         if records is not None:
             for row in np.flatnonzero(records.is_last):
-                info = {name: records.info[key] for name, key in EPISODE_INFO.items() if key in records.info}
-                ended.append({"env": float(records.env[row])} | {k: float(v[row]) for k, v in info.items()})
+                told = {name: records.info[key][row] for name, key in EPISODE_INFO.items() if key in records.info}
+                numbers = {name: float(value) for name, value in told.items() if np.isfinite(value)}
+                ended.append({"env": float(records.env[row])} | numbers)
     return ended
 
 
@@ -143,10 +144,13 @@ class Collector:
         spec = self._env.spec.action
         self._replay.add(records, np.zeros((len(records), spec.record_size), spec.record_dtype))
 
+    def peek_episodes(self) -> dict[str, float]:
+        """Means over the episodes that ended since the last ``pop_episodes``, as ``episode/<name>``; empty if none."""
+        return {f"episode/{name}": float(np.mean(values)) for name, values in self._episodes.items()}
+
     def pop_episodes(self) -> dict[str, float]:
-        """Means over the episodes that ended since the last call, as ``episode/<name>``; empty where none did."""
-        means = {f"episode/{name}": float(np.mean(values)) for name, values in self._episodes.items()}
-        self._episodes = {}
+        """As ``peek_episodes``, and begins the next means."""
+        means, self._episodes = self.peek_episodes(), {}
         return means
 
     def state_dict(self) -> dict[str, Any]:
@@ -154,7 +158,7 @@ class Collector:
         assert self._records is not None and self._chosen is None
         return {
             "step": self.step,
-            "episodes": self._episodes,
+            "episodes": {name: list(values) for name, values in self._episodes.items()},
             "carry": [np.asarray(leaf) for leaf in jax.tree.leaves(self._carry)],
             "records": dataclasses.asdict(self._records),
             "env": self._env.get_state(),

@@ -21,9 +21,10 @@ def configure(parallel: ParallelConfig) -> None:
 def tree_bytes(tree: Any) -> int:
     """Bytes of the arrays (or shapes) of a tree; keys count as their data."""
     import jax
+    import jax.numpy as jnp
 
     def nbytes(x: Any) -> int:
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             x = jax.eval_shape(jax.random.key_data, x)
         return int(x.size) * x.dtype.itemsize
 

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dreamjax.config import ConfigError
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
@@ -90,6 +92,14 @@ def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
         return state, metrics, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outs)
 
     return update
+
+
+def replicate(state: T, num_devices: int) -> T:
+    """A state on every device the update runs on, as the update gives it back (so that it is compiled once)."""
+    if num_devices == 1:
+        return jax.device_put(state)
+    mesh = Mesh(np.asarray(jax.local_devices()[:num_devices]), (AXIS,))
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
 
 
 def place(batch: T, num_devices: int) -> T:

@@ -6,14 +6,16 @@ are pure functions of ``step`` and of the updates taken, so a saved and reloaded
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from dreamjax.config import Config
 
 Phase = Literal["update", "update_world_model", "update_actor_critic"]  # the agent's functions of these names
 
 
-class Due(NamedTuple):
+@dataclass(frozen=True)
+class Due:
     """``count`` updates of one phase, each on a batch of ``batch_size`` windows."""
 
     phase: Phase
@@ -35,7 +37,7 @@ class Schedule(Protocol):
         """Counts these updates as taken."""
 
     def ratio(self, step: int) -> float:
-        """Updates for each environment step since learning began; 0 before."""
+        """Windows replayed for each environment step since learning began; 0 before."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -53,7 +55,7 @@ class RatioSchedule:
 
     def __init__(self, ratio: float, *, start: int, batch_size: int) -> None:
         self._ratio, self._start, self._batch_size = ratio, start, batch_size
-        self.updates = 0
+        self.updates = self._windows = 0
 
     def due(self, step: int) -> list[Due]:
         count = int(self._ratio * max(0, step - self._start)) - self.updates
@@ -61,15 +63,16 @@ class RatioSchedule:
 
     def take(self, due: list[Due]) -> None:
         self.updates += sum(item.count for item in due)
+        self._windows += sum(item.count * item.batch_size for item in due)
 
     def ratio(self, step: int) -> float:
-        return self.updates / (step - self._start) if step > self._start else 0.0
+        return self._windows / (step - self._start) if step > self._start else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"updates": self.updates}
+        return {"updates": self.updates, "windows": self._windows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.updates = int(state["updates"])
+        self.updates, self._windows = int(state["updates"]), int(state["windows"])
 
 
 class PlanSchedule:
@@ -86,7 +89,7 @@ class PlanSchedule:
     def __init__(self, world_model: Due, actor_critic: Due, *, collect_steps: int, start: int) -> None:
         self._round = [item for item in (world_model, actor_critic) if item.count]
         self._collect_steps, self._start = collect_steps, start
-        self.updates = 0
+        self.updates = self._windows = 0
         self._rounds = 0
 
     def due(self, step: int) -> list[Due]:
@@ -95,16 +98,18 @@ class PlanSchedule:
 
     def take(self, due: list[Due]) -> None:
         self.updates += sum(item.count for item in due)
+        self._windows += sum(item.count * item.batch_size for item in due)
         self._rounds += len(due) // max(1, len(self._round))
 
     def ratio(self, step: int) -> float:
-        return self.updates / (step - self._start) if step > self._start else 0.0
+        return self._windows / (step - self._start) if step > self._start else 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"updates": self.updates, "rounds": self._rounds}
+        return {"updates": self.updates, "windows": self._windows, "rounds": self._rounds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.updates, self._rounds = int(state["updates"]), int(state["rounds"])
+        self.updates, self._windows = int(state["updates"]), int(state["windows"])
+        self._rounds = int(state["rounds"])
 
 
 def make_schedule(config: Config) -> Schedule:

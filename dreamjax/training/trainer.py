@@ -1,0 +1,339 @@
+"""The thin loop: collect, update, log, evaluate, checkpoint. The only place where things change."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import jax
+import numpy as np
+
+from dreamjax.agents.dream_agent import make_agent
+from dreamjax.buffers.samplers import make_sampler
+from dreamjax.buffers.sequence_buffer import Indices, SequenceBuffer, nbytes_for
+from dreamjax.config import Config, ConfigError, to_dict
+from dreamjax.envs.adapter import Adapter, make_env
+from dreamjax.reporting.logger import Logger
+from dreamjax.training import checkpoint, memory, parallel, workdir
+from dreamjax.training.checkpoint import CheckpointError
+from dreamjax.training.collector import Collector, Policy, make_policy
+from dreamjax.training.evaluator import evaluate
+from dreamjax.training.metrics import MetricMeans, TrainError
+from dreamjax.training.schedule import Due, Phase, crossed, make_schedule
+from dreamjax.training.stop import Stop
+from dreamjax.types import Batch, ReplayOuts
+
+EVAL_SEED = 10_000_019  # added to the run's seed: evaluation never sees training's episodes
+Drawn = tuple[Batch, Indices]
+
+
+class Trainer:
+    """One run of a configuration in a work directory.
+
+    Making it validates everything, prints what will run, and restores the newest intact checkpoint where there is one;
+    nothing in the directory is changed before all of that holds. ``run`` then trains.
+
+    Args:
+        config: of the run. path: the work directory.
+        resume: "auto" goes on where there is a run, "never" refuses to, "must" refuses to begin.
+        stop: asked between steps whether to write a checkpoint and leave.
+
+    Raises:
+        ConfigError, EnvError, UsageError: it cannot be run as it stands.
+        CheckpointError: there are checkpoints, but none that is intact and fits.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        path: str | Path,
+        *,
+        resume: workdir.Resume = "auto",
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self.config, self.path, self._stop = config, Path(path).resolve(), stop or Stop()
+        workdir.check(path, config, resume)
+        if jax.process_count() > 1:
+            raise ConfigError(f"distributed.num_processes={jax.process_count()}: runs of several processes are to come")
+        self.num_devices = parallel.device_count(config.parallel.num_devices)
+        for name, size in (("batch_size", config.batch_size), ("imagination.draw", config.imagination.draw)):
+            parallel.check_divisible(name, size, self.num_devices * config.optimiser.accumulate)
+
+        self._env = make_env(config.env, config.num_envs, seed=config.seed)
+        self._eval_env: Adapter | None = None
+        self.agent = make_agent(config, self._env.spec)
+        shapes = jax.eval_shape(self.agent.init, jax.random.key(config.seed))
+        self.buffer = self._make_buffer()
+        self.schedule = make_schedule(config)
+        self.means = MetricMeans()
+
+        self._lock = workdir.Lock(self.path)
+        workdir.check(path, config, resume)  # again, now that nobody else can write
+        self.logger = Logger(
+            self.path,
+            total_steps=config.total_steps,
+            tensorboard=config.log.tensorboard,
+            terminal_every=config.log.every,
+        )
+        self.logger.phase(memory.report(shapes, self.buffer.nbytes))
+        policy = make_policy(self.agent.policy, self.agent.initial_carry)
+        self.policy = Policy(policy.initial_carry, self._announced("the policy", policy.act))
+        self._updates = {
+            phase: self._announced(f"{phase} for {self.num_devices} x {jax.devices()[0].device_kind}", fn)
+            for phase in get_args(Phase)
+            for fn in [parallel.make_update(getattr(self.agent, phase), self.num_devices)]
+        }
+        # What an update learns about the steps it saw goes back to replay only where replay uses it.
+        self._feeds_back = config.replay.sampler == "prioritised" or config.replay.keep_latents
+        self.collector = Collector(
+            self.policy,
+            self._env,
+            self.buffer,
+            num_envs=config.num_envs,
+            seed=config.seed,
+            keep_latents=config.replay.keep_latents,
+        )
+        self._shown: dict[str, float] = {}
+        self._score: float | None = None
+        self._evaluated = self._saved = -1  # the step of the last evaluation and checkpoint
+        self._complete = False
+        self._line_time = (time.monotonic(), 0, 0)
+        self._begin(shapes)
+        workdir.write_config(self.path, config)
+
+    def _make_buffer(self) -> SequenceBuffer:
+        """The replay, refused before it is allocated where it cannot fit."""
+        config, spec = self.config, self._env.spec
+        latents = None
+        if config.replay.keep_latents:
+            state = jax.eval_shape(lambda: self.agent.world_model.initial(1))
+            latents = {
+                name: (getattr(state, name).shape[1:], str(getattr(state, name).dtype)) for name in ("deter", "stoch")
+            }
+        capacity, num_envs = config.replay.capacity, config.num_envs
+        needed = nbytes_for(spec, capacity, num_envs=num_envs, latent_spec=latents, promoted=True)
+        memory.check_replay(needed, capacity, memory.host_available())
+        sampler = make_sampler(config.replay, num_envs=num_envs)
+        return SequenceBuffer(
+            spec, capacity=capacity, num_envs=num_envs, latent_spec=latents, sampler=sampler, seed=config.seed
+        )
+
+    def _begin(self, shapes: Any) -> None:
+        """The state to go on from: the newest intact checkpoint's, or a fresh one."""
+        if checkpoint.latest(self.path) is None:
+            self.state = parallel.replicate(
+                jax.jit(self.agent.init)(jax.random.key(self.config.seed)), self.num_devices
+            )
+            self.collector.start()
+            return
+        path, state, host, meta = checkpoint.restore_latest(self.path, shapes)
+        self.state = parallel.replicate(state, self.num_devices)
+        self.buffer.load_state_dict(host["replay"])
+        self.schedule.load_state_dict(host["schedule"])
+        self.means.load_state_dict(host["means"])
+        self.logger.load_state_dict(host["logger"])
+        continued = self.collector.load_state_dict(host["collector"])
+        self._score, self._complete = meta["score"], meta["complete"]
+        self._evaluated, self._saved = meta["evaluated"], self.step
+        self._line_time = (time.monotonic(), self.step, self.schedule.updates)
+        self.logger.phase(f"going on from {path} at environment step {self.step:,}")
+        if not continued:
+            self.logger.phase(f"{self.config.env.id} cannot be saved: episodes that were under way begin anew")
+
+    @property
+    def step(self) -> int:
+        """Environment steps so far, over all environments."""
+        return self.collector.step
+
+    def run(self) -> bool:
+        """Trains to ``total_steps``, or until asked to stop; ends with an evaluation, a checkpoint and pictures.
+
+        Returns:
+            Whether the run is complete; False if it was stopped, with a checkpoint written.
+
+        Raises:
+            TrainError: a loss is not finite; the last good checkpoint is kept.
+            CheckpointError: the last checkpoint could not be written.
+        """
+        config = self.config
+        while self.step < config.total_steps and not self._stop():
+            before, updates = self.step, self.schedule.updates
+            self.collector.begin(parallel.local(self.state.params))
+            due = self.schedule.due(self.step + config.num_envs)
+            batch = self._draw(due[0].batch_size) if due else None  # while the device works
+            self.collector.finish()
+            self._learn(due, batch)
+            self._log(updates)
+            if crossed(before, self.step, config.eval.every):
+                self._evaluate()
+            if crossed(before, self.step, config.checkpoint.every):
+                self._save_or_warn()
+            if crossed(before, self.step, config.log.dream_every):
+                self._report()
+        return self._finish()
+
+    def _draw(self, batch_size: int) -> Drawn:
+        batch, indices = self.buffer.sample(batch_size, self.config.batch_length)
+        return parallel.place(batch, self.num_devices), indices
+
+    def _learn(self, due: list[Due], drawn: Drawn | None) -> None:
+        """Takes the updates owed. The next batch is drawn while an update runs, never beyond those owed: what is drawn
+        ahead would have to be saved."""
+        owed = [item for item in due for _ in range(item.count)]
+        for i, item in enumerate(owed):
+            assert drawn is not None
+            batch, indices = drawn
+            self.state, metrics, outs = self._updates[item.phase](self.state, batch)
+            drawn = self._draw(owed[i + 1].batch_size) if i + 1 < len(owed) else None
+            if self._feeds_back:
+                self._feed_back(indices, outs)
+            self.means.add(self.schedule.updates + i + 1, metrics)
+        self.schedule.take(due)
+
+    def _feed_back(self, indices: Indices, outs: ReplayOuts) -> None:
+        latents = jax.tree.map(np.asarray, outs.latents) if self.config.replay.keep_latents else None
+        self.buffer.update(indices, priority=np.asarray(outs.priority), latents=latents)
+
+    def _log(self, updates_before: int) -> None:
+        updates = self.schedule.updates
+        if crossed(updates_before, updates, self.config.log.metrics_every):
+            values = self.means.means() | self.collector.pop_episodes() | self._rates()
+            self.means.clear()
+            self.logger.metrics(self.step, updates, values)
+            self._shown |= values
+        self.logger.progress(self.step, updates, self._shown)
+
+    def _rates(self) -> dict[str, float]:
+        now, (then, step, updates) = time.monotonic(), self._line_time
+        self._line_time = (now, self.step, self.schedule.updates)
+        seconds = max(now - then, 1e-9)
+        return {
+            "time/env_steps_per_s": (self.step - step) / seconds,
+            "time/updates_per_s": (self.schedule.updates - updates) / seconds,
+            "replay/ratio": self.schedule.ratio(self.step) * self.config.batch_length,
+            "replay/size": len(self.buffer),
+        }
+
+    def _evaluate(self) -> None:
+        """Logs ``eval/<name>_mean`` and ``_stderr`` of the policy as it is; nothing where it is asked to stop."""
+        config = self.config
+        num_envs = min(config.eval.num_envs, config.eval.episodes)
+        seed = config.seed + EVAL_SEED
+        if self._eval_env is None:
+            self._eval_env = make_env(config.env, num_envs, seed=seed)
+        self.means.fetch()  # a policy from a bad update is not measured
+        self.logger.phase(f"evaluating {config.eval.episodes} episodes ...")
+        result = evaluate(
+            self.policy,
+            parallel.local(self.state.params),
+            self._eval_env,
+            num_envs=num_envs,
+            episodes=config.eval.episodes,
+            greedy=config.eval.greedy,
+            seed=seed,
+            should_stop=self._stop,
+        )
+        if result is None:
+            return
+        values = {f"eval/{name}_{key}": entry[key] for name, entry in result.items() for key in ("mean", "stderr")}
+        self.logger.metrics(self.step, self.schedule.updates, values)
+        shown = ", ".join(f"{name} {entry['mean']:.2f} ± {entry['stderr']:.2f}" for name, entry in result.items())
+        self.logger.phase(f"evaluation at step {self.step:,}: {shown}")
+        self._shown |= values
+        self._score, self._evaluated = result["return"]["mean"], self.step
+
+    def _save(self, logger_state: Any = None) -> Path:
+        versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
+        host = {
+            "replay": self.buffer.state_dict(),
+            "collector": self.collector.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "means": self.means.state_dict(),
+            "logger": dict(logger_state or self.logger.state_dict()),
+        }
+        meta = {
+            "update": self.schedule.updates,
+            "score": self._score if self._evaluated == self.step else None,
+            "evaluated": self._evaluated,
+            "complete": self._complete,
+            "config": to_dict(self.config),
+            "versions": versions,
+        }
+        path = checkpoint.save(self.path, self.step, self.state, host, meta, keep=self.config.checkpoint.keep)
+        self._saved = self.step
+        return path
+
+    def _save_or_warn(self) -> None:
+        """A full disk now need not end the run: the next period tries again."""
+        try:
+            self._save()
+        except CheckpointError as error:
+            self.logger.phase(f"{error}; trying again later")
+
+    def _finish(self) -> bool:
+        if self._complete and self.step == self._saved:
+            self.logger.phase(f"already complete: total_steps={self.config.total_steps:,}; raise it to go on")
+            return True
+        # Lines of the final report are not the run's: going on with more steps drops them.
+        position = self.logger.state_dict()
+        if self.step >= self.config.total_steps and not self._stop():
+            means = self.means.means() | self.collector.peek_episodes()
+            if means:
+                self.logger.metrics(self.step, self.schedule.updates, means)
+            if self._evaluated != self.step:
+                self._evaluate()
+            self._complete = not self._stop()
+        path = self._save(position)
+        self.logger.phase(f"saved {path}")
+        if self._complete:
+            self._report()
+        return self._complete
+
+    def _report(self) -> None:
+        """Pictures and figures of what the world model predicts, beside what came."""
+        from dreamjax.reporting.dreams import dream_report  # matplotlib and pillow take their time
+
+        if self.buffer.num_windows(self.config.batch_length) == 0:
+            return
+        batch, _ = self.buffer.sample(min(8, self.config.batch_size), self.config.batch_length)
+        figures = dream_report(self.agent, parallel.local(self.state.params), batch, self.path / "media")
+        for name, value in figures.items():
+            self.logger.phase(f"{name}: {value:.4g}")
+        finite = {name: value for name, value in figures.items() if math.isfinite(value)}
+        self.logger.metrics(self.step, self.schedule.updates, finite)
+
+    def _announced(self, name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """``fn``, telling before its first call that it is compiled, and after it how long that took."""
+        told = False
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal told
+            if told:
+                return fn(*args, **kwargs)
+            told = True
+            self.logger.phase(f"compiling {name} ...")
+            start = time.monotonic()
+            result = fn(*args, **kwargs)
+            self.logger.phase(f"compiled {name} in {time.monotonic() - start:.1f} s")
+            return result
+
+        return call
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest complete checkpoint, to be named where a run fails."""
+        return checkpoint.latest(self.path)
+
+    def close(self) -> None:
+        """Ends environments, closes files, gives the work directory free."""
+        self._env.close()
+        if self._eval_env is not None:
+            self._eval_env.close()
+        self.logger.close()
+        self._lock.release()
+
+
+__all__ = ["CheckpointError", "TrainError", "Trainer"]

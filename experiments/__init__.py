@@ -1,0 +1,1 @@
+"""Commands (train, evaluate, ...) and one configuration file for each published result."""

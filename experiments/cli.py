@@ -1,0 +1,210 @@
+"""What the commands share: configuration files, typed overrides, errors as one message and an exit code.
+
+Importing this module does not import JAX.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import importlib.util
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from dreamjax.config import Config, ConfigError, from_dict
+from dreamjax.training.workdir import UsageError
+
+OK, FAILED, USAGE = 0, 1, 2
+PREFIX = "--config."
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports an error in one line and never guesses abbreviations."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError."""
+        raise UsageError(f"{message} (see --help)")
+
+
+def boolean(text: str) -> bool:
+    """ "true" or "false", for argparse."""
+    values = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return values[text.lower()]
+
+
+def split_overrides(arguments: Sequence[str]) -> dict[str, str]:
+    """``--config.a.b=value`` or ``--config.a.b value`` arguments as ``{"a.b": "value"}``; later ones win.
+
+    Raises:
+        UsageError: on any other argument, or one without a value.
+    """
+    overrides: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith(PREFIX):
+            raise UsageError(f"unknown argument {argument} (see --help)")
+        name, equals, value = argument[len(PREFIX) :].partition("=")
+        if not equals:
+            following = next(rest, None)
+            if following is None or following.startswith("--"):
+                raise UsageError(f"{argument} needs a value: {argument}=VALUE")
+            value = following
+        overrides[name] = value
+    return overrides
+
+
+def load_config(argument: str, overrides: Mapping[str, str]) -> Config:
+    """The configuration of ``FILE[:variant]`` with overrides.
+
+    Args:
+        argument: path of a Python file with ``get_config(variant: str = "") -> ml_collections.ConfigDict``.
+        overrides: values as text by dotted name; each is read as the type of its field.
+
+    Raises:
+        UsageError: no such file, no ``get_config`` in it, or it fails.
+        ConfigError: unknown field, wrong type or impossible value.
+    """
+    path, variant = split_variant(argument)
+    if not path.is_file():
+        raise UsageError(f"--config={argument}: there is no file {path}")
+    spec = importlib.util.spec_from_file_location("dreamjax_config_file", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--config={argument}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        if not callable(getattr(module, "get_config", None)):
+            raise UsageError(f'--config={argument}: {path} has no get_config(variant="")')
+        values = module.get_config(variant) if variant else module.get_config()
+    except (ConfigError, UsageError):
+        raise
+    except Exception as error:
+        raise UsageError(f"--config={argument}: {path} fails: {type(error).__name__}: {error}") from error
+    values = values.to_dict() if hasattr(values, "to_dict") else values
+    if not isinstance(values, Mapping):
+        raise UsageError(f"--config={argument}: get_config must return a ConfigDict, not {type(values).__name__}")
+    return from_dict(override(values, overrides))
+
+
+def split_variant(argument: str) -> tuple[Path, str]:
+    """``FILE[:variant]`` as path and variant."""
+    path, colon, variant = argument.rpartition(":")
+    return (Path(path), variant) if colon else (Path(argument), "")
+
+
+def override(values: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
+    """``values`` with each override read as its field's type. Raises ConfigError naming field, value and type."""
+    result = _copied(values)
+    for name, text in overrides.items():
+        value = _parse(_hint(name), text, name)
+        group = result
+        *parents, last = name.split(".")
+        for parent in parents:
+            if not isinstance(group.get(parent), dict):
+                group[parent] = {}
+            group = group[parent]
+        group[last] = value
+    return result
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _copied(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _hint(name: str) -> Any:
+    """The type of a dotted field; Any inside free mappings and for unknown names, which ``from_dict`` reports."""
+    hint: Any = Config
+    for part in name.split("."):
+        if not dataclasses.is_dataclass(hint):
+            if hint is Any or _is_mapping(hint):
+                return Any
+            raise ConfigError(f"{name} is not a configuration field: {name.rpartition('.')[0]} has no fields")
+        hint = typing.get_type_hints(hint).get(part, Any)
+    return hint
+
+
+def _is_mapping(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _parse(hint: Any, text: str, name: str) -> Any:
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        if text.lower() in ("none", "null", ""):
+            return None
+        return _parse(next(option for option in options if option is not type(None)), text, name)
+    if origin is Literal or hint is str:
+        return text
+    if hint is bool:
+        try:
+            return boolean(text)
+        except argparse.ArgumentTypeError:
+            raise ConfigError(f"{name}={text!r} is not allowed: must be true or false") from None
+    if hint in (int, float):
+        return _number(hint, text, name)
+    if origin is tuple:
+        return tuple(_parse(options[0], item, name) for item in text.strip("()[] ").replace(",", " ").split())
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _number(kind: type, text: str, name: str) -> float | int:
+    """Reads 1e6 as an int where one is wanted."""
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        pass
+    try:
+        value = float(text)
+        if kind is int and value.is_integer():
+            return int(value)
+    except ValueError:
+        pass
+    wanted = "a whole number" if kind is int else "a number"
+    raise ConfigError(f"{name}={text!r} is not allowed: must be {wanted}")
+
+
+def cache_compilations() -> None:
+    """Keeps compiled programs in the user's cache folder between runs; settings in the environment stand.
+
+    Must run before JAX is imported.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "dreamjax" / "jax"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def run(body: Callable[[], int]) -> int:
+    """Runs a command: usage errors become one message and exit code 2, failures of a run one message and code 1."""
+    try:
+        return body()
+    except (ConfigError, UsageError) as error:
+        return _tell(error, USAGE)
+    except KeyboardInterrupt:
+        return _tell("interrupted before a checkpoint could be written", FAILED)
+
+
+def fail(error: object) -> int:
+    """Prints the cause of a failure; returns its exit code."""
+    return _tell(error, FAILED)
+
+
+def _tell(error: object, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    return code
