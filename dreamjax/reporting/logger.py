@@ -1,0 +1,219 @@
+"""Where a run reports: the terminal for people, ``metrics.jsonl`` for programs, TensorBoard for curves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from dreamjax.reporting.metrics import MetricsFile
+
+# The plan's tags, beside the project's own names.
+PLAN_TAGS = {
+    "episode/return": "Episode/Real_Reward",
+    "imagination/return": "Episode/Imagined_Reward",
+    "train/world_model_loss": "Training/World_Model_Loss",
+}
+# What a line on the terminal shows: the label, and the names it may go by, of which the first that is known counts.
+SHOWN = (
+    ("world model", ("train/world_model_loss",)),
+    ("actor", ("train/loss/actor", "train/loss/policy")),
+    ("critic", ("train/loss/critic", "train/loss/value")),
+    ("imagined return", ("imagination/return",)),
+    ("lines", ("episode/lines",)),
+    ("return", ("episode/return",)),
+    ("evaluated lines", ("eval/lines_mean",)),
+)
+SMOOTHING = 0.7  # weight of the past in the rate that time left is told from
+RESERVED = ("step", "update", "wall_time", "nonfinite")
+
+
+class LoggerState(TypedDict):
+    """What a checkpoint keeps: bytes of metrics.jsonl written, seconds of running, the last step logged."""
+
+    offset: int
+    elapsed: float
+    step: int
+
+
+class Logger:
+    """Reports one run. ``metrics`` and ``progress`` take any scalars: Python's, NumPy's or JAX's.
+
+    Time is counted by a monotonic clock, so that a change of the machine's clock disturbs neither rates nor
+    ``wall_time``, which is the time this run has been running, earlier sessions included.
+
+    Args:
+        workdir: gets ``metrics.jsonl`` and ``tensorboard/``.
+        total_steps: environment steps of the whole run.
+        tensorboard: whether to write TensorBoard events.
+        terminal_every: seconds between progress lines.
+        console: where the terminal's lines go; standard output by default.
+        clock: seconds, never going back.
+    """
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        total_steps: int,
+        tensorboard: bool,
+        terminal_every: float,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._workdir = Path(workdir)
+        self._total_steps = total_steps
+        self._tensorboard = tensorboard
+        self._every = terminal_every
+        self._clock = clock
+        self._console = console or Console(markup=False, highlight=False, soft_wrap=True)
+        self._file = MetricsFile(self._workdir / "metrics.jsonl")
+        self._writer: Any = None
+        self._bar: Progress | None = None
+        self._start = clock()
+        self._before = 0.0
+        self._last_step = -1
+        self._lost_lines = 0
+        self._shown: dict[str, float] = {}
+        self._mark: tuple[float, int, int] | None = None
+        self._rate: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of running, earlier sessions included."""
+        return self._before + self._clock() - self._start
+
+    def phase(self, text: str) -> None:
+        """Says at once what the run is doing now."""
+        self._print(f"[{_duration(self.elapsed)}] {text}")
+
+    def metrics(self, step: int, update: int, values: Mapping[str, Any]) -> None:
+        """Writes one line of ``metrics.jsonl`` and the same scalars to TensorBoard.
+
+        A file that cannot be written (a full disk) is told once on the terminal and does not stop the run.
+
+        Raises:
+            ValueError: a name that the line itself uses, or a value that is no scalar.
+        """
+        scalars = _scalars(values)
+        self._shown.update(scalars)
+        record = {"step": int(step), "update": int(update), "wall_time": round(self.elapsed, 3), **scalars}
+        try:
+            self._file.append(record)
+        except OSError as error:
+            if not self._lost_lines:
+                self.phase(f"cannot write {self._file.path}: {error.strerror}; lines are lost until it can be written")
+            self._lost_lines += 1
+        else:
+            if self._lost_lines:
+                self.phase(f"{self._file.path} can be written again; {self._lost_lines} lines were lost")
+            self._lost_lines = 0
+        if self._tensorboard:
+            self._write_events(int(step), scalars)
+        self._last_step = max(self._last_step, int(step))
+
+    def progress(self, step: int, update: int, values: Mapping[str, Any]) -> bool:
+        """Tells how far the run is, at most every ``terminal_every`` seconds.
+
+        Rates are those since the last line; time left is told from a moving average of steps per second. Values that
+        are not given here are shown as they were last given to ``metrics`` or ``progress``.
+
+        Returns:
+            Whether a line was printed.
+        """
+        now = self._clock()
+        if self._mark is None:
+            self._mark = (now, step, update)
+        seconds = now - self._mark[0]
+        if seconds < self._every and step < self._total_steps:
+            return False
+        self._shown.update(_scalars(values))
+        parts = [f"{step:,}/{self._total_steps:,} steps {min(step / self._total_steps, 1):4.0%}"]
+        if seconds > 0:
+            rate = (step - self._mark[1]) / seconds
+            self._rate = rate if self._rate is None else SMOOTHING * self._rate + (1 - SMOOTHING) * rate
+            parts.append(f"{rate:,.0f} steps/s")
+            if update > self._mark[2]:
+                parts.append(f"{(update - self._mark[2]) / seconds:,.1f} updates/s")
+        for label, names in SHOWN:
+            name = next((name for name in names if name in self._shown), None)
+            if name is not None and not (label == "return" and "episode/lines" in self._shown):
+                parts.append(f"{label} {self._shown[name]:.4g}")
+        if self._rate and step < self._total_steps:
+            parts.append(f"{_duration((self._total_steps - step) / self._rate)} left")
+        self._print(f"[{_duration(self.elapsed)}] " + " · ".join(parts), completed=step)
+        self._mark = (now, step, update)
+        return True
+
+    def state_dict(self) -> LoggerState:
+        """The position, as JSON-able numbers."""
+        return {"offset": self._file.offset, "elapsed": self.elapsed, "step": self._last_step}
+
+    def load_state_dict(self, state: LoggerState) -> None:
+        """Continues from a checkpoint: later lines of ``metrics.jsonl`` are dropped, later events marked as void.
+
+        Without this call the first ``metrics`` begins the file anew, so that no step ever appears twice.
+        """
+        if not self._file.continue_from(int(state["offset"])):
+            self.phase(f"{self._file.path} is shorter than the checkpoint says: lines of earlier steps are missing")
+        self._before, self._start = float(state["elapsed"]), self._clock()
+        self._last_step = int(state["step"])
+        self._mark, self._rate = None, None
+
+    def close(self) -> None:
+        """Ends the progress bar, flushes TensorBoard, closes the files. Nothing can be logged afterwards."""
+        if self._bar is not None:
+            self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
+        self._file.close()
+
+    def _print(self, text: str, *, completed: int | None = None) -> None:
+        if self._console.is_terminal and completed is not None and self._bar is None:
+            # Redrawn only when a line is printed: no thread runs beside the training loop.
+            self._bar = Progress(
+                BarColumn(bar_width=None), TextColumn("{task.percentage:.0f}%"), console=self._console,
+                auto_refresh=False, transient=True,
+            )  # fmt: skip
+            self._bar.add_task("steps", total=self._total_steps)
+            self._bar.start()
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._bar is not None and completed is not None:
+            self._bar.update(self._bar.task_ids[0], completed=completed, refresh=True)
+        self._console.file.flush()
+
+    def _write_events(self, step: int, scalars: Mapping[str, float]) -> None:
+        if self._writer is None:
+            from tensorboardX import SummaryWriter  # takes a second to import
+
+            resumed = self._last_step >= 0
+            self._writer = SummaryWriter(
+                str(self._workdir / "tensorboard"), purge_step=self._last_step + 1 if resumed else 0, flush_secs=10
+            )
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, step)
+            if name in PLAN_TAGS:
+                self._writer.add_scalar(PLAN_TAGS[name], value, step)
+
+
+def _scalars(values: Mapping[str, Any]) -> dict[str, float]:
+    result = {}
+    for name, value in values.items():
+        if name in RESERVED:
+            raise ValueError(f"a metric cannot be called {name!r}: every line has its own entry of this name")
+        array = np.asarray(value)
+        if array.size != 1:
+            raise ValueError(f"metric {name!r} has shape {array.shape}; a metric is one number")
+        result[name] = float(array.reshape(()))
+    return result
+
+
+def _duration(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

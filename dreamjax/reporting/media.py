@@ -1,0 +1,60 @@
+"""PNG and GIF files from arrays, by Pillow. A file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def write_png(path: str | Path, picture: np.ndarray) -> Path:
+    """Writes a picture uint8 ``[H, W, 3]``.
+
+    Raises:
+        ValueError: if it is not of this shape and dtype.
+    """
+    return _save(path, _image(picture), format="PNG")
+
+
+def write_gif(path: str | Path, frames: Sequence[np.ndarray], *, frames_per_second: float = 5.0) -> Path:
+    """Writes frames uint8 ``[H, W, 3]`` of one size as an endless GIF.
+
+    All frames share one palette, made without dithering: up to 256 colours in all stay exact. Pillow joins equal frames
+    that follow each other into one that is shown longer.
+
+    Raises:
+        ValueError: without frames, with frames of several sizes, or of the wrong shape or dtype.
+    """
+    if not frames:
+        raise ValueError("a GIF needs at least one frame")
+    if len({frame.shape for frame in frames}) > 1:
+        raise ValueError(f"frames of several shapes: {sorted({frame.shape for frame in frames})}")
+    images = [_image(frame) for frame in frames]
+    # The palette of all frames at once, so that no colour flickers.
+    palette = _image(np.concatenate(frames)).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    paletted = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    return _save(
+        path, paletted[0], format="GIF", save_all=True, append_images=paletted[1:], loop=0,
+        duration=round(1000 / frames_per_second), disposal=1, optimize=False,
+    )  # fmt: skip
+
+
+def _image(picture: np.ndarray) -> Image.Image:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
+        raise ValueError(f"a picture is uint8 [H, W, 3], not {picture.dtype} {picture.shape}")
+    return Image.fromarray(np.ascontiguousarray(picture))
+
+
+def _save(path: str | Path, image: Image.Image, **options: object) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        image.save(partial, **options)  # type: ignore[arg-type]
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,165 @@
+"""Observations as pictures, side by side, and learning curves. A picture is uint8 ``[H, W, 3]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dreamjax.reporting.metrics import read_metrics
+from dreamjax.types import ObsSpec
+
+Colour = tuple[int, int, int]
+
+EMPTY: Colour = (24, 24, 32)
+PALETTE: tuple[Colour, ...] = (
+    (86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178),
+    (220, 220, 220),
+)  # fmt: skip
+MISSING: Colour = (60, 120, 255)  # real, not dreamed
+EXTRA: Colour = (255, 120, 40)  # dreamed, not real
+BACKGROUND: Colour = (0, 0, 0)
+STRIP_COLUMNS = 8  # entries of a vector in one line of its strip
+
+
+def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Each pixel becomes ``factor`` x ``factor`` pixels."""
+    return picture.repeat(factor, 0).repeat(factor, 1)
+
+
+def grid_picture(grid: np.ndarray, *, classes: int = 2, cell: int = 8) -> np.ndarray:
+    """A grid ``[C, H, W]`` as a picture ``[H * cell, W * cell, 3]``.
+
+    With two classes each channel has a colour, mixed in by its value in [0, 1] over the channels before it. With more,
+    each value has a colour (0 is empty) and the channels stand beside each other.
+    """
+    grid = np.asarray(grid)
+    if grid.ndim != 3:
+        raise ValueError(f"a grid is [C, H, W], not {grid.shape}")
+    if classes > 2:
+        colours = np.array([EMPTY, *(PALETTE[i % len(PALETTE)] for i in range(classes - 1))], np.uint8)
+        values = np.clip(np.rint(grid), 0, classes - 1).astype(int)
+        return beside([enlarge(colours[channel], cell) for channel in values], gap=cell // 2)
+    picture = np.broadcast_to(np.array(EMPTY, np.float32), (*grid.shape[1:], 3))
+    for i, channel in enumerate(np.clip(grid.astype(np.float32), 0, 1)[..., None]):
+        picture = (1 - channel) * picture + channel * np.array(PALETTE[i % len(PALETTE)], np.float32)
+    return enlarge(np.rint(picture).astype(np.uint8), cell)
+
+
+def image_picture(image: np.ndarray, *, cell: int = 1) -> np.ndarray:
+    """An image ``[H, W, C]``, uint8 or float in [0, 1], as a picture; unless C is 3, its first channel in grey."""
+    image = np.asarray(image)
+    if image.dtype != np.uint8:
+        image = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    return enlarge(image if image.shape[-1] == 3 else image[..., :1].repeat(3, -1), cell)
+
+
+def vector_picture(vector: np.ndarray, *, scale: float = 1.0, cell: int = 8) -> np.ndarray:
+    """A vector ``[D]`` as a strip, ``STRIP_COLUMNS`` entries a line: blue is ``-scale``, dark 0, orange ``scale``."""
+    flat = np.asarray(vector, np.float32).reshape(-1)
+    columns = min(STRIP_COLUMNS, len(flat))
+    lines = -(-len(flat) // columns)
+    padded = np.pad(np.clip(flat / max(scale, 1e-12), -1, 1), (0, lines * columns - len(flat)))
+    share = padded.reshape(lines, columns, 1)
+    base = np.array(EMPTY, np.float32)
+    up, down = np.array(EXTRA, np.float32), np.array(MISSING, np.float32)
+    picture = base + np.maximum(share, 0) * (up - base) + np.maximum(-share, 0) * (down - base)
+    return enlarge(np.rint(picture).astype(np.uint8), cell)
+
+
+def picture(entry: ObsSpec, value: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
+    """One record of an observation entry as a picture; ``scale`` is the greatest size of a vector's entries."""
+    if entry.kind == "grid":
+        return grid_picture(value, classes=entry.classes, cell=_cell(entry.shape[1:]))
+    if entry.kind == "image":
+        return image_picture(value, cell=_cell(entry.shape[:2]))
+    return vector_picture(np.asarray(value).reshape(-1), scale=scale)
+
+
+def difference(entry: ObsSpec, real: np.ndarray, dream: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
+    """Where two records differ, in the size of ``picture``.
+
+    Grids: a cell is blue where something real was not dreamed, orange where something was dreamed that is not real
+    (for more than two classes, orange where the class is another). Vectors: dream minus real. Images: the distance.
+    """
+    real, dream = np.asarray(real, np.float32), np.asarray(dream, np.float32)
+    if entry.kind == "grid" and entry.classes > 2:
+        wrong = (np.rint(real) != np.rint(dream)).astype(np.uint8)
+        colours = np.array([EMPTY, EXTRA], np.uint8)
+        cell = _cell(entry.shape[1:])
+        return beside([enlarge(colours[channel], cell) for channel in wrong], gap=cell // 2)
+    if entry.kind == "grid":
+        delta = dream - real
+        strongest = np.take_along_axis(delta, np.abs(delta).argmax(0)[None], 0)[0][..., None]
+        base = np.array(EMPTY, np.float32)
+        colour = np.where(strongest > 0, np.array(EXTRA, np.float32), np.array(MISSING, np.float32))
+        mixed = base + np.clip(np.abs(strongest), 0, 1) * (colour - base)
+        return enlarge(np.rint(mixed).astype(np.uint8), _cell(entry.shape[1:]))
+    if entry.kind == "image":
+        unit = 255.0 if entry.dtype == "uint8" else 1.0
+        return image_picture(np.abs(dream - real) / unit, cell=_cell(entry.shape[:2]))
+    return vector_picture((dream - real).reshape(-1), scale=scale)
+
+
+def beside(pictures: Sequence[np.ndarray], *, gap: int = 4, axis: int = 1) -> np.ndarray:
+    """Pictures in a line, left to right (``axis`` 1) or top to bottom (0), ``gap`` pixels apart, padded to one size."""
+    across = max(p.shape[1 - axis] for p in pictures)
+    padded: list[np.ndarray] = []
+    for i, p in enumerate(pictures):
+        pad = [(0, 0), (0, 0), (0, 0)]
+        pad[1 - axis] = (0, across - p.shape[1 - axis])
+        pad[axis] = (gap if i else 0, 0)
+        padded.append(np.pad(p, pad))  # zeros: BACKGROUND
+    return np.concatenate(padded, axis)
+
+
+def framed(inside: np.ndarray, colour: Colour, *, width: int = 3) -> np.ndarray:
+    """A picture with a border of ``width`` pixels all round."""
+    height, length, _ = inside.shape
+    result = np.empty((height + 2 * width, length + 2 * width, 3), np.uint8)
+    result[:] = colour
+    result[width:-width, width:-width] = inside
+    return result
+
+
+def plot_curves(
+    metrics_path: str | Path, path: str | Path, names: Mapping[str, str] | Sequence[str], *, smooth: int = 1
+) -> Path:
+    """Plots metrics of a run over environment steps, one panel each.
+
+    Args:
+        metrics_path: a ``metrics.jsonl``.
+        path: the picture to write, PNG.
+        names: metrics, or metrics with the titles of their panels. One that was never logged gets an empty panel.
+        smooth: width of the moving average drawn over the points; 1 draws none.
+    """
+    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+
+    titles = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name in titles}
+    for line in read_metrics(metrics_path):
+        for name, series in points.items():
+            if line.get(name) is not None:
+                series.append((line["step"], line[name]))
+    figure = Figure(figsize=(4.2 * len(titles), 3.2), layout="constrained")
+    for axes, (name, title) in zip(np.ravel(figure.subplots(1, len(titles))), titles.items(), strict=True):
+        axes.set(title=title, xlabel="environment steps")
+        axes.grid(alpha=0.3)
+        if not points[name]:
+            continue
+        steps, values = np.array(points[name], float).T
+        smoothed = smooth > 1 and len(values) >= smooth
+        axes.plot(steps, values, color="C0", alpha=0.3 if smoothed else 1.0, linewidth=1)
+        if smoothed:
+            mean = np.convolve(values, np.ones(smooth) / smooth, "valid")
+            axes.plot(steps[smooth - 1 :], mean, color="C0")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110, format="png")
+    return path
+
+
+def _cell(sides: Sequence[int]) -> int:
+    """Pixels for one cell, so that the longer side has about 160."""
+    return max(1, 160 // max(sides))
