@@ -1,0 +1,257 @@
+"""Samplers on write heads alone: which starts they draw, how often, and once only where promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamjax.buffers import samplers
+from dreamjax.config import ReplayConfig
+
+
+def generator(seed: int = 0) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(seed))
+
+
+def heads(*head: int) -> np.ndarray:
+    return np.array(head, np.int64)
+
+
+def chi2_small(count: np.ndarray, share: np.ndarray) -> bool:
+    """Whether counts agree with shares, four standard deviations of chi-square allowed."""
+    expected = share / share.sum() * count.sum()
+    cells = len(count) - 1
+    return float(((count - expected) ** 2 / expected).sum()) < cells + 4 * np.sqrt(2 * cells)
+
+
+def test_expand_ranges() -> None:
+    env, step = samplers.expand_ranges(heads(3, 5, 9), heads(6, 4, 11))
+    assert list(zip(env.tolist(), step.tolist(), strict=True)) == [(0, 3), (0, 4), (0, 5), (2, 9), (2, 10)]
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({}, samplers.UniformSampler),
+        ({"sampler": "prioritised"}, samplers.PrioritisedSampler),
+        ({"online": 0.5}, samplers.OnlineQueue),
+    ],
+)
+def test_make_sampler(config: dict, kind: type) -> None:
+    sampler = samplers.make_sampler(ReplayConfig(capacity=100, min_size=1, **config), num_envs=3)
+    assert type(sampler) is kind
+    assert getattr(sampler, "size", None) == 33
+
+
+# Sum tree.
+
+
+@settings(max_examples=40, deadline=None)
+@given(size=st.integers(1, 33), writes=st.integers(0, 6), seed=st.integers(0, 99))
+def test_sum_tree_equals_cumulative_sums(size: int, writes: int, seed: int) -> None:
+    rng = generator(seed)
+    tree, leaves = samplers.SumTree(size), np.zeros(size)
+    for _ in range(writes):
+        place = rng.integers(size, size=rng.integers(1, 8))
+        value = rng.integers(0, 5, len(place)).astype(float)
+        tree.set(place, value)
+        for p, v in zip(place, value, strict=True):
+            leaves[p] = v
+        assert tree.total == leaves.sum()
+    filled = samplers.SumTree(size)
+    filled.fill(leaves)
+    np.testing.assert_array_equal(filled.nodes, tree.nodes)
+    if leaves.sum():
+        mass = np.append(np.arange(leaves.sum()), np.nextafter(leaves.sum(), 0))
+        np.testing.assert_array_equal(tree.find(mass), np.searchsorted(np.cumsum(leaves), mass, side="right"))
+        assert leaves[tree.find(np.array([leaves.sum()]))[0]] > 0  # rounding up to the total
+
+
+# Prioritised.
+
+
+def test_prioritised_frequencies_and_weights() -> None:
+    """Priorities of 40 steps in two streams, one wrapped; frequencies follow p^0.7, weights (N P)^-0.5."""
+    sampler = samplers.PrioritisedSampler(2, 20, exponent=0.7, beta=0.5)
+    head, length, rng = heads(27, 20), 4, generator()
+    sampler.sample(rng, 1, length, head)
+    env, step = samplers.expand_ranges(head - 20, head)
+    priority = generator(1).uniform(0.1, 5, 40).astype(np.float32)
+    sampler.update(env, step, priority)
+    env_drawn, start, weight = sampler.sample(rng, 40_000, length, head)
+    valid = step + length <= head[env]
+    keys = (env * 100 + step)[valid]
+    drawn, count = np.unique(env_drawn * 100 + start, return_counts=True)
+    np.testing.assert_array_equal(drawn, keys)
+    share = priority[valid].astype(float) ** 0.7
+    assert chi2_small(count, share)
+    expected = (valid.sum() * share / share.sum()) ** -0.5
+    assert weight is not None and weight.dtype == np.float32
+    np.testing.assert_allclose(
+        weight, (expected / expected.max())[np.searchsorted(keys, env_drawn * 100 + start)], rtol=1e-5
+    )
+
+
+def test_exponent_0_is_uniform_and_beta_0_has_no_weights() -> None:
+    sampler = samplers.PrioritisedSampler(1, 20, exponent=0.0, beta=0.0)
+    sampler.sample(generator(), 1, 3, heads(20))
+    sampler.update(np.zeros(20, int), np.arange(20), np.arange(20, dtype=np.float32))
+    _, start, weight = sampler.sample(generator(), 18_000, 3, heads(20))
+    assert weight is None and chi2_small(np.bincount(start, minlength=18), np.ones(18))
+
+
+def test_new_steps_get_the_greatest_priority_seen() -> None:
+    sampler = samplers.PrioritisedSampler(1, 8, exponent=1.0, beta=0.0)
+    sampler.sample(generator(), 1, 1, heads(8))
+    assert sampler.tree.total == 8  # 1 before any is given
+    sampler.update(np.zeros(8, int), np.arange(8), np.full(8, 0.25, np.float32))
+    sampler.update(np.zeros(1, int), np.array([3]), np.array([3.0], np.float32))
+    sampler.update(np.zeros(1, int), np.array([3]), np.array([0.25], np.float32))
+    sampler.sample(generator(), 1, 1, heads(10))
+    np.testing.assert_array_equal(sampler.tree.nodes[8:], [3, 3, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(1, 8),
+    rounds=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 4)), min_size=1, max_size=8),
+    seed=st.integers(0, 99),
+)
+def test_tree_holds_exactly_the_valid_starts_with_their_priorities(
+    size: int, rounds: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Against a dictionary, over growing heads, changing lengths and updates of anything stored."""
+    rng = generator(seed)
+    sampler = samplers.PrioritisedSampler(2, size, exponent=1.0, beta=0.0)
+    head, known, greatest = heads(0, 0), {}, 0.0
+    for first, second, length in rounds:
+        length = min(length, size)
+        for env, grow in enumerate((first, second)):
+            known |= {(env, step): greatest or 1.0 for step in range(head[env], head[env] + grow)}
+        head = head + [first, second]
+        low, high = samplers.valid_range(head, size, length)
+        if not (high - low).sum():
+            head = head - [first, second]
+            continue
+        env, start, _ = sampler.sample(rng, 3, length, head)
+        assert ((low[env] <= start) & (start < high[env])).all()
+        expected = np.zeros(2 * size)
+        for e, s in zip(*samplers.expand_ranges(low, high), strict=True):
+            expected[e * size + s % size] = known[e, s]
+        np.testing.assert_array_equal(sampler.tree.nodes[sampler.tree.base :][: 2 * size], expected)
+        env, step = samplers.expand_ranges(low, head)
+        chosen = rng.random(len(env)) < 0.5
+        priority = rng.integers(1, 9, chosen.sum()).astype(np.float32) / 4
+        sampler.update(env[chosen], step[chosen], priority)
+        for e, s, p in zip(env[chosen], step[chosen], priority, strict=True):
+            known[e, s] = float(p)
+            greatest = max(greatest, float(p))
+
+
+def test_priorities_that_are_not_numbers_are_refused_and_zeros_are_not_lost() -> None:
+    sampler = samplers.PrioritisedSampler(1, 4, exponent=9.0, beta=0.0)
+    sampler.sample(generator(), 1, 1, heads(4))
+    before = sampler.state_dict()
+    for bad in (np.nan, np.inf, -1.0):
+        with pytest.raises(ValueError, match="finite and 0 or more"):
+            sampler.update(np.zeros(2, int), np.array([0, 1]), np.array([1.0, bad], np.float32))
+    for key, value in sampler.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+    sampler.update(np.zeros(4, int), np.arange(4), np.zeros(4, np.float32))
+    _, start, _ = sampler.sample(generator(), 400, 1, heads(4))
+    assert set(start.tolist()) == {0, 1, 2, 3}
+
+
+# Online queue.
+
+
+def make_queue(num_envs: int, size: int, share: float, beta: float | None = None) -> samplers.OnlineQueue:
+    base: samplers.Sampler = samplers.UniformSampler(num_envs, size)
+    if beta is not None:
+        base = samplers.PrioritisedSampler(num_envs, size, exponent=1.0, beta=beta)
+    return samplers.OnlineQueue(base, num_envs, size, share=share)
+
+
+class Nothing(samplers.UniformSampler):
+    """A base whose windows can be told from those of the queue: environment -1."""
+
+    def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> samplers.Draw:
+        return np.full(batch_size, -1), np.zeros(batch_size, np.int64), None
+
+
+def test_online_windows_come_newest_first_and_each_once() -> None:
+    queue, rng = samplers.OnlineQueue(Nothing(2, 100), 2, 100, share=1.0), generator()
+
+    def draw(head: np.ndarray) -> list[tuple[int, int]]:
+        env, start, _ = queue.sample(rng, 8, 5, head)
+        assert len(env) == len(start) == 8
+        return [(e, s) for e, s in zip(env.tolist(), start.tolist(), strict=True) if e >= 0]
+
+    head = heads(17, 9)
+    taken = draw(head)
+    assert taken == [(0, 10), (1, 0), (0, 5), (0, 0)]  # by their distance from the write head
+    for i in range(60):
+        head = head + [i % 3, 1]
+        taken += draw(head)
+    assert sorted(taken) == [(e, s) for e in (0, 1) for s in range(0, head[e] - 4, 5)]
+
+
+def test_online_share_bounds_a_batch_and_a_backlog_keeps_the_newest_for_first() -> None:
+    queue, rng = make_queue(1, 40, 0.25), generator()
+    _, start, _ = queue.sample(rng, 8, 4, heads(40))
+    np.testing.assert_array_equal(start[:2], [36, 32])
+    assert len(queue.queue) == 8
+    _, start, _ = queue.sample(rng, 8, 4, heads(44))
+    np.testing.assert_array_equal(start[:2], [40, 28])  # the new one, then the newest left
+    _, start, _ = queue.sample(rng, 8, 4, heads(70))  # steps 0 .. 29 are overwritten
+    np.testing.assert_array_equal(start[:2], [64, 60])
+    np.testing.assert_array_equal(queue.queue[:, 1], [44, 48, 52, 56])
+
+
+def test_online_drops_overwritten_windows() -> None:
+    queue = make_queue(1, 10, 0.1)
+    queue.sample(generator(), 10, 5, heads(10))
+    np.testing.assert_array_equal(queue.queue[:, 1], [0])
+    _, start, _ = queue.sample(generator(), 10, 5, heads(11))
+    assert (start >= 1).all() and len(queue.queue) == 0
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_online_rows_weigh_1_whatever_their_number(share: float) -> None:
+    queue, rng = make_queue(1, 40, share, beta=1.0), generator()
+    for head in (heads(40), heads(41)):
+        _, _, weight = queue.sample(rng, 4, 5, head)
+        assert weight is not None and weight.shape == (4,) and weight.dtype == np.float32
+    queue.update(np.zeros(40, int), np.arange(1, 41), np.linspace(1, 9, 40).astype(np.float32))
+    _, _, weight = queue.sample(rng, 400, 5, heads(46))
+    assert weight is not None and weight[0] == 1 and weight.max() == 1 and weight.min() < 0.5
+
+
+@pytest.mark.parametrize("config", [{}, {"sampler": "prioritised", "priority_beta": 0.3}, {"online": 0.3}])
+def test_the_same_state_draws_the_same_bit_for_bit(config: dict) -> None:
+    def make() -> samplers.Sampler:
+        return samplers.make_sampler(ReplayConfig(capacity=60, min_size=1, **config), num_envs=2)
+
+    def use(sampler: samplers.Sampler, rng: np.random.Generator, low: int) -> list[np.ndarray]:
+        drawn = []
+        for i in range(low, low + 12):
+            env, start, weight = sampler.sample(rng, 5, 6, heads(3 * i, 2 * i))
+            sampler.update(env, start, rng.random(5).astype(np.float32))
+            drawn += [env, start, np.zeros(5) if weight is None else weight]
+        return drawn
+
+    first, rng = make(), generator()
+    use(first, rng, 4)
+    second = make()
+    second.load_state_dict(first.state_dict())
+    again = generator()
+    again.bit_generator.state = rng.bit_generator.state
+    np.testing.assert_array_equal(use(second, again, 16), use(first, rng, 16))
+
+
+def test_priorities_of_another_ring_are_refused() -> None:
+    state = samplers.PrioritisedSampler(2, 5, exponent=1, beta=0).state_dict()
+    with pytest.raises(ValueError, match="saved priorities"):
+        samplers.PrioritisedSampler(2, 6, exponent=1, beta=0).load_state_dict(state)
