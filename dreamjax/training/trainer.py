@@ -300,7 +300,9 @@ class Trainer:
         if self.buffer.num_windows(self.config.batch_length) == 0:
             return
         batch, _ = self.buffer.sample(min(8, self.config.batch_size), self.config.batch_length)
-        figures = dream_report(self.agent, parallel.local(self.state.params), batch, self.path / "media")
+        context = min(5, self.config.batch_length - 1)
+        params = parallel.local(self.state.params)
+        figures = dream_report(self.agent, params, batch, self.path / "media", context=context)
         for name, value in figures.items():
             self.logger.phase(f"{name}: {value:.4g}")
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
