@@ -54,15 +54,16 @@ def dream_report(
         batch: replayed windows ``[B, T]``.
         folder: where the pictures go; made if it is not there.
         key: typed PRNG key, consumed; the dream's samples.
-        context: steps that the model sees, ``1 <= context < T``.
+        context: steps that the model sees, at least 1; all but the last step in windows that are not longer.
         name: of the files.
 
     Raises:
-        ValueError: if the window has no room for a dream after the context.
+        ValueError: on a context or a window with no step to see or none to dream.
     """
     length = batch.reward.shape[1]
-    if not 1 <= context < length:
-        raise ValueError(f"context={context} is not allowed: windows of {length} steps take 1 to {length - 1}")
+    if context < 1 or length < 2:
+        raise ValueError(f"context={context} of windows of {length} steps is not allowed: 1 step to see, 1 to dream")
+    context = min(context, length - 1)
     key = jax.random.key(0) if key is None else key
     result = jax.device_get(jax.jit(agent.open_loop, static_argnames="context")(params, batch, key, context=context))
     spec = {entry_name: entry for entry_name, entry in agent.spec.obs.items() if entry.kind in SHOWN_KINDS}

@@ -82,6 +82,7 @@ class Logger:
         self._shown: dict[str, float] = {}
         self._mark: tuple[float, int, int] | None = None
         self._rate: float | None = None
+        self._warm = False
 
     @property
     def elapsed(self) -> float:
@@ -120,8 +121,9 @@ class Logger:
     def progress(self, step: int, update: int, values: Mapping[str, Any]) -> bool:
         """Tells how far the run is, at most every ``terminal_every`` seconds.
 
-        Rates are those since the last line; time left is told from a moving average of steps per second. Values that
-        are not given here are shown as they were last given to ``metrics`` or ``progress``.
+        Rates are those since the last line. Time left is told from a moving average of steps per second that begins
+        after the line of the first updates, which had to wait for compilation. Values that are not given here are shown
+        as they were last given to ``metrics`` or ``progress``.
 
         Returns:
             Whether a line was printed.
@@ -136,10 +138,12 @@ class Logger:
         parts = [f"{step:,}/{self._total_steps:,} steps {min(step / self._total_steps, 1):4.0%}"]
         if seconds > 0:
             rate = (step - self._mark[1]) / seconds
-            self._rate = rate if self._rate is None else SMOOTHING * self._rate + (1 - SMOOTHING) * rate
             parts.append(f"{rate:,.0f} steps/s")
+            if self._warm:
+                self._rate = rate if self._rate is None else SMOOTHING * self._rate + (1 - SMOOTHING) * rate
             if update > self._mark[2]:
                 parts.append(f"{(update - self._mark[2]) / seconds:,.1f} updates/s")
+                self._warm = True
         for label, names in SHOWN:
             name = next((name for name in names if name in self._shown), None)
             if name is not None and not (label == "return" and "episode/lines" in self._shown):
@@ -163,7 +167,7 @@ class Logger:
             self.phase(f"{self._file.path} is shorter than the checkpoint says: lines of earlier steps are missing")
         self._before, self._start = float(state["elapsed"]), self._clock()
         self._last_step = int(state["step"])
-        self._mark, self._rate = None, None
+        self._mark, self._rate, self._warm = None, None, False
 
     def close(self) -> None:
         """Ends the progress bar, flushes TensorBoard, closes the files. Nothing can be logged afterwards."""

@@ -113,11 +113,21 @@ def test_files(tmp_path, scripted, tiny_batch):
     assert tuple(strip[0, 0]) == CONTEXT_COLOUR and tuple(strip[0, -1]) == DREAM_COLOUR
 
 
-@pytest.mark.parametrize("context", [0, 6, 7])
-def test_context_must_leave_room(tmp_path, scripted, tiny_batch, context):
-    with pytest.raises(ValueError, match=f"context={context} is not allowed: windows of 6 steps take 1 to 5"):
-        dream_report(scripted, {}, tiny_batch(length=6), tmp_path, context=context)
+def test_a_dream_needs_a_step_to_see_and_one_to_dream(tmp_path, scripted, tiny_batch):
+    for context, length in ((0, 6), (1, 1)):
+        with pytest.raises(ValueError, match=f"context={context} of windows of {length} steps"):
+            dream_report(scripted, {}, tiny_batch(length=length), tmp_path, context=context)
     assert not list(tmp_path.iterdir())
+
+
+def test_short_windows_dream_their_last_step(tmp_path, scripted, tiny_batch):
+    dream_report(scripted, {}, tiny_batch(length=3), tmp_path, context=5)
+    with Image.open(tmp_path / "dream.gif") as gif:
+        colours = []
+        for t in range(gif.n_frames):
+            gif.seek(t)
+            colours.append(gif.convert("RGB").getpixel((0, 0)))
+    assert colours == [CONTEXT_COLOUR, CONTEXT_COLOUR, DREAM_COLOUR]
 
 
 def test_nothing_to_show(tmp_path, tiny_batch):

@@ -118,17 +118,24 @@ def test_progress_worked_by_hand(make):
     clock.now += 6
     values = {"train/world_model_loss": 12.345678, "train/loss/actor": -0.5, "episode/return": 3}
     assert logger.progress(100, 20, values)
-    # 100 steps and 20 updates in 10 s; 900 steps are left at 10 steps/s.
+    # 100 steps and 20 updates in 10 s. The first updates were compiled in this time: it says nothing of what is left.
     assert out.getvalue() == (
-        "[0:10] 100/1,000 steps  10% · 10 steps/s · 2.0 updates/s · world model 12.35 · actor -0.5 · return 3"
-        " · 1:30 left\n"
+        "[0:10] 100/1,000 steps  10% · 10 steps/s · 2.0 updates/s · world model 12.35 · actor -0.5 · return 3\n"
     )
     out.truncate(0), out.seek(0)
     clock.now += 10
-    assert logger.progress(400, 20, {"episode/lines": 1.5})  # no updates: nothing compiled yet, or waiting
-    # 30 steps/s since the last line; the moving average is 0.7 * 10 + 0.3 * 30 = 16 for 600 steps.
+    assert logger.progress(300, 60, {"episode/lines": 1.5})
+    # 200 steps and 40 updates in 10 s; 700 steps are left at 20 steps/s.
     assert out.getvalue() == (
-        "[0:20] 400/1,000 steps  40% · 30 steps/s · world model 12.35 · actor -0.5 · lines 1.5 · 0:37 left\n"
+        "[0:20] 300/1,000 steps  30% · 20 steps/s · 4.0 updates/s · world model 12.35 · actor -0.5 · lines 1.5"
+        " · 0:35 left\n"
+    )
+    out.truncate(0), out.seek(0)
+    clock.now += 10
+    assert logger.progress(400, 60, {})  # no update since the last line
+    # 10 steps/s since the last line; the moving average is 0.7 * 20 + 0.3 * 10 = 17 for 600 steps.
+    assert out.getvalue() == (
+        "[0:30] 400/1,000 steps  40% · 10 steps/s · world model 12.35 · actor -0.5 · lines 1.5 · 0:35 left\n"
     )
 
 

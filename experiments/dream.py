@@ -1,0 +1,121 @@
+"""Shows what a trained world model dreams: real boards beside open-loop predictions, as GIF and PNG.
+
+    python -m experiments.dream --workdir=runs/tetris_direct
+
+The agent plays; the model sees the first steps of a window and dreams the rest from the actions alone. Pictures go to
+the work directory's media folder, with the learning curves of the run.
+
+Exit codes: 0 done, 1 failure, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamjax.training import memory, workdir
+from experiments import cli
+
+if TYPE_CHECKING:
+    from dreamjax.training.load import Loaded
+    from dreamjax.types import Batch
+
+CURVES = ("train/world_model_loss", "imagination/return", "episode/return", "episode/lines")
+MIN_STEPS = 200  # steps that each environment plays, so that windows do not only show the first moments of a game
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return cli.run(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = cli.Parser(__doc__ or "")
+    parser.add_argument("--workdir", type=Path, required=True, help="of a run of experiments.train")
+    parser.add_argument("--folder", type=Path, help="where pictures go (default: media in the work directory)")
+    parser.add_argument("--windows", type=int, default=16, help="windows that the figures are taken over (default: 16)")
+    parser.add_argument("--length", type=int, default=50, help="steps of a window (default: 50)")
+    parser.add_argument("--context", type=int, default=5, help="steps that the model sees (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of environments, policy and dreams (default: 0)")
+    known = parser.parse_args(arguments)
+    if known.windows < 1:
+        raise workdir.UsageError(f"--windows={known.windows} is not allowed: must be 1 or more")
+    if known.seed < 0:
+        raise workdir.UsageError(f"--seed={known.seed} is not allowed: must be 0 or more")
+    if not 1 <= known.context < known.length:
+        raise workdir.UsageError(
+            f"--context={known.context} is not allowed: must be 1 or more, and less than --length={known.length}"
+        )
+    config = workdir.read_config(known.workdir)
+    folder = known.folder or known.workdir / "media"
+    print(f"dreamjax: dreams of the agent of {known.workdir} in {config.env.id}", flush=True)
+
+    memory.configure(config.parallel)
+    cli.cache_compilations()
+    import jax
+
+    from dreamjax.envs.adapter import EnvError
+    from dreamjax.reporting.dreams import dream_report
+    from dreamjax.reporting.visualization import plot_curves
+    from dreamjax.training.checkpoint import CheckpointError
+    from dreamjax.training.load import load
+
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    num_envs = min(config.eval.num_envs, known.windows)
+    try:
+        loaded = load(known.workdir, num_envs=num_envs, seed=known.seed)
+    except EnvError as error:
+        raise workdir.UsageError(str(error)) from error
+    except CheckpointError as error:
+        return cli.fail(error)
+    try:
+        batch = _play(loaded, num_envs=num_envs, windows=known.windows, length=known.length, seed=known.seed)
+    except EnvError as error:
+        return cli.fail(error)
+    finally:
+        loaded.env.close()
+    try:
+        figures = dream_report(
+            loaded.agent, loaded.params, batch, folder, key=jax.random.key(known.seed), context=known.context
+        )
+        print(f"checkpoint {loaded.path.name}, pictures in {folder}")
+        if (known.workdir / "metrics.jsonl").is_file():
+            plot_curves(known.workdir / "metrics.jsonl", folder / "curves.png", CURVES, smooth=10)
+    except OSError as error:
+        return cli.fail(f"{folder} cannot be written: {error}")
+    if not figures:
+        print(f"{config.env.id} has no boards, images or vectors to show")
+    for name, value in figures.items():
+        print(f"{name:>44}  {value:.4f}")
+    return cli.OK
+
+
+def _play(loaded: Loaded, *, num_envs: int, windows: int, length: int, seed: int) -> Batch:
+    """Windows of episodes that the policy plays now, ``[windows, length]``."""
+    from dreamjax.buffers.samplers import make_sampler
+    from dreamjax.buffers.sequence_buffer import SequenceBuffer
+    from dreamjax.config import ReplayConfig
+    from dreamjax.training.collector import Collector, make_policy
+
+    steps = max(MIN_STEPS, 2 * length)
+    replay = SequenceBuffer(
+        loaded.env.spec,
+        capacity=steps * num_envs,
+        num_envs=num_envs,
+        sampler=make_sampler(ReplayConfig(), num_envs=num_envs),
+        seed=seed,
+    )
+    policy = make_policy(loaded.agent.policy, loaded.agent.initial_carry)
+    collector = Collector(policy, loaded.env, replay, num_envs=num_envs, seed=seed)
+    collector.start()
+    for _ in range(steps):
+        collector.begin(loaded.params)
+        collector.finish()
+    return replay.sample(windows, length)[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
