@@ -132,7 +132,7 @@ def plot_curves(
         metrics_path: a ``metrics.jsonl``.
         path: the picture to write, PNG.
         names: metrics, or metrics with the titles of their panels. One that was never logged gets an empty panel.
-        smooth: width of the moving average drawn over the points; 1 draws none.
+        smooth: points in the centred moving average drawn over them; 1 draws none.
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
@@ -153,7 +153,8 @@ def plot_curves(
         axes.plot(steps, values, color="C0", alpha=0.3 if smoothed else 1.0, linewidth=1)
         if smoothed:
             mean = np.convolve(values, np.ones(smooth) / smooth, "valid")
-            axes.plot(steps[smooth - 1 :], mean, color="C0")
+            centre = (smooth - 1) // 2
+            axes.plot(steps[centre : centre + len(mean)], mean, color="C0")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, format="png")
