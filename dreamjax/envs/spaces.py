@@ -186,7 +186,8 @@ def _convert(leaf: _ObsLeaf, array: np.ndarray, rows: np.ndarray | None) -> np.n
         top = leaf.spec.classes - 1
         good = (array >= 0) & (array <= top)
         _require_rows(good, leaf.name, array, rows, f"not in 0..{top}, counted from the lowest")
-    record = np.array(array, dtype=leaf.spec.dtype)
+    with np.errstate(over="ignore"):  # too large for float32: told below
+        record = np.array(array, dtype=leaf.spec.dtype)
     if record.dtype.kind == "f":
         _require_rows(np.isfinite(record), leaf.name, record, rows, "not finite")
     return record
