@@ -1,0 +1,107 @@
+"""When updates run."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import make_tiny_config
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dreamjax.training.schedule import Due, PlanSchedule, RatioSchedule, Schedule, crossed, make_schedule
+
+ROUND = [Due("update_world_model", 10, 32), Due("update_actor_critic", 5, 16)]
+
+
+def plan() -> PlanSchedule:
+    return PlanSchedule(*ROUND, collect_steps=200, start=1000)
+
+
+def drive(schedule: Schedule, step: int) -> list[Due]:
+    due = schedule.due(step)
+    assert schedule.due(step) == due  # asking takes nothing
+    schedule.take(due)
+    return due
+
+
+@given(
+    ratio=st.floats(1e-3, 20),
+    num_envs=st.integers(1, 64),
+    start=st.integers(0, 500),
+    saved=st.integers(0, 60),
+)
+def test_ratio_holds_for_any_number_of_environments_across_save_and_load(
+    ratio: float, num_envs: int, start: int, saved: int
+) -> None:
+    schedule = RatioSchedule(ratio, start=start, batch_size=4)
+    for i in range(60):
+        if i == saved:
+            fresh = RatioSchedule(ratio, start=start, batch_size=4)
+            fresh.load_state_dict(schedule.state_dict())
+            schedule = fresh
+        step = (i + 1) * num_envs
+        drive(schedule, step)
+        assert abs(schedule.updates - ratio * max(0, step - start)) < 1
+
+
+def test_no_update_is_owed_before_the_start_nor_made_up_for_after_it() -> None:
+    schedule = RatioSchedule(1.0, start=100, batch_size=4)
+    assert drive(schedule, 100) == []
+    assert drive(schedule, 101) == [Due("update", 1, 4)]
+
+
+def test_ratio_reports_windows_for_each_step() -> None:
+    schedule = RatioSchedule(0.5, start=100, batch_size=4)
+    assert schedule.ratio(50) == 0
+    drive(schedule, 300)
+    assert schedule.ratio(300) == 0.5 * 4
+
+
+def test_plan_rounds_run_both_phases_in_order_after_each_collection() -> None:
+    schedule = plan()
+    assert drive(schedule, 1199) == []
+    assert drive(schedule, 1200) == ROUND
+    assert drive(schedule, 1399) == []
+    assert drive(schedule, 1800) == ROUND * 3
+    assert schedule.updates == 4 * 15
+
+
+def test_plan_goes_on_with_the_same_rounds_after_loading() -> None:
+    schedule, fresh = plan(), plan()
+    drive(schedule, 1450)
+    fresh.load_state_dict(schedule.state_dict())
+    assert fresh.due(1599) == []
+    assert fresh.due(1600) == ROUND
+    assert fresh.updates == schedule.updates
+    assert fresh.ratio(1600) == schedule.ratio(1600)
+
+
+def test_a_phase_without_batches_is_left_out() -> None:
+    schedule = PlanSchedule(ROUND[0], Due("update_actor_critic", 0, 16), collect_steps=200, start=0)
+    assert drive(schedule, 400) == [ROUND[0], ROUND[0]]
+    assert schedule.due(599) == []
+
+
+def test_learning_waits_until_every_environment_can_fill_a_window() -> None:
+    config = make_tiny_config(num_envs=8, batch_length=6, replay={"min_size": 24, "capacity": 256})
+    schedule = make_schedule(config)
+    assert schedule.due(48) == []
+    assert schedule.due(48 + 1000)[0].phase == "update"
+
+
+def test_plan_configuration_draws_smaller_batches_to_imagine_from() -> None:
+    config = make_tiny_config(
+        schedule={"kind": "plan", "collect_steps": 10, "imagination_batch_size": 2}, replay={"min_size": 24}
+    )
+    due = make_schedule(config).due(34)
+    assert [(item.phase, item.count, item.batch_size) for item in due] == [
+        ("update_world_model", 10, 4),
+        ("update_actor_critic", 5, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "every", "expected"),
+    [(0, 99, 100, False), (99, 100, 100, True), (100, 101, 100, False), (95, 305, 100, True), (0, 10**9, 0, False)],
+)
+def test_crossed(before: int, after: int, every: int, expected: bool) -> None:
+    assert crossed(before, after, every) is expected
