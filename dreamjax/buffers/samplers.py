@@ -160,12 +160,11 @@ class PrioritisedSampler:
         self._follow(head, length)
         row = self.tree.find(rng.random(batch_size) * self.tree.total)
         env, slot = np.divmod(row, self.size)
-        low, high = valid_range(head, self.size, length)
+        low = np.maximum(head - self.size, 0)
         start = low[env] + (slot - low[env]) % self.size
         if self.beta == 0:
             return env, start, None
-        share = self.mass[row] / self.tree.total
-        weight = ((high - low).sum() * share) ** -self.beta
+        weight = self.mass[row].astype(np.float64) ** -self.beta  # N and the total cancel
         return env, start, (weight / weight.max(initial=0)).astype(np.float32)
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
@@ -227,7 +226,6 @@ class OnlineQueue:
         oldest = np.maximum(head - self.size, 0)
         if length != self.length:
             self.queue, self.length = self.queue[:0], length
-        self.cut = np.maximum(self.cut, oldest)
         env, place = expand_ranges(np.zeros_like(head), (head - self.cut) // length)
         start = self.cut[env] + place * length
         age = np.argsort(head[env] - start, kind="stable")[::-1]

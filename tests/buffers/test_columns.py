@@ -129,14 +129,14 @@ def test_special_floats_are_told_apart() -> None:
 
 def test_promotion_happens_at_the_65537th_distinct_value() -> None:
     values = np.arange(1 << 16, dtype=np.uint32).view(np.float32).reshape(-1, 16)
-    column = columns.CodedColumn("vector", len(values) + 1, (16,))
-    write(column, np.arange(len(values)), values)
+    column = columns.CodedColumn("vector", len(values) + 2, (16,))
+    write(column, np.arange(len(values)) + 2, values)
     assert column.plain is None
     more = np.full((1, 16), 7.0, np.float32)
-    write(column, np.array([len(values)]), more)
-    assert column.plain is not None and column.nbytes == 4 * 16 * (len(values) + 1)
-    got = column.read(np.arange(len(values) + 1)).view(np.uint32)
-    np.testing.assert_array_equal(got, np.concatenate([values, more]).view(np.uint32))
+    write(column, np.array([1]), more)
+    assert column.plain is not None and column.nbytes == 4 * 16 * (len(values) + 2)
+    got = column.read(np.arange(len(values) + 2)).view(np.uint32)
+    np.testing.assert_array_equal(got, np.concatenate([0 * more, more, values]).view(np.uint32))
 
 
 def test_coded_rows_saved_before_later_values_and_promotion_stay_readable() -> None:

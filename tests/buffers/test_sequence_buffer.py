@@ -233,6 +233,20 @@ def test_update_skips_steps_overwritten_since_sampling() -> None:
     model.check(*buffer.sample(100, 1), True)
 
 
+def test_priorities_of_overwritten_steps_are_skipped() -> None:
+    rng, buffer = np.random.default_rng(0), make_buffer(8, 1, sampler="prioritised", priority_exponent=1.0)
+    for _ in range(8):
+        buffer.add(*make_records([0], rng))
+    _, indices = buffer.sample(2, 6)
+    for _ in range(3):
+        buffer.add(*make_records([0], rng))
+    indices = indices._replace(start=np.array([1, 2]))
+    buffer.update(indices, priority=np.arange(2, 14, dtype=np.float32).reshape(2, 6), latents=None)
+    buffer.sample(1, 6)
+    # Steps 8, 9, 10 lie where 0, 1, 2 did, with the greatest priority; 3 to 7 have the last row's.
+    np.testing.assert_array_equal(buffer.sampler.state_dict()["mass"], [13, 13, 13, 9, 10, 11, 12, 13])
+
+
 def test_errors_name_what_is_wrong_and_store_nothing() -> None:
     rng, buffer = np.random.default_rng(0), make_buffer(20, 2)
     records, action = make_records([0, 1], rng)
