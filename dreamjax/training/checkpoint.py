@@ -110,7 +110,11 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], d
     verify(path)
     params = _read_tree(path / "params", like.params)
     learner = _read_tree(path / "learner", dataclasses.replace(like, params={}))
-    return dataclasses.replace(learner, params=params), _read_host(path), read_meta(path)
+    try:
+        host = _read_host(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:  # intact as written, but not by us
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
+    return dataclasses.replace(learner, params=params), host, read_meta(path)
 
 
 def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
@@ -250,7 +254,7 @@ def _read_host(path: Path) -> dict[str, Any]:
         if kind == "list":
             return [read(entry) for entry in value]
         if kind == "array":
-            array = np.load(path / "host" / value, allow_pickle=False)
+            array = np.load(path / "host" / Path(value).name, allow_pickle=False)
             return array.view(ml_dtypes.bfloat16) if node["dtype"] == "bfloat16" else array
         return value
 
@@ -258,7 +262,7 @@ def _read_host(path: Path) -> dict[str, Any]:
 
 
 def _write_manifest(path: Path) -> None:
-    listed = {name: [(path / name).stat().st_size, _sha256(path / name)] for name in _files(path)}
+    listed = {name: [(path / name).stat().st_size, _sha256(path / name)] for name in _files(path) if name != MANIFEST}
     with (path / MANIFEST).open("w") as file:
         json.dump({"files": listed, "digest": _digest_of(listed)}, file, indent=1)
         file.flush()

@@ -5,16 +5,14 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from training.fakes import FakeEnv, FakeReplay, counting_policy
 
 from dreamjax.training.collector import Collector, Policy, ended_episodes, make_policy
+from training.fakes import FakeEnv, FakeReplay, counting_policy
 
 
 def make(lengths: list[int], *, can_save: bool = True, keep_latents: bool = False, seed: int = 3):
     env, replay = FakeEnv(lengths, can_save=can_save), FakeReplay()
-    collector = Collector(
-        counting_policy(), env, replay, num_envs=len(lengths), seed=seed, keep_latents=keep_latents
-    )
+    collector = Collector(counting_policy(), env, replay, num_envs=len(lengths), seed=seed, keep_latents=keep_latents)
     return collector, env, replay
 
 

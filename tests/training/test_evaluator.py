@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from training.fakes import FakeEnv, counting_policy
 
 from dreamjax.training.evaluator import evaluate
+from training.fakes import FakeEnv, counting_policy
 
 
 def run(lengths: list[int], episodes: int, **kwargs):

@@ -1,0 +1,83 @@
+"""One function on one device or several. The real update's equality is in tests/test_parallel.py's contract."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dreamjax.config import ConfigError
+from dreamjax.training import parallel
+
+
+def update(state: Any, batch: Any, *, axis_name: str | None = None) -> Any:
+    mean = jnp.mean(batch["x"])
+    if axis_name is not None:
+        mean = jax.lax.pmean(mean, axis_name)
+    return {"w": state["w"] + mean, "key": state["key"]}, {"mean": mean}, batch["x"] * 2 + batch["row"][:, None]
+
+
+def fresh(num_devices: int) -> Any:
+    return parallel.replicate({"w": jnp.zeros(3), "key": jax.random.key(0)}, num_devices)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+def test_several_devices_give_what_one_gives(num_devices: int) -> None:
+    batch = {"x": np.arange(24, dtype=np.float32).reshape(8, 3), "row": np.arange(8, dtype=np.float32), "no": None}
+    run = parallel.make_update(update, num_devices)
+    state = fresh(num_devices)
+    for _ in range(2):
+        state, metrics, outs = run(state, parallel.place(batch, num_devices))
+    np.testing.assert_allclose(parallel.local(state["w"]), np.full(3, 2 * 11.5))
+    assert float(metrics["mean"]) == 11.5
+    np.testing.assert_array_equal(outs, batch["x"] * 2 + batch["row"][:, None])  # in the batch's order
+
+
+def test_the_update_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces = []
+
+    def counted(state: Any, batch: Any, *, axis_name: str | None = None) -> Any:
+        traces.append(axis_name)
+        return state, {"x": jnp.sum(batch)}, batch
+
+    for num_devices in (1, 2):
+        traces.clear()
+        run, state = parallel.make_update(counted, num_devices), fresh(num_devices)
+        for _ in range(3):
+            state, _, _ = run(state, np.ones((4, 2), np.float32))
+        assert traces == [None if num_devices == 1 else parallel.AXIS]
+
+
+def test_the_state_is_donated() -> None:
+    state = fresh(1)
+    parallel.make_update(update, 1)(state, {"x": np.ones((2, 3), np.float32), "row": np.ones(2, np.float32)})
+    assert state["w"].is_deleted()
+
+
+def test_local_gives_arrays_of_one_device() -> None:
+    tree = parallel.local(fresh(4))
+    assert tree["w"].devices() == {jax.local_devices()[0]}
+    assert len(tree["key"].devices()) == 1
+
+
+def test_more_devices_than_there_are() -> None:
+    assert parallel.device_count(0) == jax.local_device_count() == 4
+    with pytest.raises(ConfigError, match=r"parallel\.num_devices=5 .*4 cpu devices"):
+        parallel.make_update(update, 5)
+
+
+def test_a_batch_must_split() -> None:
+    parallel.check_divisible("batch_size", 8, 4)
+    with pytest.raises(ConfigError, match=r"batch_size=6 .*= 4"):
+        parallel.check_divisible("batch_size", 6, 4)
+
+
+def test_processes_need_all_three_settings() -> None:
+    parallel.initialize(None, None, None)
+    with pytest.raises(ConfigError, match="go together"):
+        parallel.initialize("localhost:1", 2, None)
+    with pytest.raises(ConfigError, match="process_id=2"):
+        parallel.initialize("localhost:1", 2, 2)
