@@ -1,4 +1,4 @@
-"""Windows against a brute-force model of the streams, and everything that must survive a save."""
+"""Windows against a brute-force model of the streams; errors, memory and speed."""
 
 from __future__ import annotations
 
@@ -9,57 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streams import LATENTS, SPEC, make_buffer, make_latents, make_records
 
-from dreamjax.buffers.samplers import make_sampler
-from dreamjax.buffers.sequence_buffer import Indices, SequenceBuffer, nbytes_for
-from dreamjax.config import ReplayConfig
+from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec, Records, RSSMState
-
-SPEC = EnvSpec(
-    obs={
-        "board": ObsSpec("grid", (2, 3, 3), "uint8", 2),
-        "piece": ObsSpec("vector", (3,), "float32"),
-        "action_mask": ObsSpec("mask", (5,), "int8"),
-    },
-    action=ActionSpec((ActionPart("categorical", 5, masked=True), ActionPart("binary", 2))),
-)
-LATENTS = {"deter": ((4,), "float32"), "stoch": ((2, 3), "float32")}
-
-
-def make_records(env: list[int], rng: np.random.Generator, spec: EnvSpec = SPEC) -> tuple[Records, np.ndarray]:
-    """Random records of these environments, flags included, and random actions."""
-    n = len(env)
-    obs = {}
-    for name, entry in spec.obs.items():
-        values = rng.integers(0, 2 if entry.kind != "vector" else 50, (n, *entry.shape))
-        obs[name] = (values / 7 if entry.kind == "vector" else values).astype(entry.dtype)
-    first, last = rng.random(n) < 0.2, rng.random(n) < 0.2
-    records = Records(
-        env=np.array(env, np.int32),
-        obs=obs,
-        reward=rng.normal(size=n).astype(np.float32),
-        is_first=first,
-        is_last=last,
-        is_terminal=last & (rng.random(n) < 0.5),
-        info={"lines": np.zeros(n)},
-    )
-    high = [part.size if part.kind == "categorical" else 2 for part in spec.action.parts for _ in range(part.columns)]
-    return records, rng.integers(0, high, (n, len(high))).astype(np.int32)
-
-
-def make_latents(lead: tuple[int, ...], rng: np.random.Generator) -> RSSMState:
-    """Latents that float16 holds exactly."""
-    deter = rng.integers(-64, 64, (*lead, 4)) / 64
-    return RSSMState(deter=deter.astype(np.float32), stoch=np.eye(3, dtype=np.float32)[rng.integers(0, 3, (*lead, 2))])
-
-
-def make_buffer(capacity: int, num_envs: int, seed: int = 0, **kwargs: Any) -> SequenceBuffer:
-    latent_spec, spec = kwargs.pop("latent_spec", None), kwargs.pop("spec", SPEC)
-    config = ReplayConfig(capacity=capacity, min_size=1, **kwargs)
-    sampler = make_sampler(config, num_envs=num_envs)
-    return SequenceBuffer(
-        spec, capacity=capacity, num_envs=num_envs, latent_spec=latent_spec, sampler=sampler, seed=seed
-    )
 
 
 class Model:
@@ -276,90 +229,6 @@ def test_errors_name_what_is_wrong_and_store_nothing() -> None:
     _, indices = buffer.sample(2, 3)
     with pytest.raises(ValueError, match=r"priority of shape \(2, 3\)"):
         buffer.update(indices, priority=np.zeros((2, 2), np.float32))
-
-
-# Saving.
-
-SAMPLERS = {
-    "uniform": {},
-    "prioritised": {"sampler": "prioritised", "priority_beta": 0.5},
-    "online": {"online": 0.5},
-    "online prioritised": {"online": 0.25, "sampler": "prioritised", "priority_exponent": 0.7},
-}
-
-
-def run(buffer: SequenceBuffer, rng: np.random.Generator, steps: int) -> list[Any]:
-    """Adds, samples and updates; what came out, for comparison."""
-    seen: list[Any] = []
-    for i in range(steps):
-        env = [0, 1, 2] if i % 2 else [2, 0]
-        buffer.add(*make_records(env, rng), make_latents((len(env),), rng))
-        if i % 3 == 0 and buffer.num_windows(5):
-            batch, indices = buffer.sample(4, 5)
-            seen += [batch, indices]
-            priority = rng.random((4, 5)).astype(np.float32)
-            buffer.update(indices, priority=priority, latents=make_latents((4, 5), rng))
-    return seen
-
-
-def assert_same(a: Any, b: Any) -> None:
-    """Bit-equal trees of arrays, dtypes included."""
-    if hasattr(a, "__dict__"):
-        a, b = vars(a), vars(b)
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        a, b = list(a.values()), [b[key] for key in a]
-    if isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            assert_same(x, y)
-    else:
-        np.testing.assert_array_equal(a, b, strict=isinstance(a, np.ndarray))
-
-
-@pytest.mark.parametrize("kind", SAMPLERS)
-@pytest.mark.parametrize("steps", [4, 13, 40])
-def test_a_restored_buffer_goes_on_bit_for_bit(kind: str, steps: int) -> None:
-    def fresh(seed: int) -> SequenceBuffer:
-        return make_buffer(47, 3, seed=seed, latent_spec=LATENTS, **SAMPLERS[kind])
-
-    buffer, rng = fresh(0), np.random.default_rng(1)
-    run(buffer, rng, steps)
-    state = buffer.state_dict()
-    assert all(type(value) is np.ndarray and value.dtype.kind in "iuf" for value in state.values())
-    frozen = {key: value.copy() for key, value in state.items()}
-    expected = run(buffer, np.random.default_rng(2), 30)
-    assert_same(state, frozen)  # the state is a copy
-    restored = fresh(9)
-    restored.load_state_dict(state)
-    assert_same(restored.state_dict(), state)
-    assert_same(run(restored, np.random.default_rng(2), 30), expected)
-    assert_same(restored.state_dict(), buffer.state_dict())
-    assert_same(state, frozen)
-
-
-@pytest.mark.parametrize("kind", SAMPLERS)
-def test_a_chain_of_partial_states_equals_one_whole_state(kind: str) -> None:
-    buffer, rng = make_buffer(47, 3, latent_spec=LATENTS, **SAMPLERS[kind]), np.random.default_rng(1)
-    chain, since = [], None
-    for steps in (3, 8, 1, 30, 2):  # one of them laps the ring
-        run(buffer, rng, steps)
-        chain.append(buffer.state_dict(since))
-        since = chain[-1]["head"]
-    assert len(chain[2]["reward/rows"]) == 2 and len(chain[-1]["reward/rows"]) == 5  # new steps only
-    restored = make_buffer(47, 3, latent_spec=LATENTS, **SAMPLERS[kind])
-    for state in chain:
-        restored.load_state_dict(state)
-    assert_same(restored.state_dict(), buffer.state_dict())
-    with pytest.raises(ValueError, match="saved replay begins at steps"):
-        make_buffer(47, 3, latent_spec=LATENTS, **SAMPLERS[kind]).load_state_dict(chain[-1])
-
-
-def test_a_state_of_another_buffer_is_refused() -> None:
-    state = make_buffer(40, 2).state_dict()
-    for other in (make_buffer(40, 4), make_buffer(42, 2)):
-        with pytest.raises(ValueError, match="saved replay has 2 environments of 20 steps"):
-            other.load_state_dict(state)
 
 
 # Memory and speed.
