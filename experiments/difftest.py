@@ -113,7 +113,8 @@ class _Player:
         weights = {"hold": [1, 1, 1, 1, 1, 1, 8, 1], "drop": [3, 3, 1, 2, 2, 6, 1, 1]}.get(kind, [1] * 8)
         self._weights = np.array(weights) / np.sum(weights)
         self._kind, self._rng = kind, rng
-        self._turns, self._column = 0, None
+        self._turns = 0
+        self._column: int | None = None
 
     def __call__(self, env: Any, is_new_piece: bool) -> int:
         if self._kind != "prepared" or self._rng.random() < 0.1:
@@ -178,7 +179,7 @@ def play_package(env: Any, kind: str, rng: np.random.Generator) -> Episode:
     dtypes = ("uint32", "uint32", "uint16", "int8", "int8", "uint16", "bool", "int8", "int8", "bool", "int16")
     columns = zip(FIELDS, zip(*rows, strict=True), dtypes, strict=True)
     return {
-        "kind": np.int8(KINDS.index(kind)),
+        "kind": np.array(KINDS.index(kind), np.int8),
         "start": np.array(_columns(start), np.uint32),
         "pieces": np.array(drawn, np.int8),
         "action": np.array(actions, np.uint8),
@@ -293,7 +294,7 @@ def save(path: pathlib.Path, recorded: list[Episode]) -> None:
     for name in ("board", "shown", "queue"):
         arrays[name] = np.ascontiguousarray(arrays[name].T)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **arrays)
+    np.savez_compressed(path, allow_pickle=False, **arrays)
 
 
 def load(path: pathlib.Path) -> list[Episode]:
@@ -326,6 +327,7 @@ def summary(recorded: list[Episode]) -> dict[str, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Plays and compares; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.difftest", description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=1_000_000, help="steps to play (1000000)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the presses and pieces (1)")

@@ -6,7 +6,8 @@ back packed into one array of bytes.
 
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
@@ -18,7 +19,8 @@ from dreamjax.envs.tetris import engine, observation, render, rules
 from dreamjax.envs.tetris.reward import PARTS
 from dreamjax.envs.tetris.rules import ConfigError, TetrisConfig, TetrisState
 
-_NUMBERS = ("reward", *PARTS, "terminated", "truncated", "lines", "lines_cleared", "pieces")
+_COUNTS = ("lines", "lines_cleared", "pieces")
+_NUMBERS = ("reward", *PARTS, "terminated", "truncated", *_COUNTS)
 
 
 def make_config(fields: dict[str, Any]) -> TetrisConfig:
@@ -55,36 +57,72 @@ def _silence(config: TetrisConfig, state: TetrisState) -> engine.StepOutput:
     return engine.StepOutput(zero, state.terminated, state.truncated, state.last_lines, jnp.bool_(False), parts)
 
 
+class _Field(NamedTuple):
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    words: slice
+
+
+@functools.cache
+def _layout(config: TetrisConfig, num_fixed: int) -> tuple[dict[str, _Field], int]:
+    """Where each field of a state lies in its row of words, and how many words there are."""
+    key = jax.ShapeDtypeStruct((2,), np.uint32)
+    fixed = jax.ShapeDtypeStruct((num_fixed,), np.int8)
+    state = jax.eval_shape(lambda key, fixed: engine.reset(config, key, fixed), key, fixed)
+    fields, start = {}, 0
+    for name in (field.name for field in dataclasses.fields(TetrisState)):
+        leaf = getattr(state, name)
+        fields[name] = _Field(leaf.shape, np.dtype(leaf.dtype), slice(start, start + leaf.size))
+        start += leaf.size
+    return fields, start
+
+
+def _to_words(state: TetrisState) -> jax.Array:
+    """uint32[n]: a state as one row, since a call costs by the number of its arrays."""
+
+    def words(leaf: jax.Array) -> jax.Array:
+        return leaf.reshape(-1).astype(jnp.int32).view(jnp.uint32)
+
+    leaves = [getattr(state, field.name) for field in dataclasses.fields(TetrisState)]
+    return jnp.concatenate([leaf.reshape(-1) if leaf.dtype == jnp.uint32 else words(leaf) for leaf in leaves])
+
+
+def _to_state(config: TetrisConfig, words: Any) -> TetrisState:
+    """The state, or batch of states, in rows of words (of jax or numpy), inverse to `_to_words`."""
+    num_fixed = words.shape[-1] - _layout(config, 0)[1]
+    leaves = {}
+    for name, field in _layout(config, num_fixed)[0].items():
+        leaf = words[..., field.words].reshape(*words.shape[:-1], *field.shape)
+        leaves[name] = leaf if field.dtype == np.uint32 else leaf.view(np.int32).astype(field.dtype)
+    return TetrisState(**leaves)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def _reset(config: TetrisConfig, keys: jax.Array, fixed: jax.Array, num_fixed: jax.Array) -> Any:
     def one(key: jax.Array, pieces: jax.Array, number: jax.Array) -> Any:
         state = engine.reset(config, key, pieces, num_pieces=number)
-        return state, _pack(config, state, _silence(config, state))
+        return _to_words(state), _pack(config, state, _silence(config, state))
 
     return jax.vmap(one)(keys, fixed, num_fixed)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _step(config: TetrisConfig, state: TetrisState, action: jax.Array) -> Any:
-    def one(state: TetrisState, action: jax.Array) -> Any:
-        state, output = engine.step(config, state, action)
-        return state, _pack(config, state, output)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _step(config: TetrisConfig, autoreset: bool, words: jax.Array, action: jax.Array) -> Any:
+    def one(words: jax.Array, action: jax.Array) -> Any:
+        advance = engine.auto_step if autoreset else engine.step
+        state, output = advance(config, _to_state(config, words), action)
+        return _to_words(state), _pack(config, state, output)
 
-    return jax.vmap(one)(state, action)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _auto_step(config: TetrisConfig, state: TetrisState, action: jax.Array) -> Any:
-    def one(state: TetrisState, action: jax.Array) -> Any:
-        state, output = engine.auto_step(config, state, action)
-        return state, _pack(config, state, output)
-
-    return jax.vmap(one)(state, action)
+    return jax.vmap(one)(words, action)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _look(config: TetrisConfig, state: TetrisState) -> jax.Array:
-    return jax.vmap(lambda one: _pack(config, one, _silence(config, one)))(state)
+def _look(config: TetrisConfig, words: jax.Array) -> jax.Array:
+    def one(words: jax.Array) -> jax.Array:
+        state = _to_state(config, words)
+        return _pack(config, state, _silence(config, state))
+
+    return jax.vmap(one)(words)
 
 
 @jax.jit
@@ -143,30 +181,41 @@ class _Unpacker:
         self._num_piece = observation.piece_size(config)
         self._words = 4 * (self._num_piece + len(_NUMBERS))
         self._board = (observation.num_channels(config), config.height, config.width)
+        self._end = self._words + int(np.prod(self._board))
         self._has_mask = config.action_mode == "locked_position"
 
-    def __call__(self, packed: jax.Array) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Observation and numbers by name, each with a leading axis of games; all writable."""
+    def __call__(self, packed: jax.Array) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
+        """Observation, numbers by name, and info, each with a leading axis of games; all writable."""
         raw = np.asarray(packed)
         words = np.ascontiguousarray(raw[:, : self._words]).view(np.float32)
-        end = self._words + int(np.prod(self._board))
-        observed = {
-            "board": raw[:, self._words : end].reshape(-1, *self._board).copy(),
-            "piece": words[:, : self._num_piece].copy(),
-        }
+        observed = self._observed(raw, words)
+        numbers = dict(zip(_NUMBERS, words[:, self._num_piece :].T, strict=True))
+        info: dict[str, Any] = {name: numbers[name].astype(np.int64) for name in _COUNTS}
+        for name in PARTS:
+            info[f"reward/{name}"] = numbers[name].astype(np.float64)
         if self._has_mask:
-            observed["action_mask"] = raw[:, end:].astype(np.int8)
-        numbers = {name: words[:, self._num_piece + i] for i, name in enumerate(_NUMBERS)}
-        return observed, numbers
+            info["action_mask"] = observed["action_mask"].astype(bool)
+        return observed, numbers, info
 
+    def one(self, packed: jax.Array) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, Any]]:
+        """The same for a batch of one, without the axis, and with plain numbers."""
+        raw = np.asarray(packed)[0]
+        words = raw[: self._words].view(np.float32)
+        observed = self._observed(raw, words)
+        numbers = dict(zip(_NUMBERS, words[self._num_piece :].tolist(), strict=True))
+        info: dict[str, Any] = {name: int(numbers[name]) for name in _COUNTS}
+        for name in PARTS:
+            info[f"reward/{name}"] = numbers[name]
+        if self._has_mask:
+            info["action_mask"] = observed["action_mask"].astype(bool)
+        return observed, numbers, info
 
-def _info(observed: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> dict[str, Any]:
-    info: dict[str, Any] = {name: numbers[name].astype(np.int64) for name in ("lines", "lines_cleared", "pieces")}
-    for name in PARTS:
-        info[f"reward/{name}"] = numbers[name].astype(np.float64)
-    if "action_mask" in observed:
-        info["action_mask"] = observed["action_mask"].astype(bool)
-    return info
+    def _observed(self, raw: np.ndarray, words: np.ndarray) -> dict[str, np.ndarray]:
+        board = raw[..., self._words : self._end].reshape(*raw.shape[:-1], *self._board)
+        observed = {"board": board.copy(), "piece": words[..., : self._num_piece].copy()}
+        if self._has_mask:
+            observed["action_mask"] = raw[..., self._end :].astype(np.int8)
+        return observed
 
 
 def _check_actions(config: TetrisConfig, actions: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -182,15 +231,14 @@ def _check_actions(config: TetrisConfig, actions: np.ndarray, shape: tuple[int, 
 
 
 class TetrisEnv(gymnasium.Env[Any, Any]):
-    """One game. Every field of ``TetrisConfig`` is a keyword.
+    """One game. Every field of `TetrisConfig` is a keyword.
 
-    ``reset(options={"pieces": [0, 3, ...]})`` fixes the pieces of the episode (0..6, order
-    I O T S Z J L; they repeat). ``info`` holds ``lines`` (total), ``lines_cleared`` (by this step),
-    ``pieces`` (placed), the parts of the reward as ``reward/<name>``, and in `locked_position`
-    ``action_mask`` (bool[height * width]).
+    `reset(options={"pieces": [0, 3, ...]})` fixes the pieces of the episode (0..6, order I O T S Z J L; they repeat).
+    `info` holds `lines` (total), `lines_cleared` (by this step), `pieces` (placed), the parts of the reward as
+    `reward/<name>`, and in `locked_position` `action_mask` (bool[height * width]).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 30}
+    metadata = {"render_modes": ["human", "ansi", "rgb_array"], "render_fps": 30}  # noqa: RUF012
 
     def __init__(self, *, render_mode: str | None = None, **fields: Any) -> None:
         self.config = make_config(fields)
@@ -198,65 +246,53 @@ class TetrisEnv(gymnasium.Env[Any, Any]):
         self.observation_space = observation.observation_space(self.config)
         self.action_space = observation.action_space(self.config)
         self._unpack = _Unpacker(self.config)
-        self._state: TetrisState | None = None
+        self._words: jax.Array | None = None
         self._screen: render.Screen | None = None
 
     @property
     def state(self) -> TetrisState:
-        """The state of the game; a batch of one is how it is kept, this is the one."""
-        return jax.tree.map(lambda leaf: leaf[0], self._batch())
-
-    def _batch(self) -> TetrisState:
-        if self._state is None:
-            raise gymnasium.error.ResetNeeded("call reset() before anything else")
-        return self._state
+        """The state of the game, for the pure functions of `engine`."""
+        return _to_state(self.config, _needed(self._words)[0])
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         super().reset(seed=seed)
         fixed, num_fixed = _streams(_pieces_option(options), 1)
-        if seed is None and self._state is not None:
-            keys = _next_keys(self._state.key)
-        else:
-            keys = _fold(_seed_words(seed)[None], np.zeros((1,), np.int32))
-        self._state, packed = _reset(self.config, keys, fixed, num_fixed)
-        observed, info, _ = self._read(packed)
+        keys = _keys(self.config, self._words, seed, 1)
+        self._words, packed = _reset(self.config, keys, fixed, num_fixed)
         if self.render_mode == "human":
             self.render()
+        observed, _, info = self._unpack.one(packed)
         return observed, info
 
     def step(self, action: Any) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         action = np.asarray(action)
         _check_actions(self.config, action, self.action_space.shape or ())
-        self._state, packed = _step(self.config, self._batch(), action[None])
-        observed, info, numbers = self._read(packed)
+        self._words, packed = _step(self.config, False, _needed(self._words), action[None])
         if self.render_mode == "human":
             self.render()
-        is_over = bool(numbers["terminated"][0]), bool(numbers["truncated"][0])
-        return observed, float(numbers["reward"][0]), *is_over, info
-
-    def _read(self, packed: jax.Array) -> tuple[dict[str, np.ndarray], dict[str, Any], Any]:
-        observed, numbers = self._unpack(packed)
-        info = {
-            name: value[0].item() if value.ndim == 1 else value[0] for name, value in _info(observed, numbers).items()
-        }
-        return {name: value[0] for name, value in observed.items()}, info, numbers
+        observed, numbers, info = self._unpack.one(packed)
+        return observed, numbers["reward"], numbers["terminated"] != 0, numbers["truncated"] != 0, info
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """The whole state as arrays with a leading axis of one, for ``set_state``."""
-        return _to_arrays(self._batch())
+        """The whole state as numpy arrays by field, each with a leading axis of one."""
+        return _to_arrays(self.config, _needed(self._words))
 
     def set_state(self, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Goes on from a state of ``get_state``; returns its observation and info."""
-        self._state = _from_arrays(self.config, arrays, 1)
-        observed, info, _ = self._read(_look(self.config, self._state))
+        """Goes on from a state of `get_state`; returns its observation and info.
+
+        Raises:
+          ValueError: when a field is missing, unknown, or of another shape or dtype.
+        """
+        self._words = _from_arrays(self.config, arrays, 1)
+        observed, _, info = self._unpack.one(_look(self.config, self._words))
         return observed, info
 
     def render(self) -> Any:
         if self.render_mode is None:
             return None
-        picture = render.Picture.of(self.config, self.state)
+        picture = render.Picture.of(self.config, _to_state(self.config, np.asarray(_needed(self._words))[0]))
         if self.render_mode == "human":
             self._screen = self._screen or render.Screen(self.metadata["render_fps"])
             return self._screen.show(picture)
@@ -271,13 +307,12 @@ class TetrisEnv(gymnasium.Env[Any, Any]):
 class TetrisVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     """N games in one compiled program, with Gymnasium's NEXT_STEP autoreset.
 
-    As ``TetrisEnv``; ``info`` holds arrays with a leading axis of N (and, as Gymnasium's vector
-    environments do, a mask ``_<name>`` for each). Game ``i`` of seed ``s`` does not depend on N, and
-    game 0 is the game of ``TetrisEnv`` with that seed. ``options={"pieces": ...}`` takes one
-    sequence for all games or one for each, and holds until the episode ends.
+    As `TetrisEnv`; `info` holds arrays with a leading axis of N (and, as Gymnasium's vector environments do, a mask
+    `_<name>` for each). Game `i` of seed `s` does not depend on N, and game 0 is the game of `TetrisEnv` with that
+    seed. `options={"pieces": ...}` takes one sequence for all games or one for each, and holds until the episode ends.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata = {  # noqa: RUF012
         "render_modes": ["ansi", "rgb_array"],
         "render_fps": 30,
         "autoreset_mode": gymnasium.vector.AutoresetMode.NEXT_STEP,
@@ -294,100 +329,97 @@ class TetrisVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._unpack = _Unpacker(self.config)
-        self._state: TetrisState | None = None
+        self._words: jax.Array | None = None
 
     @property
     def state(self) -> TetrisState:
-        """The states of all games; every leaf has a leading axis of N."""
-        if self._state is None:
-            raise gymnasium.error.ResetNeeded("call reset() before anything else")
-        return self._state
-
-    def _keys(self, seed: int | list[int | None] | None) -> Any:
-        """uint32[N, 2]: keys of the next episodes."""
-        index = np.arange(self.num_envs, dtype=np.int32)
-        if seed is None and self._state is not None:
-            return _next_keys(self._state.key)
-        if seed is None or isinstance(seed, (int, np.integer)):
-            words = _seed_words(None if seed is None else int(seed))
-            return _fold(np.broadcast_to(words, (self.num_envs, 2)), index)
-        if len(seed) != self.num_envs:
-            raise ValueError(f"seed: {len(seed)} seeds for {self.num_envs} games")
-        words = np.stack([_seed_words(one) for one in seed])
-        return _fold(words, np.zeros_like(index))
+        """The states of all games, for the pure functions of `engine`; every leaf has a leading axis of N."""
+        return _to_state(self.config, _needed(self._words))
 
     def reset(
         self,
         *,
-        seed: int | list[int | None] | None = None,
+        seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        super().reset(seed=seed if isinstance(seed, (int, np.integer)) else None)
         fixed, num_fixed = _streams(_pieces_option(options), self.num_envs)
-        self._state, packed = _reset(self.config, self._keys(seed), fixed, num_fixed)
-        observed, info, _ = self._read(packed)
-        return observed, info
+        keys = _keys(self.config, self._words, seed, self.num_envs)
+        self._words, packed = _reset(self.config, keys, fixed, num_fixed)
+        observed, _, info = self._unpack(packed)
+        return observed, _masked(info, self.num_envs)
 
     def step(self, actions: Any) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         actions = np.asarray(actions)
         _check_actions(self.config, actions, self.action_space.shape or (self.num_envs,))
-        self._state, packed = _auto_step(self.config, self.state, actions)
-        observed, info, numbers = self._read(packed)
+        self._words, packed = _step(self.config, True, _needed(self._words), actions)
+        observed, numbers, info = self._unpack(packed)
         reward = numbers["reward"].astype(np.float64)
+        info = _masked(info, self.num_envs)
         return observed, reward, numbers["terminated"] != 0, numbers["truncated"] != 0, info
 
-    def _read(self, packed: jax.Array) -> tuple[dict[str, np.ndarray], dict[str, Any], Any]:
-        observed, numbers = self._unpack(packed)
-        info = _info(observed, numbers)
-        info |= {f"_{name}": np.ones((self.num_envs,), bool) for name in info}
-        return observed, info, numbers
-
     def get_state(self) -> dict[str, np.ndarray]:
-        """The whole state as numpy arrays by field: with ``set_state`` the games go on bit for bit."""
-        return _to_arrays(self.state)
+        """The whole state as numpy arrays by field: with `set_state` the games go on bit for bit."""
+        return _to_arrays(self.config, _needed(self._words))
 
     def set_state(self, arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Goes on from a state of ``get_state``; returns its observations and infos.
+        """Goes on from a state of `get_state`; returns its observations and infos.
 
         Raises:
           ValueError: when a field is missing, unknown, or of another shape or dtype.
         """
-        self._state = _from_arrays(self.config, arrays, self.num_envs)
-        observed, info, _ = self._read(_look(self.config, self._state))
-        return observed, info
+        self._words = _from_arrays(self.config, arrays, self.num_envs)
+        observed, _, info = self._unpack(_look(self.config, self._words))
+        return observed, _masked(info, self.num_envs)
 
     def render(self) -> tuple[Any, ...] | None:
         if self.render_mode is None:
             return None
-        states = _to_arrays(self.state)
-        pictures = []
-        for i in range(self.num_envs):
-            one = TetrisState(**{name: value[i] for name, value in states.items()})
-            picture = render.Picture.of(self.config, one)
-            pictures.append(picture.text() if self.render_mode == "ansi" else picture.rgb())
-        return tuple(pictures)
+        words = np.asarray(_needed(self._words))
+        pictures = [render.Picture.of(self.config, _to_state(self.config, row)) for row in words]
+        return tuple(one.text() if self.render_mode == "ansi" else one.rgb() for one in pictures)
 
 
-def _to_arrays(state: TetrisState) -> dict[str, np.ndarray]:
-    arrays = jax.device_get(state)
-    return {f.name: np.array(getattr(arrays, f.name)) for f in dataclasses.fields(TetrisState)}
+def _needed(words: jax.Array | None) -> jax.Array:
+    if words is None:
+        raise gymnasium.error.ResetNeeded("call reset() before anything else")
+    return words
 
 
-def _from_arrays(config: TetrisConfig, arrays: dict[str, np.ndarray], num_envs: int) -> TetrisState:
-    fixed = np.asarray(arrays.get("fixed", np.zeros((num_envs, 0), np.int8)))
-    blank = jax.eval_shape(
-        jax.vmap(lambda key, pieces: engine.reset(config, key, pieces)),
-        jax.ShapeDtypeStruct((num_envs, 2), np.uint32),
-        jax.ShapeDtypeStruct((num_envs, *fixed.shape[1:]), np.int8),
-    )
-    expected = {f.name: getattr(blank, f.name) for f in dataclasses.fields(TetrisState)}
-    if set(arrays) != set(expected):
-        differing = sorted(set(arrays) ^ set(expected))
-        raise ValueError(f"state: fields missing or unknown: {', '.join(differing)}")
-    for name, leaf in expected.items():
+def _masked(info: dict[str, Any], num_envs: int) -> dict[str, Any]:
+    """The info with Gymnasium's mask for each entry: here every game tells everything."""
+    return info | {f"_{name}": np.ones((num_envs,), bool) for name in info}
+
+
+def _keys(config: TetrisConfig, words: jax.Array | None, seed: Any, num_envs: int) -> jax.Array:
+    """uint32[num_envs, 2]: keys of the next episodes; without a seed they follow from the last ones."""
+    if seed is None and words is not None:
+        return _next_keys(words[:, _layout(config, 0)[0]["key"].words])
+    if seed is None or isinstance(seed, (int, np.integer)):
+        one = _seed_words(None if seed is None else int(seed))
+        return _fold(np.tile(one, (num_envs, 1)), np.arange(num_envs, dtype=np.int32))
+    if len(seed) != num_envs:
+        raise ValueError(f"seed: {len(seed)} seeds for {num_envs} games; give one or as many")
+    return _fold(np.stack([_seed_words(one) for one in seed]), np.zeros((num_envs,), np.int32))
+
+
+def _to_arrays(config: TetrisConfig, words: jax.Array) -> dict[str, np.ndarray]:
+    state = _to_state(config, np.asarray(words))
+    return {field.name: np.array(getattr(state, field.name)) for field in dataclasses.fields(TetrisState)}
+
+
+def _from_arrays(config: TetrisConfig, arrays: dict[str, np.ndarray], num_envs: int) -> jax.Array:
+    shape = np.shape(arrays.get("fixed", np.zeros((num_envs, 0))))
+    fields = _layout(config, shape[-1] if shape else 0)[0]
+    if set(arrays) != set(fields):
+        raise ValueError(f"state: fields missing or unknown: {', '.join(sorted(set(arrays) ^ set(fields)))}")
+    columns = []
+    for name, field in fields.items():
         array = np.asarray(arrays[name])
-        if array.shape != leaf.shape or array.dtype != leaf.dtype:
+        expected = (num_envs, *field.shape)
+        if array.shape != expected or array.dtype != field.dtype:
             raise ValueError(
-                f"state[{name!r}] is {array.dtype}{list(array.shape)}: must be {leaf.dtype}{list(leaf.shape)}"
+                f"state[{name!r}] is {array.dtype}{list(array.shape)}: must be {field.dtype}{list(expected)}"
             )
-    return TetrisState(**{name: jnp.array(arrays[name]) for name in expected})
+        words = array if array.dtype == np.uint32 else array.astype(np.int32).view(np.uint32)
+        columns.append(words.reshape(num_envs, -1))
+    return jnp.asarray(np.concatenate(columns, axis=1))
