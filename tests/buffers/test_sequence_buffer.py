@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import LATENTS, SPEC, make_buffer, make_latents, make_records
 
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec, Records, RSSMState
+from tests.buffers.streams import LATENTS, SPEC, make_buffer, make_latents, make_records
 
 
 class Model:

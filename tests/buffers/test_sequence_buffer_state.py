@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import LATENTS, make_buffer, make_latents, make_records
 
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
+from tests.buffers.streams import LATENTS, make_buffer, make_latents, make_records
 
 SAMPLERS = {
     "uniform": {},
