@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dreamjax.config import Config, from_dict, merge
 from dreamjax.training.collector import Policy
-from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
+from dreamjax.types import (
+    ActionPart,
+    ActionSpec,
+    Batch,
+    EnvSpec,
+    NormaliserState,
+    ObsSpec,
+    Records,
+    ReplayOuts,
+    RSSMState,
+    TrainState,
+)
 
 SPEC = EnvSpec({"count": ObsSpec("vector", (1,), "float32")}, ActionSpec((ActionPart("categorical", 5),)))
+
+
+def make_tiny_config(**overrides: Any) -> Config:
+    """A short run; ``overrides`` are nested dictionaries of fields."""
+    tiny = {
+        "total_steps": 64,
+        "num_envs": 2,
+        "batch_size": 4,
+        "batch_length": 6,
+        "horizon": 3,
+        "replay": {"capacity": 256, "min_size": 24},
+        "eval": {"every": 0, "episodes": 2, "num_envs": 2},
+        "log": {"tensorboard": False},
+    }
+    return from_dict(merge(tiny, overrides))
 
 
 class FakeEnv:
@@ -47,6 +76,9 @@ class FakeEnv:
     def set_state(self, state: dict[str, np.ndarray]) -> Records:
         self.count = np.array(state["count"])
         return self._records(np.arange(len(self.count)), self.count == 0, np.zeros(len(self.count), bool))
+
+    def close(self) -> None:
+        self.closed = True
 
     def _records(self, rows: np.ndarray, first: np.ndarray, last: np.ndarray) -> Records:
         count = self.count[rows].astype(np.float32)
@@ -88,3 +120,66 @@ def counting_policy() -> Policy:
         return carry, (1 + carry % 4)[:, None].astype(jnp.int32), latents
 
     return Policy(lambda num_envs: jnp.zeros(num_envs, jnp.int32), act)
+
+
+class FakeAgent(NamedTuple):
+    """An agent whose update is a few sums, sensitive to everything a real one reads: batch, step, key, context."""
+
+    init: Any
+    update: Any
+    update_world_model: Any
+    update_actor_critic: Any
+    initial_carry: Any
+    policy: Any
+    world_model: Any
+    spec: EnvSpec = SPEC
+
+
+def fake_agent(*, bad_update: int = -1) -> FakeAgent:
+    """``bad_update`` gives a loss that is not a number in that update (from 1)."""
+
+    def init(key: Any) -> TrainState:
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            key=key,
+            params={"world_model": {"w": jnp.ones(3)}, "actor": {"b": jnp.zeros(())}, "critic": {}},
+            slow_critic={},
+            opt_state={},
+            retnorm=NormaliserState(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)),
+        )
+
+    def make(phase: str) -> Any:
+        def update(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> Any:
+            noise = jax.random.normal(jax.random.fold_in(state.key, state.step), (3,))
+            signal = jnp.mean(batch.obs["count"]) + 0.1 * jnp.mean(batch.action.astype(jnp.float32))
+            if batch.context is not None:
+                signal += jnp.mean(batch.context.deter)
+            w = 0.9 * state.params["world_model"]["w"] + 0.1 * signal + 0.01 * noise
+            params = state.params | {"world_model": {"w": w}}
+            step = state.step + 1
+            loss = jnp.where(step == bad_update, jnp.nan, jnp.sum(w))
+            latents = RSSMState(deter=batch.obs["count"], stoch=batch.obs["count"][..., None])
+            priority = batch.obs["count"][..., 0]
+            return state.replace(step=step, params=params), {f"train/loss/{phase}": loss}, ReplayOuts(latents, priority)
+
+        return update
+
+    def policy(params: Any, carry: Any, obs: Any, is_first: Any, keys: Any, *, greedy: bool) -> Any:
+        carry = jnp.where(is_first, 0, carry + 1)
+        drawn = jax.vmap(lambda key: jax.random.randint(key, (), 0, 5))(keys)
+        chosen = (drawn + carry + jnp.sum(params["world_model"]["w"]).astype(jnp.int32)) % 5
+        latents = RSSMState(deter=obs["count"] * 0.5, stoch=obs["count"][..., None])
+        return carry, jnp.where(greedy, 0, chosen)[:, None].astype(jnp.int32), latents
+
+    def initial(num: int) -> RSSMState:
+        return RSSMState(deter=jnp.zeros((num, 1)), stoch=jnp.zeros((num, 1, 1)))
+
+    return FakeAgent(
+        init,
+        make("update"),
+        make("world_model"),
+        make("actor_critic"),
+        lambda num: jnp.zeros(num, jnp.int32),
+        policy,
+        SimpleNamespace(initial=initial),
+    )

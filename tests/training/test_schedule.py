@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from conftest import make_tiny_config
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamjax.training.schedule import Due, PlanSchedule, RatioSchedule, Schedule, crossed, make_schedule
+from training.fakes import make_tiny_config
 
 ROUND = [Due("update_world_model", 10, 32), Due("update_actor_critic", 5, 16)]
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import make_tiny_config
 
 from dreamjax.training import workdir
 from dreamjax.training.workdir import Lock, UsageError
+from training.fakes import make_tiny_config
 
 
 def test_configuration_round_trip(tmp_path: Path) -> None:

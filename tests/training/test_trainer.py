@@ -1,0 +1,254 @@
+"""The loop, with a fake environment and a fake agent: what is owed, saved, resumed and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from dreamjax.config import Config, ConfigError
+from dreamjax.reporting import dreams
+from dreamjax.training import checkpoint, trainer
+from dreamjax.training.checkpoint import CheckpointError
+from dreamjax.training.metrics import TrainError
+from dreamjax.training.stop import Stop
+from dreamjax.training.trainer import Trainer
+from dreamjax.training.workdir import UsageError
+from training.fakes import FakeEnv, fake_agent, make_tiny_config
+
+Run = Callable[..., Trainer]
+
+
+def make_config(**overrides: Any) -> Config:
+    base: dict[str, Any] = {
+        "total_steps": 96,
+        "train_ratio": 12.0,
+        "checkpoint": {"every": 30, "keep": 10},
+        "log": {"tensorboard": False, "metrics_every": 5, "every": 1e9},
+        "eval": {"every": 40, "episodes": 3, "num_envs": 2},
+    }
+    return make_tiny_config(**(base | overrides))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``run(config, workdir, stop_after=None, ...)`` makes a trainer on fakes, runs it and closes it."""
+    monkeypatch.setattr(dreams, "dream_report", lambda *args, **kwargs: {"dream/x": 1.0})
+
+    def run(
+        config: Config,
+        path: Path,
+        *,
+        stop_after: int | None = None,
+        bad_update: int = -1,
+        can_save: bool = True,
+        **kwargs,
+    ) -> Trainer:
+        monkeypatch.setattr(trainer, "make_agent", lambda *_: fake_agent(bad_update=bad_update))
+        lengths = [3, 7, 5, 4]
+        monkeypatch.setattr(
+            trainer, "make_env", lambda env, num, *, seed: FakeEnv((lengths * num)[:num], can_save=can_save)
+        )
+        asked = iter(range(10**9))
+        stop = (lambda: next(asked) >= stop_after) if stop_after is not None else None
+        made = Trainer(config, path, stop=stop)
+        try:
+            made.complete = made.run()  # type: ignore[attr-defined]
+        finally:
+            made.close()
+        return made
+
+    return run
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """``metrics.jsonl`` without what depends on the clock."""
+    parsed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith("time/") and k != "wall_time"} for line in parsed]
+
+
+def contents(path: Path) -> Any:
+    """The newest checkpoint as one tree of arrays and numbers, without the clock."""
+    newest = checkpoint.latest(path)
+    assert newest is not None
+    state, host, meta = checkpoint.restore(newest, jax.eval_shape(fake_agent().init, jax.random.key(0)))
+    host["logger"].pop("elapsed")
+    host["logger"].pop("offset")  # lines hold wall times of different widths
+    state = state.replace(key=jax.random.key_data(state.key))
+    return state, host, meta | {"config": None}
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(np.asarray(a), np.asarray(b)), ours, theirs)
+
+
+KINDS = {
+    "ratio": {},
+    "plan": {
+        "schedule": {
+            "kind": "plan", "collect_steps": 14, "world_model_batches": 3, "actor_critic_batches": 2,
+            "imagination_batch_size": 2,
+        }
+    },
+    "prioritised": {"replay": {"capacity": 64, "min_size": 24, "sampler": "prioritised", "online": 0.5}},
+    "latents": {"replay": {"capacity": 256, "min_size": 24, "keep_latents": True}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stopped_and_resumed_equals_uninterrupted(run: Run, tmp_path: Path, kind: str) -> None:
+    config = make_config(**KINDS[kind])
+    run(config, tmp_path / "whole")
+    for stop_after in (2, 17, 31, 44):  # before learning, between lines, right after checkpoints
+        path = tmp_path / f"{stop_after}"
+        assert not run(config, path, stop_after=stop_after).complete  # type: ignore[attr-defined]
+        resumed = run(config, path)
+        assert resumed.complete  # type: ignore[attr-defined]
+        assert_same(contents(path), contents(tmp_path / "whole"))
+        assert lines(path) == lines(tmp_path / "whole")
+
+
+def test_a_run_of_fewer_steps_goes_on_to_more(run: Run, tmp_path: Path) -> None:
+    run(make_config(), tmp_path / "whole")
+    run(make_config(total_steps=50), tmp_path / "parts")
+    assert any("dream/x" in line for line in lines(tmp_path / "parts"))
+    run(make_config(), tmp_path / "parts")
+    assert_same(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
+    # Lines of the first run's own ending are gone: the uninterrupted one has none there.
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_updates_keep_to_the_ratio_and_lines_to_their_period(run: Run, tmp_path: Path) -> None:
+    made = run(make_config(), tmp_path)
+    assert made.schedule.updates == int(made.state.step) == (96 - 24) * 12 // (4 * 6)
+    training = [line for line in lines(tmp_path) if "replay/ratio" in line]
+    assert [line["update"] for line in training] == [5, 10, 15, 20, 25, 30, 35]
+    assert training[-1]["replay/ratio"] == pytest.approx(12.0, rel=0.05)
+    assert {"episode/return", "episode/length", "train/loss/update", "time/updates_per_s"} <= set(training[-1]) | {
+        "time/updates_per_s"
+    }
+
+
+def test_the_plan_runs_its_phases_in_order(run: Run, tmp_path: Path) -> None:
+    made = run(make_config(**KINDS["plan"]), tmp_path)
+    assert made.schedule.updates == (96 - 24) // 14 * 5
+    assert any({"train/loss/world_model", "train/loss/actor_critic"} <= set(line) for line in lines(tmp_path))
+
+
+def test_evaluations_are_logged_and_score_the_checkpoint(run: Run, tmp_path: Path) -> None:
+    run(make_config(checkpoint={"every": 40, "keep": 10}), tmp_path)
+    evaluations = [line for line in lines(tmp_path) if "eval/return_mean" in line]
+    assert [line["step"] for line in evaluations] == [40, 80, 96]
+    assert (
+        evaluations[0]["eval/length_mean"] == (3 + 3 + 7) / 3
+    )  # two episodes of the first environment, one of the second
+    metas = [checkpoint.read_meta(path) for path in checkpoint.all_checkpoints(tmp_path)]
+    assert [(meta["step"], meta["complete"]) for meta in metas] == [(40, False), (80, False), (96, True)]
+    assert [meta["score"] for meta in metas] == [13 / 3] * 3
+
+
+def test_a_complete_run_is_left_alone(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(make_config(), tmp_path)
+    before = sorted(tmp_path.rglob("*")), lines(tmp_path)
+    assert run(make_config(), tmp_path).complete  # type: ignore[attr-defined]
+    assert "already complete" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before[0]
+    assert lines(tmp_path) == before[1]
+
+
+def test_a_bad_loss_ends_the_run_and_keeps_the_last_good_checkpoint(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="update 22: train/loss/update is nan"):
+        run(make_config(), tmp_path, bad_update=22)
+    steps = [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)]
+    assert steps == [30, 60]
+    assert run(make_config(), tmp_path).complete  # type: ignore[attr-defined]
+
+
+def test_a_disk_full_in_between_is_told_and_tried_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save, full = checkpoint.save, {"at": 60}
+
+    def failing(workdir: Path, step: int, *args: Any, **kwargs: Any) -> Path:
+        if step >= full["at"] and step < full.get("until", 90):
+            raise CheckpointError("cannot save: No space left on device")
+        return save(workdir, step, *args, **kwargs)
+
+    monkeypatch.setattr(checkpoint, "save", failing)
+    run(make_config(), tmp_path)
+    assert "No space left on device; trying again later" in capsys.readouterr().out
+    assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)] == [30, 90, 96]
+    full |= {"at": 100, "until": 10**9}
+    with pytest.raises(CheckpointError, match="No space left"):
+        run(make_config(total_steps=120), tmp_path)
+
+
+def test_environments_without_a_state_are_told_to_begin_anew(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(make_config(), tmp_path, stop_after=20, can_save=False)
+    assert run(make_config(), tmp_path, can_save=False).complete  # type: ignore[attr-defined]
+    assert "begin anew" in capsys.readouterr().out
+
+
+def test_a_stop_before_the_first_step_leaves_a_checkpoint(run: Run, tmp_path: Path) -> None:
+    assert not run(make_config(), tmp_path, stop_after=0).complete  # type: ignore[attr-defined]
+    assert checkpoint.step_of(checkpoint.latest(tmp_path)) == 0  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_ask_to_stop_and_a_second_interrupt_insists(number: signal.Signals) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        stop = Stop().install()
+        assert not stop()
+        os.kill(os.getpid(), number)
+        assert stop()
+        assert stop.signal == number.name
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error"),
+    [
+        ({"horizon": 4}, UsageError),
+        ({"parallel": {"num_devices": 5}, "batch_size": 5}, (ConfigError, UsageError)),
+        ({"parallel": {"num_devices": 0}, "batch_size": 6}, (ConfigError, UsageError)),
+    ],
+)
+def test_what_is_refused_changes_nothing(run: Run, tmp_path: Path, overrides: dict[str, Any], error: Any) -> None:
+    run(make_config(), tmp_path / "run", stop_after=20)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(error):
+        run(make_config(**overrides), tmp_path / "run")
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    if error is not UsageError:
+        with pytest.raises(ConfigError):
+            run(make_config(**overrides), tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
+def test_all_devices_share_the_batch(run: Run, tmp_path: Path) -> None:
+    made = run(make_config(parallel={"num_devices": 0}), tmp_path)
+    assert made.num_devices == 4
+    assert len(made.state.params["world_model"]["w"].devices()) == 4
+
+
+def test_a_checkpoint_says_what_made_it(run: Run, tmp_path: Path) -> None:
+    made = run(make_config(), tmp_path, stop_after=20)
+    meta = checkpoint.read_meta(made.last_checkpoint())  # type: ignore[arg-type]
+    assert meta["config"]["horizon"] == 3
+    assert meta["versions"]["jax"] == jax.__version__
+    assert meta["update"] == made.schedule.updates
