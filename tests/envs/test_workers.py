@@ -75,12 +75,25 @@ def test_exception_breaks_one_episode_only(tmp_path: Path) -> None:
     adapter.close()
 
 
+def test_what_follows_a_failure_is_reproducible() -> None:
+    histories = []
+    for _ in range(2):
+        adapter = make_faulty("raise", None, max_restarts=100)
+        with pytest.warns(RuntimeWarning, match="the step went wrong"):
+            histories.append(play(adapter, 9))
+        adapter.close()
+    for a, b in zip(*histories, strict=True):
+        same(a, b)
+    values = [records.obs["observation"][0, 0] for records in histories[0] if records.is_first[0]]
+    assert len(set(values)) == len(values) > 2
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [("exit", r"its process crashed \(exit code 3\)"), ("hang", "(?s)did not answer in time.*hang_in_a_loop")],
 )
 def test_crash_and_hang_break_the_episodes_of_one_worker(fault: str, message: str, tmp_path: Path) -> None:
-    adapter = make_faulty(fault, tmp_path / "token", timeout=2.0, max_restarts=1)
+    adapter = make_faulty(fault, tmp_path / "token", timeout=3.0, max_restarts=1)
     with pytest.warns(RuntimeWarning, match=message):
         history = play(adapter, 9)
     last = np.array([records.is_last for records in history])
@@ -103,6 +116,7 @@ def test_reset_that_fails_is_tried_again(tmp_path: Path) -> None:
     with pytest.warns(RuntimeWarning, match="the reset went wrong"):
         _, records = adapter.step(ZERO)
     assert records.is_first.all() and not records.is_last.any()
+    assert not records.obs["observation"][:, 1].any()
     adapter.close()
 
 
@@ -132,4 +146,5 @@ def test_killed_where_the_reset_row_is_due() -> None:
     with pytest.warns(RuntimeWarning, match=r"crashed \(exit code -9\)"):
         _, records = adapter.step(ZERO)
     assert records.is_first.all() and not records.is_last.any() and not records.reward.any()
+    assert not records.obs["observation"][:, 1].any()  # the reset's, not the last one again
     adapter.close()
