@@ -4,8 +4,8 @@
     python -m experiments.train --config=experiments/tetris_direct.py:smoke --workdir=runs/try
     python -m experiments.train --config=experiments/cartpole.py --config.seed=1 --config.total_steps=1e5
 
---config.FIELD=VALUE sets any field of dreamjax/config.py. Ctrl-C or SIGTERM writes a checkpoint and exits. Exit codes: 0 complete or
-stopped with a checkpoint, 1 failure, 2 wrong usage or configuration.
+--config.FIELD=VALUE sets any field of dreamjax/config.py. Ctrl-C or SIGTERM writes a checkpoint and exits. Exit codes:
+0 complete or stopped with a checkpoint, 1 failure, 2 wrong usage or configuration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from dreamjax.config import Config
 from dreamjax.training import memory, workdir
 from dreamjax.training.stop import Stop
 from experiments import cli
@@ -43,7 +45,11 @@ def _main(arguments: Sequence[str] | None) -> int:
         flush=True,
     )
 
-    stop = Stop().install()
+    with Stop() as stop:
+        return _train(config, path, known.resume, stop, vars(known))
+
+
+def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given: dict[str, Any]) -> int:
     memory.configure(config.parallel)
     cli.cache_compilations()
     # Only now: JAX takes seconds to import, and reads the settings made above.
@@ -52,10 +58,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.trainer import CheckpointError, Trainer, TrainError
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    given = vars(known)
     parallel.initialize(*(given[f"distributed.{name}"] for name in ("coordinator", "num_processes", "process_id")))
     try:
-        trainer = Trainer(config, path, resume=known.resume, stop=stop)
+        trainer = Trainer(config, path, resume=resume, stop=stop)
     except EnvError as error:
         raise workdir.UsageError(str(error)) from error
     except CheckpointError as error:

@@ -206,18 +206,15 @@ def test_a_stop_before_the_first_step_leaves_a_checkpoint(run: Run, tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_ask_to_stop_and_a_second_interrupt_insists(number: signal.Signals) -> None:
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        stop = Stop().install()
+    before = signal.getsignal(number)
+    with Stop() as stop:
         assert not stop()
         os.kill(os.getpid(), number)
         assert stop()
         assert stop.signal == number.name
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    assert signal.getsignal(number) == before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""Contract 30: 2N steps equal N steps, stop, N steps, bit for bit: state, replay, environments and metrics."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from dreamjax.config import Config, from_dict, merge, to_dict
+from dreamjax.training import checkpoint
+from dreamjax.training.trainer import Trainer
+
+ROOT = Path(__file__).resolve().parents[1]
+CASES: dict[str, dict[str, Any]] = {
+    "direct": {"env": {"action_mode": "direct"}},
+    "locked, gaussian, prioritised, latents kept, 2 devices": {
+        "env": {"action_mode": "locked_position"},
+        "model": {"latent": "gaussian"},
+        "replay": {"sampler": "prioritised", "online": 0.25, "keep_latents": True, "capacity": 48},
+        "parallel": {"num_devices": 2},
+    },
+    "plan's schedule and ring": {
+        "schedule": {
+            "kind": "plan", "collect_steps": 8, "world_model_batches": 2, "actor_critic_batches": 1,
+            "imagination_batch_size": 2,
+        },
+        "imagination": {"use_ring": True, "capacity": 128},
+    },
+}  # fmt: skip
+
+
+def make(tiny_config: Config, case: str) -> Config:
+    short = {
+        "total_steps": 72,
+        "train_ratio": 6.0,
+        "env": {"kwargs": {"max_episode_length": 9}},
+        "eval": {"episodes": 1, "num_envs": 1},
+        "checkpoint": {"every": 1000},
+        "log": {"metrics_every": 3},
+    }
+    return from_dict(merge(to_dict(tiny_config), short, CASES[case]))
+
+
+def train(config: Config, path: Path, *, stop_after: int | None = None) -> Any:
+    asked = iter(range(10**9))
+    trainer = Trainer(config, path, stop=None if stop_after is None else lambda: next(asked) >= stop_after)
+    try:
+        assert trainer.run() is (stop_after is None)
+        return trainer
+    finally:
+        trainer.close()
+
+
+def contents(path: Path, agent: Any) -> Any:
+    newest = checkpoint.latest(path)
+    assert newest is not None
+    state, host, _ = checkpoint.restore(newest, jax.eval_shape(agent.init, jax.random.key(0)))
+    host.pop("logger")  # the time on the clock; the lines themselves are compared
+    return state.replace(key=jax.random.key_data(state.key)), host
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    parsed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith("time/") and k != "wall_time"} for line in parsed]
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    ours, structure = jax.tree_util.tree_flatten_with_path(ours)
+    theirs, other = jax.tree_util.tree_flatten_with_path(theirs)
+    assert structure == other
+    for (path, a), (_, b) in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=jax.tree_util.keystr(path))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_stopped_and_resumed_equals_uninterrupted(tiny_config: Config, tmp_path: Path, case: str) -> None:
+    config = make(tiny_config, case)
+    agent = train(config, tmp_path / "whole").agent
+    stopped = train(config, tmp_path / "parts", stop_after=23)
+    assert stopped.schedule.updates > 3  # it had learned, and a line of metrics was under way
+    train(config, tmp_path / "parts")
+    assert_same(contents(tmp_path / "parts", agent), contents(tmp_path / "whole", agent))
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_a_new_process_goes_on_exactly(tiny_config: Config, tmp_path: Path) -> None:
+    config = make(tiny_config, "direct")
+    agent = train(config, tmp_path / "whole").agent
+    train(config, tmp_path / "parts", stop_after=23)
+    file = tmp_path / "config.py"
+    file.write_text(f"def get_config(variant=''):\n    return {to_dict(config)!r}\n")
+    command = [sys.executable, "-m", "experiments.train", f"--config={file}", f"--workdir={tmp_path / 'parts'}"]
+    settings = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.local_device_count())}
+    subprocess.run([*command, "--resume=must"], cwd=ROOT, env=settings, check=True, capture_output=True)
+    assert_same(contents(tmp_path / "parts", agent), contents(tmp_path / "whole", agent))
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
