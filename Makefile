@@ -6,6 +6,8 @@ CONFIG ?= experiments/tetris_direct.py
 WORKDIR ?=
 ARGS ?=
 PYTEST_ARGS ?=
+# Two tests at a time: most of their time is compilation, which takes one core each.
+WORKERS ?= 2
 
 # A Python counts when it runs, is 3.11 to 3.13 and can make virtual environments. Choose one by `make PYTHON=...`.
 PROBE := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -39,7 +41,7 @@ train: install  ## train Dreamer on Tetris (CONFIG=..., ARGS="--workdir=DIR --co
 	$(RUN) -m experiments.train --config=$(CONFIG) $(if $(WORKDIR),--workdir=$(WORKDIR)) $(ARGS)
 
 test: install  ## the tests that CI runs
-	$(RUN) -m pytest $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-slow: install  ## the tests that take minutes
 	$(RUN) -m pytest -m slow --timeout=3600 $(PYTEST_ARGS)
