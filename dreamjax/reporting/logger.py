@@ -186,6 +186,7 @@ class Logger:
             )  # fmt: skip
             self._bar.add_task("steps", total=self._total_steps)
             self._bar.start()
+            self._console.show_cursor(True)  # rich hides it, and a killed run could not give it back
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         if self._bar is not None and completed is not None:
             self._bar.update(self._bar.task_ids[0], completed=completed, refresh=True)
