@@ -1,0 +1,302 @@
+"""One update: the behaviour phase against NumPy, phases alone, accumulation, several devices, precision, extremes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dreamjax.algorithms.imagination import imagine
+from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.randomness import row_keys
+from dreamjax.algorithms.update import accumulate, init_state, last_steps
+from dreamjax.algorithms.world_model_loss import world_model_loss
+
+
+def leaves(tree):
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def assert_close(left, right, *, rtol=2e-3, atol=2e-5):
+    """Two trees alike, up to the order of sums; typed keys are compared as data."""
+    data = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    for (path, a), (_, b) in zip(leaves(left), leaves(right), strict=True):
+        np.testing.assert_allclose(data(a), data(b), rtol, atol, err_msg=jax.tree_util.keystr(path))
+
+
+def changed(before, after):
+    return any(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True))
+
+
+def test_last_steps():
+    x = np.arange(6).reshape(2, 3, 1)
+    np.testing.assert_array_equal(last_steps(x, 2).ravel(), [1, 2, 4, 5])
+    np.testing.assert_array_equal(last_steps(x, 0).ravel(), np.arange(6))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_accumulate_averages_the_first_result_and_joins_the_second(count):
+    """Contract 29."""
+    x = jnp.arange(12.0).reshape(6, 2)
+    means, rows = accumulate(lambda part: (jnp.mean(part, 0), 10 * part), x, count)
+    np.testing.assert_allclose(means, [5, 6])
+    np.testing.assert_array_equal(rows, 10 * x)
+
+
+# The behaviour phase.
+
+
+def log_softmax(x):
+    return x - np.log(np.sum(np.exp(x - x.max(-1, keepdims=True)), -1, keepdims=True)) - x.max(-1, keepdims=True)
+
+
+def bins(num):
+    x = np.linspace(-20, 20, num)
+    return np.sign(x) * np.expm1(np.abs(x))
+
+
+def decode(logits):
+    return np.exp(log_softmax(logits)) @ bins(logits.shape[-1])
+
+
+def cross_entropy(logits, target):
+    """To the two-hot target, by searching the bins."""
+    centres = bins(logits.shape[-1])
+    upper = np.clip(np.searchsorted(centres, target, side="right"), 1, len(centres) - 1)
+    weight = (target - centres[upper - 1]) / (centres[upper] - centres[upper - 1])
+    at = lambda index: np.take_along_axis(log_softmax(logits), index[..., None], -1)[..., 0]
+    return -(1 - weight) * at(upper - 1) - weight * at(upper)
+
+
+def log_prob_and_entropy(raw, action, mask, actor):
+    """Of a masked categorical of 3, 2 bits and 2 continuous numbers; raw outputs in that order."""
+    legal = mask | ~mask.any(-1, keepdims=True)
+    e = np.where(legal, np.exp(raw[..., :3]), 0)
+    p = np.where(legal, (1 - actor.unimix) * e / e.sum(-1, keepdims=True), 0)
+    p += actor.unimix * legal / legal.sum(-1, keepdims=True)
+    log_p = np.log(np.where(p > 0, p, 1))
+    q = (1 - actor.unimix) / (1 + np.exp(-raw[..., 3:5])) + actor.unimix / 2
+    mean = np.tanh(raw[..., 5:7])
+    std = actor.min_std + (actor.max_std - actor.min_std) / (1 + np.exp(-raw[..., 7:9] - 2))
+    log_prob = (
+        np.sum(action[..., :3] * log_p, -1)
+        + np.sum(np.log(np.where(action[..., 3:5] == 1, q, 1 - q)), -1)
+        + np.sum(-0.5 * ((action[..., 5:] - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi)), -1)
+    )
+    entropy = -np.sum(p * log_p, -1) - np.sum(q * np.log(q) + (1 - q) * np.log(1 - q), -1)
+    return log_prob, entropy + np.sum(np.log(std) + 0.5 * np.log(2 * np.pi * np.e), -1)
+
+
+def lambda_return(reward, cont, value, gamma, lam, is_last):
+    returns = np.zeros_like(value)
+    returns[:, -1] = value[:, -1]
+    for t in reversed(range(value.shape[1] - 1)):
+        mix = np.where(is_last[:, t + 1], 0, lam)
+        following = (1 - mix) * value[:, t + 1] + mix * returns[:, t + 1]
+        returns[:, t] = reward[:, t + 1] + gamma * cont[:, t + 1] * following
+    return returns[:, :-1]
+
+
+def test_the_behaviour_phase_against_numpy(learner):
+    """Contracts 3, 15, 17, 18, 19, 23, 24, 25, 26: imagined from the last states of each window, the losses of actor,
+    critic and replayed values, the scale of returns, the priorities, all recomputed from the rollouts in NumPy."""
+    x = learner("plain")
+    state, batch, config = x.state(), x.batch, x.config
+    after, metrics, outs = x.update(state, batch)
+    last, gamma, lam = config.imagination.last, config.loss.gamma, config.loss.lam
+    size, length = batch.reward.shape
+    tail = lambda x: np.asarray(x)[:, length - last :]
+    flat = lambda x: tail(x).reshape(size * last, *x.shape[2:])
+
+    @jax.jit
+    def replayed(state):
+        model_key, dream_key, _ = jax.random.split(jax.random.fold_in(state.key, state.step), 3)
+        _, (post, by_step, _) = world_model_loss(
+            state.params["world_model"], x.networks.world_model, x.spec, config, batch, model_key
+        )
+        start = jax.tree.map(lambda s: s[:, length - last :].reshape(size * last, *s.shape[2:]), post.state)
+        row = (batch.row[:, None] * length + np.arange(length)[None])[:, length - last :].reshape(-1)
+        policy = lambda feat, mask: make_policy(
+            x.spec.action, x.networks.actor.apply(state.params["actor"], feat), mask, config.actor
+        )
+        dream = imagine(
+            x.networks.world_model, state.params["world_model"], policy, start, keys=row_keys(dream_key, row), row=row,
+            horizon=config.horizon, start_mask=flat(batch.obs["action_mask"]) > 0, gamma=gamma, cont_discount=True,
+        )  # fmt: skip
+        feat, critic = x.networks.world_model.feat(post.state), x.networks.critic.apply
+        fast, slow = state.params["critic"], state.slow_critic
+        heads = {
+            "actor": x.networks.actor.apply(state.params["actor"], dream.feat[:, :-1]),
+            "critic": critic(fast, dream.feat),
+            "slow": critic(slow, dream.feat),
+            "replay": critic(fast, feat),
+            "replay_slow": critic(slow, feat),
+        }
+        return post, by_step, dream, heads
+
+    post, by_step, dream, heads = replayed(state)
+    np.testing.assert_allclose(outs.latents.deter, post.state.deter, rtol=1e-4, atol=1e-5)
+    dream = jax.tree.map(np.asarray, dream)
+    heads = {name: np.float64(value) for name, value in heads.items()}
+
+    cont = dream.cont.copy()
+    cont[:, 0] = 1 - flat(batch.is_terminal)
+    value = decode(heads["critic"])
+    returns = lambda_return(dream.reward, cont, value, gamma, lam, np.zeros_like(cont, bool))
+    rate = config.loss.return_norm_rate
+    low = (1 - rate) * state.retnorm.low + rate * np.percentile(returns, 5)
+    high = (1 - rate) * state.retnorm.high + rate * np.percentile(returns, 95)
+    np.testing.assert_allclose([after.retnorm.low, after.retnorm.high, after.retnorm.count], [low, high, 3], rtol=1e-3)
+    scale = max(1, (high - low) / (1 - (1 - rate) ** 3))
+    weight = np.cumprod(cont[:, :-1], 1) * gamma ** np.arange(config.horizon)
+    log_prob, entropy = log_prob_and_entropy(heads["actor"], dream.action, dream.mask[:, :-1], config.actor)
+    advantage = (returns - value[:, :-1]) / scale
+    slow_value = decode(heads["slow"])[:, :-1]
+    logits = heads["critic"][:, :-1]
+
+    boot = returns[:, 0].reshape(size, last)
+    targets = lambda_return(
+        tail(batch.reward), 1 - tail(batch.is_terminal), boot, gamma, lam, tail(batch.is_last)
+    )
+    live = 1 - tail(batch.is_last)[:, :-1]
+    replay, replay_slow = tail(heads["replay"])[:, :-1], decode(tail(heads["replay_slow"]))[:, :-1]
+    expected = {
+        "imagination/return_scale": scale,
+        "imagination/return": returns[:, 0].mean(),
+        "train/actor_entropy": entropy.mean(),
+        "train/loss/actor": -np.mean(weight * (log_prob * advantage + config.actor.entropy * entropy)),
+        "train/loss/critic": np.mean(weight * (cross_entropy(logits, returns) + cross_entropy(logits, slow_value))),
+        "train/loss/critic_replay": np.mean(live * (cross_entropy(replay, targets) + cross_entropy(replay, replay_slow))),
+    }
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=2e-3, err_msg=name)
+    error = np.zeros((size, length))
+    error[:, length - last : -1] = live * np.abs(targets - decode(replay))
+    np.testing.assert_allclose(outs.priority, by_step + error, rtol=2e-3)
+
+
+# Phases.
+
+
+def test_phases_alone_leave_the_others_parameters_and_agree_with_both(learner):
+    """Contract 20 and 26: gradients of both phases are taken at the same parameters, so phases alone give the same new
+    parameters; what a phase does not train stays as it is, the slow critic and the return scale included."""
+    x = learner("plain")
+    before = x.state()
+    both, model, behaviour = (
+        fn(x.state(), x.batch)[0] for fn in (x.update, x.update_world_model, x.update_actor_critic)
+    )
+    moved = lambda after: {name for name in before.params if changed(before.params[name], after.params[name])}
+    assert moved(both) == {"world_model", "actor", "critic"}
+    assert moved(model) == {"world_model"}
+    assert moved(behaviour) == {"actor", "critic"}
+    assert_close(model.params["world_model"], both.params["world_model"])
+    for name in ("actor", "critic"):
+        assert_close(behaviour.params[name], both.params[name])
+    for name in ("slow_critic", "retnorm"):
+        assert not changed(getattr(before, name), getattr(model, name))
+        assert_close(getattr(behaviour, name), getattr(both, name))
+    assert not changed(before.opt_state["world_model"], behaviour.opt_state["world_model"])
+    assert [int(s.step) for s in (both, model, behaviour)] == [8, 8, 8]
+    assert jnp.all(jax.random.key_data(both.key) == jax.random.key_data(before.key))
+
+
+def test_the_slow_critic_follows_by_its_rate(learner):
+    """Contract 26: (1 - rate) slow + rate critic, of the slow critic that the state brought; never a copy."""
+    x = learner("plain")
+    before = x.state()
+    after = x.update(before, x.batch)[0]
+    rate = x.config.critic.slow_rate
+    expected = jax.tree.map(lambda s, c: (1 - rate) * s + rate * c, before.slow_critic, after.params["critic"])
+    assert_close(after.slow_critic, expected, rtol=1e-5)
+
+
+def test_a_fresh_state(learner):
+    """The slow critic begins as a copy of the critic in memory of its own (the state is donated); groups differ."""
+    x = learner("plain")
+    state = init_state(x.networks._replace(world_model=x.networks.world_model._replace(init=lambda key: {})), x.config,
+                       x.spec, jax.random.key(0))  # fmt: skip
+    for slow, fast in zip(jax.tree.leaves(state.slow_critic), jax.tree.leaves(state.params["critic"]), strict=True):
+        np.testing.assert_array_equal(slow, fast)
+        assert slow.unsafe_buffer_pointer() != fast.unsafe_buffer_pointer()
+    assert (int(state.step), int(state.retnorm.count), state.ring) == (0, 0, None)
+    hidden = [state.params[name]["Layer_0"]["Dense_0"]["dense"]["kernel"] for name in ("actor", "critic")]
+    assert not np.array_equal(*hidden), "actor and critic were drawn from the same key"
+
+
+# Accumulation and devices.
+
+
+def share(batch, devices):
+    return jax.tree.map(lambda x: x.reshape(devices, x.shape[0] // devices, *x.shape[1:]), batch)
+
+
+def on_devices(x, kind, devices):
+    """The update by ``vmap`` or ``pmap`` over an axis: (state and metrics as every device sees them, joined outs)."""
+    fn = lambda state, batch: x.agent.update(state, batch, axis_name="device")
+    wrap = (lambda fn, **kwargs: jax.jit(jax.vmap(fn, **kwargs))) if kind == "vmap" else jax.pmap
+    state, metrics, outs = wrap(fn, in_axes=(None, 0), out_axes=0, axis_name="device")(
+        x.state(), share(x.batch, devices)
+    )
+    return state, metrics, jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outs)
+
+
+@pytest.mark.parametrize(
+    ("variant", "kind", "devices"), [("plain", "vmap", 2), ("plain", "pmap", 4), ("ring", "pmap", 2)]
+)
+def test_devices_give_the_same_update(learner, variant, kind, devices):
+    """Contract 28: from the same global batch; every device ends with the same state, ring and percentiles included."""
+    x = learner(variant)
+    state, metrics, outs = x.update(x.state(), x.batch)
+    states, many, joined = on_devices(x, kind, devices)
+    for device in range(devices):
+        assert_close(jax.tree.map(lambda y: y[device], states), state)
+    single = {name: value for name, value in metrics.items()}
+    assert_close({name: many[name][0] for name in many}, single, rtol=5e-3, atol=1e-4)
+    assert_close(joined, outs, rtol=5e-3, atol=1e-4)
+
+
+def test_accumulation_equals_the_whole_batch(learner):
+    """Contract 29: two micro-batches give the update of one batch, outs and metrics too."""
+    one, two = learner("plain"), learner("plain", accumulate=2)
+    left, right = one.update(one.state(), one.batch), two.update(two.state(), two.batch)
+    assert_close(left, right, rtol=5e-3, atol=1e-4)
+
+
+def test_the_ring_keeps_rollouts_in_order_and_learns_from_draws(learner):
+    """Rollouts of the whole batch are written; those drawn are weighted as of an older policy."""
+    x = learner("ring")
+    state, metrics, _ = x.update(x.state(), x.batch)
+    np.testing.assert_array_equal(state.ring.data.row[:24], np.arange(24))
+    assert (int(state.ring.size), int(state.ring.head)) == (24, 24)
+    again, _, _ = x.update(state, x.batch)
+    assert (int(again.ring.size), int(again.ring.head)) == (30, 18)
+    assert changed(state.params["actor"], again.params["actor"])
+    assert np.isfinite(metrics["train/loss/actor"])
+
+
+def test_bfloat16_learns_like_float32(learner):
+    """Parameters stay float32; losses agree roughly; nothing is NaN."""
+    half, full = learner("plain", precision="bfloat16"), learner("plain")
+    state, metrics, _ = half.update(half.state(), half.batch)
+    assert {x.dtype for x in jax.tree.leaves(state.params)} == {jnp.dtype("float32")}
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves((state.params, metrics)))
+    expected = full.update(full.state(), full.batch)[1]["train/world_model_loss"]
+    np.testing.assert_allclose(metrics["train/world_model_loss"], expected, rtol=0.1)
+
+
+def test_extreme_batches_give_finite_updates(learner):
+    """Contract 27: rewards of +-1e9, observations of +-1e9, empty masks, every step an ending."""
+    x = learner("plain")
+    sign = np.where(np.arange(6) % 2, 1, -1).astype(np.float32)
+    batch = x.batch.replace(
+        reward=np.broadcast_to(1e9 * sign, (4, 6)).astype(np.float32),
+        obs={
+            "vector": np.broadcast_to(1e9 * sign[:, None], (4, 6, 5)).astype(np.float32),
+            "action_mask": np.zeros((4, 6, 3), np.int8),
+        },
+        is_terminal=np.ones((4, 6), bool),
+        is_last=np.ones((4, 6), bool),
+    )
+    state, metrics, outs = x.update(x.state(), batch)
+    for path, value in leaves((state.params, state.opt_state, state.retnorm, metrics, outs)):
+        assert np.all(np.isfinite(value)), jax.tree_util.keystr(path)
