@@ -112,7 +112,8 @@ class ModelConfig:
     """The world model.
 
     Attributes:
-        kind: "rssm" (one vector of latents).
+        kind: "rssm" (one vector of latents, any observation) or "grid" (a state that lies on the board; boards).
+        reach: grid only: rows above and below the action's place that it may change; 0: a whole band of columns.
         latent: "categorical" (straight-through, ``stoch`` x ``classes``) or "gaussian" (``stoch`` means and deviations).
         cell: "block_gru" (DreamerV3) or "gru" (the plan's dense GRU).
         deter: size of the recurrent state. blocks: groups of the block GRU.
@@ -129,7 +130,7 @@ class ModelConfig:
         reward_head, bins: "twohot" (symexp two-hot over ``bins``) or "mse".
     """
 
-    kind: Literal["rssm"] = "rssm"
+    kind: Literal["rssm", "grid"] = "rssm"
     latent: Literal["categorical", "gaussian"] = "categorical"
     cell: Literal["block_gru", "gru"] = "block_gru"
     deter: int = 512
@@ -151,8 +152,10 @@ class ModelConfig:
     norm: Literal["rms", "none"] = "rms"
     reward_head: Literal["twohot", "mse"] = "twohot"
     bins: int = 255
+    reach: int = 0
 
     def __post_init__(self) -> None:
+        _not_negative(self, "reach")
         _positive(self, "deter", "blocks", "stoch", "classes", "hidden", "units", "layers", "conv_depth", "min_std")
         _not_negative(self, "head_layers")
         _positive(self, "prior_layers", "posterior_layers")

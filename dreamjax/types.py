@@ -254,7 +254,9 @@ class WorldModel(NamedTuple):
         prior_logit: ``(params, deter) -> logit``.
         kl: ``(logit, logit) -> float32 [...]`` summed over latents.
         feat: ``(state) -> features`` for heads, actor and critic.
-        decode: ``(params, feat) -> {name: prediction parameters}``.
+        decode: ``(params, feat) -> {name: prediction parameters}`` of what a state itself shows.
+        predict: ``(params, previous, action, state) -> {name: prediction parameters}`` of the observation on arriving at
+            ``state`` from ``previous``; the reconstruction loss is on these. Where a state holds all, it is ``decode``.
         reward: ``(params, feat) -> logits [..., bins]``.
         cont: ``(params, feat) -> logit [...]``.
         mask: ``(params, feat) -> logit [..., C]`` which actions are legal there, or None without masks.
@@ -271,6 +273,7 @@ class WorldModel(NamedTuple):
     kl: Callable[..., Array]
     feat: Callable[..., Array]
     decode: Callable[..., dict[str, Array]]
+    predict: Callable[..., dict[str, Array]]
     reward: Callable[..., Array]
     cont: Callable[..., Array]
     mask: Callable[..., Array] | None

@@ -65,7 +65,7 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     bias = config.actor.binary_bias
     if bias and bits != [len(bias)]:
         raise ConfigError(f"actor.binary_bias={bias!r} is not allowed: the environment's bits number {sum(bits)}")
-    networks = Networks(make_world_model(config, spec), make_actor(config, spec.action), make_critic(config))
+    networks = Networks(make_world_model(config, spec), make_actor(config, spec), make_critic(config, spec))
     world_model = networks.world_model
 
     def initial_carry(num_envs: int) -> Carry:

@@ -19,6 +19,7 @@ from dreamjax.algorithms.distributions import (
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.config import Config
 from dreamjax.models.encoders import preprocess
+from dreamjax.models.rssm import reset_where
 from dreamjax.types import MASK_KEY, Batch, EnvSpec, Metrics, Params, RSSMState, WorldModel
 
 sg = jax.lax.stop_gradient
@@ -121,7 +122,10 @@ def world_model_loss(
         cont_target *= scales.gamma
     losses["cont"] = binary_loss(world_model.cont(params, feat), cont_target)
 
-    predictions = world_model.decode(params, feat)
+    previous = jax.tree.map(lambda s, x: jnp.concatenate([s[:, None], x[:, :-1]], 1), start, post.state)
+    taken = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)
+    previous, taken = reset_where(is_first, previous, taken)
+    predictions = world_model.predict(params, previous, taken, post.state)
     if world_model.mask is not None:
         predictions = {**predictions, MASK_KEY: world_model.mask(params, feat)}
     for name, prediction in predictions.items():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dreamjax.config import Config
+from dreamjax.models.grid import GridActor, GridTrunk, grid_layout
 from dreamjax.models.nets import MLP
-from dreamjax.types import ActionSpec, Params
+from dreamjax.types import ActionSpec, EnvSpec, Params
 
 
 class Head(NamedTuple):
@@ -25,9 +27,14 @@ def policy_outputs(spec: ActionSpec) -> int:
     return sum(part.size * (2 if part.kind == "continuous" else 1) for part in spec.parts)
 
 
-def make_actor(config: Config, spec: ActionSpec) -> Head:
+def make_actor(config: Config, env: EnvSpec) -> Head:
     """The policy network, raw outputs ``[..., policy_outputs]``; the initial bias of bits is the configuration's."""
-    head = _mlp_head(config, config.actor.layers, config.actor.units, policy_outputs(spec), config.actor.output_scale)
+    spec, actor = env.action, config.actor
+    if config.model.kind == "grid":
+        net = _grid_net(config, actor.layers, actor.units, policy_outputs(spec), actor.output_scale)
+        head = _head(GridActor(grid_layout(config, env), **net))
+    else:
+        head = _mlp_head(config, actor.layers, actor.units, policy_outputs(spec), actor.output_scale)
     if not config.actor.binary_bias:
         return head
     # A constant offset of the raw outputs equals an initial bias, and needs no surgery on the parameters.
@@ -45,21 +52,31 @@ def make_actor(config: Config, spec: ActionSpec) -> Head:
     return Head(head.init, apply)
 
 
-def make_critic(config: Config) -> Head:
+def make_critic(config: Config, env: EnvSpec) -> Head:
     """The value network: ``[..., bins]`` logits, or ``[..., 1]`` for a mean; zero outputs at the start."""
     outputs = config.critic.bins if config.critic.head == "twohot" else 1
+    if config.model.kind == "grid":
+        net = _grid_net(config, config.critic.layers, config.critic.units, outputs, 0.0)
+        return _head(GridTrunk(grid_layout(config, env), **net))
     return _mlp_head(config, config.critic.layers, config.critic.units, outputs, 0.0)
+
+
+def _grid_net(config: Config, layers: int, units: int, outputs: int, scale: float) -> dict[str, Any]:
+    dtype = jnp.dtype(config.parallel.precision)
+    return dict(units=units, layers=layers, outputs=outputs, scale=scale, act=config.model.act, dtype=dtype)
 
 
 def _mlp_head(config: Config, layers: int, units: int, outputs: int, scale: float) -> Head:
     model = config.model
     dtype = jnp.dtype(config.parallel.precision)
-    module = MLP(layers, units, outputs, scale, model.act, model.norm, dtype)
+    return _head(MLP(layers, units, outputs, scale, model.act, model.norm, dtype))
 
+
+def _head(module: nn.Module) -> Head:
     def init(key: jax.Array, feat_size: int) -> Params:
         return module.init(key, jnp.zeros((1, feat_size)))["params"]
 
     def apply(params: Params, feat: jax.Array) -> jax.Array:
-        return module.apply({"params": params}, feat).astype(jnp.float32)
+        return jnp.asarray(module.apply({"params": params}, feat), jnp.float32)
 
     return Head(init, apply)

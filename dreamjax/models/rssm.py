@@ -114,3 +114,13 @@ class RSSM(nn.Module):
             return latents.gaussian_logit(raw, config.min_std)
         shaped = raw.reshape(*raw.shape[:-1], config.stoch, config.classes)
         return latents.unimix_logit(shaped, config.unimix)
+
+
+def reset_where(is_first: jax.Array, state: RSSMState, action: jax.Array) -> tuple[RSSMState, jax.Array]:
+    """State and previous action with the rows of ``is_first`` ``[B]`` set to zero; other rows are untouched."""
+
+    def clear(x: jax.Array) -> jax.Array:
+        first = is_first.reshape(is_first.shape + (1,) * (x.ndim - is_first.ndim))
+        return jnp.where(first, jnp.zeros_like(x), x)
+
+    return jax.tree.map(clear, (state, action))

@@ -13,7 +13,8 @@ from dreamjax.models import latents
 from dreamjax.models.decoders import Decoder
 from dreamjax.models.encoders import Encoder, preprocess
 from dreamjax.models.nets import MLP, Dtype
-from dreamjax.models.rssm import RSSM
+from dreamjax.models.grid import make_grid_model
+from dreamjax.models.rssm import RSSM, reset_where
 from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel
 
 
@@ -77,6 +78,11 @@ def make_world_model(config: Config, spec: EnvSpec) -> WorldModel:
 
     States are in the compute dtype; logits in float32.
     """
+    return make_grid_model(config, spec) if config.model.kind == "grid" else make_vector_model(config, spec)
+
+
+def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
+    """The RSSM of PlaNet and Dreamer: one vector of latents, for any observation."""
     model = config.model
     kind = model.latent
     dtype = jnp.dtype(config.parallel.precision)
@@ -124,18 +130,9 @@ def make_world_model(config: Config, spec: EnvSpec) -> WorldModel:
         entropy=lambda logit: latents.entropy(logit, kind),
         feat=feat,
         decode=lambda params, feat: call("decode", params, feat),
+        predict=lambda params, previous, action, state: call("decode", params, feat(state)),
         reward=lambda params, feat: call("reward", params, feat),
         cont=lambda params, feat: call("cont", params, feat),
         mask=(lambda params, feat: call("mask", params, feat)) if MASK_KEY in spec.obs else None,
         feat_size=model.deter + model.stoch * classes,
     )
-
-
-def reset_where(is_first: jax.Array, state: RSSMState, action: jax.Array) -> tuple[RSSMState, jax.Array]:
-    """State and previous action with the rows of ``is_first`` ``[B]`` set to zero; other rows are untouched."""
-
-    def clear(x: jax.Array) -> jax.Array:
-        first = is_first.reshape(is_first.shape + (1,) * (x.ndim - is_first.ndim))
-        return jnp.where(first, jnp.zeros_like(x), x)
-
-    return jax.tree.map(clear, (state, action))
