@@ -284,7 +284,7 @@ def make_update(
         for name, grad in grads.items():
             changes, opt_state[name] = optimisers[name].update(grad, opt_state[name], params[name])
             params[name] = optax.apply_updates(params[name], changes)
-            metrics[f"train/grad_norm/{name}"] = optax.global_norm(grad)
+            metrics[f"train/grad_norm/{name}"] = optax.tree.norm(grad)
         slow_critic = state.slow_critic
         if learn_behaviour:
             slow_critic = update_average(slow_critic, params["critic"], config.critic.slow_rate)
