@@ -135,3 +135,14 @@ def test_nothing_to_show(tmp_path, tiny_batch):
     agent = Scripted(spec, lambda params, batch, key, *, context: {"valid": jnp.ones((4, 6), bool)})
     assert dream_report(agent, {}, tiny_batch(), tmp_path) == {}
     assert not list(tmp_path.iterdir())
+
+
+def test_a_real_agent(tmp_path, tiny_agent, tiny_batch):
+    """What the agent's ``open_loop`` gives is what the report reads."""
+    params = jax.jit(tiny_agent.init)(jax.random.key(0)).params
+    figures = dream_report(tiny_agent, params, tiny_batch(), tmp_path, context=2)
+    assert 0 <= figures["dream/board/cells_right"] <= 1 and figures["dream/piece/mse"] > 0
+    batch = tiny_batch()
+    pairs = (batch.obs["board"][:, 1:] == batch.obs["board"][:, :-1])[np.cumsum(batch.is_first[:, 1:], 1) == 0]
+    assert figures["dream/board/cells_right_unchanged"] == pairs.mean()
+    assert (tmp_path / "dream.gif").exists()
