@@ -20,7 +20,8 @@ from dreamjax.envs.tetris.reward import PARTS
 from dreamjax.envs.tetris.rules import ConfigError, TetrisConfig, TetrisState
 
 _COUNTS = ("lines", "lines_cleared", "pieces")
-_NUMBERS = ("reward", *PARTS, "terminated", "truncated", *_COUNTS)
+_PAID = tuple(f"reward/{name}" for name in PARTS)
+_NUMBERS = ("reward", *_PAID, "terminated", "truncated", *_COUNTS)
 
 
 def make_config(fields: dict[str, Any]) -> TetrisConfig:
@@ -92,7 +93,7 @@ def _to_state(config: TetrisConfig, words: Any) -> TetrisState:
     num_fixed = words.shape[-1] - _layout(config, 0)[1]
     leaves = {}
     for name, field in _layout(config, num_fixed)[0].items():
-        leaf = words[..., field.words].reshape(*words.shape[:-1], *field.shape)
+        leaf = words[..., field.words].reshape((*words.shape[:-1], *field.shape))
         leaves[name] = leaf if field.dtype == np.uint32 else leaf.view(np.int32).astype(field.dtype)
     return TetrisState(**leaves)
 
@@ -191,8 +192,7 @@ class _Unpacker:
         observed = self._observed(raw, words)
         numbers = dict(zip(_NUMBERS, words[:, self._num_piece :].T, strict=True))
         info: dict[str, Any] = {name: numbers[name].astype(np.int64) for name in _COUNTS}
-        for name in PARTS:
-            info[f"reward/{name}"] = numbers[name].astype(np.float64)
+        info |= {name: numbers[name].astype(np.float64) for name in _PAID}
         if self._has_mask:
             info["action_mask"] = observed["action_mask"].astype(bool)
         return observed, numbers, info
@@ -204,8 +204,7 @@ class _Unpacker:
         observed = self._observed(raw, words)
         numbers = dict(zip(_NUMBERS, words[self._num_piece :].tolist(), strict=True))
         info: dict[str, Any] = {name: int(numbers[name]) for name in _COUNTS}
-        for name in PARTS:
-            info[f"reward/{name}"] = numbers[name]
+        info |= {name: numbers[name] for name in _PAID}
         if self._has_mask:
             info["action_mask"] = observed["action_mask"].astype(bool)
         return observed, numbers, info

@@ -408,9 +408,8 @@ class Locked(NamedTuple):
 
 def lock(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any, *, enabled: jax.Array) -> Locked:
     """Writes a piece where it is and clears lines; without effect unless ``enabled`` (bool)."""
-    cells = jnp.where(enabled, cells, jnp.uint32(0))
-    board, num_lines = clear_lines(config, write(config, board, cells, x, y))
-    return Locked(board, num_lines, enabled)
+    after, num_lines = clear_lines(config, write(config, board, cells, x, y))
+    return Locked(jnp.where(enabled, after, board), jnp.where(enabled, num_lines, 0), enabled)
 
 
 def board_cells(config: TetrisConfig, board: jax.Array) -> jax.Array:
