@@ -131,8 +131,14 @@ class Picture:
             image[top + low : top + high, left + low : left + high] = LEGAL // 3
         return image
 
-    def rich(self, *, cursor: tuple[int, int] | None = None, note: str = "") -> Any:
-        """A ``rich`` panel; ``cursor`` is a (row, column) to point at, ``note`` a last line."""
+    def rich(self, *, cursor: tuple[int, int] | None = None, ghost: np.ndarray | None = None, note: str = "") -> Any:
+        """A ``rich`` panel for the terminal.
+
+        Args:
+          cursor: a (row, column) to point at.
+          ghost: bool[height, width], cells that a placement would lock (``placed_cells``).
+          note: a last line.
+        """
         from rich.panel import Panel
         from rich.text import Text
 
@@ -141,6 +147,8 @@ class Picture:
             for column, cell in enumerate(cells):
                 red, green, blue = COLORS[cell]
                 mark = "··" if legal[column] and not cell else "  "
+                if ghost is not None and ghost[row, column]:
+                    mark = "░░"
                 if cursor == (row, column):
                     mark = "[]"
                 text.append(mark, style=f"bold rgb(235,235,240) on rgb({red},{green},{blue})")
@@ -160,24 +168,15 @@ class Screen:
         self._live = Live(auto_refresh=False)
         self._live.start()
 
-    def show(self, picture: Picture, *, cursor: tuple[int, int] | None = None) -> None:
-        """Draws a picture, waiting as long as the frame rate asks."""
+    def show(self, picture: Picture, **marks: Any) -> None:
+        """Draws a picture with the marks of ``Picture.rich``, waiting as long as the frame rate asks."""
         time.sleep(max(0.0, self._last + self._pause - time.monotonic()))
         self._last = time.monotonic()
-        self._live.update(picture.rich(cursor=cursor), refresh=True)
+        self._live.update(picture.rich(**marks), refresh=True)
 
     def close(self) -> None:
         """Gives the terminal back."""
         self._live.stop()
-
-
-def preview_cells(piece: int) -> np.ndarray:
-    """uint8[2, 4]: a piece as it enters, in a small frame, for lists of coming pieces."""
-    frame = np.zeros((2, 4), np.uint8)
-    matrix = rules.SPAWN_MATRICES[piece]
-    matrix = matrix[matrix.any(1)]
-    frame[: matrix.shape[0], : matrix.shape[1]] = matrix
-    return frame
 
 
 def placed_cells(config: TetrisConfig, piece: int, rotation: int, column: int, row: int) -> Any:

@@ -43,16 +43,16 @@ def test_colors_of_an_image():
 def test_the_terminal_view_shows_cursor_and_note():
     picture = render.Picture.of(PLACED, start(PLACED, [O, I]))
     console = Console(file=io.StringIO(), width=80)
-    console.print(picture.rich(cursor=(19, 4), note="space places"))
+    ghost = render.placed_cells(PLACED, O, 0, 4, 18)
+    console.print(picture.rich(cursor=(19, 4), ghost=ghost, note="space places"))
     shown = console.file.getvalue()
     assert "[]" in shown and "space places" in shown and "piece O" in shown and "··" in shown
+    assert shown.count("░░") == 3  # The fourth cell is under the cursor.
 
 
-def test_cells_of_a_placement_and_of_a_preview():
+def test_cells_of_a_placement():
     cells = render.placed_cells(PLACED, I, 1, 3, 10)
     assert np.argwhere(cells).tolist() == [[row, 3] for row in range(10, 14)]
-    assert render.preview_cells(J).tolist() == [[1, 0, 0, 0], [1, 1, 1, 0]]
-    assert render.preview_cells(I).tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
 
 
 def test_a_mode_that_is_none_is_refused():
