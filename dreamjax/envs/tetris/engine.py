@@ -117,9 +117,7 @@ def _act(config: TetrisConfig, state: TetrisState, action: jax.Array) -> buttons
         raise ValueError(f"action of shape {action.shape}: locked_position takes one cell, shape ()")
     action = action.astype(jnp.int32)
     chosen = placement.decode(config, state.board, state.piece, action)
-    enabled = chosen.legal
-    if config.illegal == "refuse":
-        enabled = enabled & (chosen.cell == action)
+    enabled = jnp.bool_(True) if config.illegal == "nearest" else chosen.cell == action
     locked = placement.place(config, state.board, state.piece, chosen, enabled)
     state = state.replace(board=locked.board)
     return buttons.Pressed(state, locked.num_lines, locked.placed, jnp.bool_(False))

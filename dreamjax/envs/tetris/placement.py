@@ -109,8 +109,7 @@ def placements(config: TetrisConfig, board: jax.Array, piece: jax.Array) -> Plac
         code = pivot[r]
         for _ in range(r):
             code = jnp.where(taken & code != 0, code >> jnp.uint32(1), code)
-        at_or_above = pivot[r] | (pivot[r] - jnp.uint32(1))
-        below = ~taken & ~at_or_above & on_board
+        below = ~taken & on_board  # Used where everything at and above the pivot is taken.
         code = jnp.where((code == 0) & (pivot[r] != 0), below & -below, code)
         taken = taken | code
         codes.append(code)

@@ -131,6 +131,9 @@ def test_a_piece_fetched_into_the_stack_falls_out_of_it_or_ends_the_game():
     state = engine.with_board(DIRECT, state, roof)
     after, output = press(state, "k")
     assert (int(after.piece), int(after.y)) == (I, 1) and not output.terminated
+    # A hard drop commits it where it is.
+    _, output = press(state, "k", "h")
+    assert bool(output.terminated) and not output.placed
     # Row 2 is taken too: the piece can neither stay nor fall.
     state = engine.with_board(DIRECT, state, roof | np.uint32(4))
     for names in ("k", "kh"):

@@ -134,6 +134,14 @@ def test_auto_step_is_step_and_then_a_fresh_game_of_another_key():
     assert int(after.num_fixed) == 0  # The prescribed stream ended with its game.
 
 
+def test_games_that_follow_each_other_differ():
+    _, after, _, _ = random_play(PLACED, 11)
+    for n in range(8):
+        keys, bags = after.key[:, n], after.bags[after.steps[:, n] == 0, n]
+        assert len(np.unique(keys, axis=0)) == len(bags) + 1  # And the game it began with.
+        assert len(np.unique(bags, axis=0)) == len(bags) > 1
+
+
 def test_keys_make_different_games_and_equal_keys_equal_ones():
     reset = jax.jit(jax.vmap(functools.partial(engine.reset, PLACED)))
     state = reset(jax.random.split(jax.random.key(0), 200))

@@ -69,6 +69,9 @@ def test_mask_codes_encode_and_decode_agree_with_brute_force(config, seed):
             np.testing.assert_array_equal(brute_force.cells(places.board[b, candidate], config.height), after)
             assert places.num_lines[b, candidate] == num_lines
         assert encoded.legal[b].sum() == len(expected)
+        np.testing.assert_array_equal(places.placed[b], encoded.legal[b])
+        for candidate in np.flatnonzero(~encoded.legal[b]):
+            np.testing.assert_array_equal(brute_force.cells(places.board[b, candidate], config.height), board)
         if not expected:
             assert not decoded.legal[b].any()
 

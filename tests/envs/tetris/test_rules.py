@@ -174,10 +174,20 @@ def test_the_preview_is_what_comes_and_seven_pieces_make_a_bag():
     state = rules.new_game(CONFIG, jnp.array([1, 2], jnp.uint32), fixed=jnp.zeros((0,), jnp.int8), num_fixed=0)
     told = _stream(state, 49, 7)
     drawn = np.concatenate([[int(state.piece)], told[:, 0]])
-    for start in range(0, 42, 7):
-        assert sorted(drawn[start : start + 7]) == list(range(7))
+    dealt = np.asarray(_bags(CONFIG, state.key[None]))[0]
+    np.testing.assert_array_equal(drawn[:49].reshape(7, 7), dealt[:7])
+    np.testing.assert_array_equal(np.sort(dealt), np.broadcast_to(np.arange(7), dealt.shape))
     for t in range(40):
         np.testing.assert_array_equal(told[t], drawn[t + 1 : t + 8])
+
+
+def test_the_key_of_the_next_game_is_another_and_not_one_that_deals():
+    key = jnp.array([3, 4], jnp.uint32)
+    seen = {tuple(np.asarray(rules.threefry(key, (i, 0)))) for i in range(50)}
+    for _ in range(50):
+        seen.add(tuple(np.asarray(key)))
+        key = rules.next_key(key)
+    assert len(seen) == 100
 
 
 def test_a_prescribed_stream_repeats():
