@@ -244,6 +244,34 @@ class RowPointer(nn.Module):
         return jnp.swapaxes(moved.reshape(count, height, channels, width), 1, 2)
 
 
+class BandedConv(nn.Module):
+    """A stride-1 convolution ``[N, C, H, W] -> [N, H, W, units]`` as products with banded matrices.
+
+    Every row is multiplied, with its neighbours, by one matrix ``[rows * W * C, W * units]`` that repeats the kernel along
+    the columns: about twice the arithmetic of the convolution, at ten times its speed on CPUs. Outside counts as 0.
+    """
+
+    units: int
+    near: int
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        count, channels, height, width = x.shape
+        side = 2 * self.near + 1
+        fan_in = side * side * channels
+        init = nn.initializers.truncated_normal(1.1368 / fan_in**0.5)
+        kernel = self.param("kernel", init, (side, side, channels, self.units))
+        offset = np.arange(width)[:, None] - np.arange(width)[None] + self.near
+        band = jnp.asarray(offset[..., None] == np.arange(side), self.dtype)
+        matrix = jnp.einsum("xyk,rkcu->rcxyu", band, kernel.astype(self.dtype))
+        matrix = matrix.reshape(side * channels * width, width * self.units)
+        rows = jnp.pad(jnp.swapaxes(x, 1, 2), ((0, 0), (self.near, self.near), (0, 0), (0, 0)))
+        stacked = jnp.stack([rows[:, i : i + height] for i in range(side)], 2)
+        out = stacked.reshape(count * height, -1).astype(self.dtype) @ matrix
+        return out.reshape(count, height, width, self.units)
+
+
 class CellScores(nn.Module):
     """One number for each cell ``[N, H * W]``, from the cells around it and what is above it in its column.
 
@@ -258,22 +286,15 @@ class CellScores(nn.Module):
 
     @nn.compact
     def __call__(self, cells: jax.Array, cond: jax.Array) -> jax.Array:
-        layout, near = self.layout, 3
-        count, height, width = cells.shape[0], layout.height, layout.width
-        border = jnp.pad(
-            jnp.zeros((1, 1, height, width), cells.dtype), ((0, 0), (0, 0), (near, near), (near, near)), constant_values=1
-        )
-        padded = jnp.pad(cells, ((0, 0), (0, 0), (near, near), (near, near)))
-        padded = jnp.concatenate([padded, jnp.broadcast_to(border, (count, 1, *padded.shape[2:]))], 1)
-        side = 2 * near + 1
-        parts = [padded[:, :, i : i + height, j : j + width] for i in range(side) for j in range(side)]
-        x = jnp.moveaxis(jnp.concatenate(parts, 1), 1, -1).astype(self.dtype)
-        context = Dense(self.units, use_bias=False, dtype=self.dtype, name="context")(cond)[:, None, None]
-        x = NormAct(self.act, "rms", self.dtype)(Dense(self.units, dtype=self.dtype)(x) + context)
+        count, _, height, width = cells.shape
+        # A channel of ones tells the inside from the outside, which counts as 0.
+        x = jnp.concatenate([cells, jnp.ones((count, 1, height, width), cells.dtype)], 1)
+        context = Dense(self.units, dtype=self.dtype, name="context")(cond)[:, None, None]
+        x = NormAct(self.act, "rms", self.dtype)(BandedConv(self.units, 3, self.dtype)(x) + context)
         hazard = jax.nn.softplus(Dense(8, dtype=self.dtype)(x).astype(jnp.float32) - 2)
         clear = jnp.exp(-jnp.cumsum(hazard, 1)).astype(self.dtype)
-        x = jnp.concatenate([x, clear], -1)
-        x = NormAct(self.act, "rms", self.dtype)(Dense(self.units, dtype=self.dtype)(x) + context)
+        x = Dense(self.units, dtype=self.dtype)(jnp.concatenate([x, clear], -1)) + context
+        x = NormAct(self.act, "rms", self.dtype)(x)
         return Dense(1, self.scale, dtype=self.dtype)(x).astype(jnp.float32).reshape(count, height * width)
 
 

@@ -1,0 +1,209 @@
+"""How fast DreamJAX is on this machine: each figure is a median with its spread, after a warm-up.
+
+    python -m experiments.benchmark [update|env|replay|policy|all] [--json=FILE] [--size=1m] [--config=FILE[:variant]]
+
+The update is measured at DreamerV3's size ``--size`` (vector of 200, eight actions, 16 x 64, horizon 15), or, with
+``--config``, at a configuration's own sizes and environment. ``peak`` is the machine's measured rate of matrix products
+in the same process, so that figures of different machines can be compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamjax.config import Config, from_dict, merge, size
+from experiments import cli
+
+SUBJECTS = ("update", "env", "replay", "policy")
+Row = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return cli.run(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = cli.Parser(__doc__ or "")
+    parser.add_argument("subject", nargs="?", choices=(*SUBJECTS, "all"), default="all", help="(default: all)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument("--size", default="1m", help="DreamerV3's size of the update (default: 1m)")
+    parser.add_argument("--config", metavar="FILE[:variant]", help="measure this configuration's update and policy")
+    parser.add_argument("--repeats", type=int, default=10, help="repetitions of each measurement (default: 10)")
+    known = parser.parse_args(arguments)
+    if known.repeats < 1:
+        raise cli.UsageError(f"--repeats={known.repeats} is not allowed: must be 1 or more")
+    config = cli.load_config(known.config, {}) if known.config else from_dict(merge(size(known.size)))
+    cli.cache_compilations()
+    subjects = SUBJECTS if known.subject == "all" else (known.subject,)
+    rows: list[Row] = []
+    for subject in subjects:
+        for row in _measure(subject, config, bool(known.config), known.repeats):
+            rows.append({"subject": subject, **row})
+            print(_line(rows[-1]), flush=True)
+    if known.json:
+        machine = {"cpus": len(os.sched_getaffinity(0)), "python": sys.version.split()[0]}
+        known.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    return cli.OK
+
+
+def _line(row: Row) -> str:
+    labels = {"subject", "name", "value", "unit", "least", "greatest"}
+    more = "  ".join(f"{key} {value:,.4g}" for key, value in row.items() if key not in labels)
+    value = f"{row['value']:>12,.4g} {row['unit']:<10} ({row['least']:,.4g} .. {row['greatest']:,.4g})"
+    return f"{row['subject']:<8} {row['name']:<40} {value}  {more}"
+
+
+def timed(fn: Callable[[], Any], repeats: int) -> list[float]:
+    """Seconds of each of ``repeats`` calls after two that do not count; results are waited for."""
+    import jax
+
+    for _ in range(2):
+        jax.block_until_ready(fn())
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(fn())
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def _row(name: str, values: Sequence[float], unit: str, **more: float) -> Row:
+    spread = {"value": statistics.median(values), "least": min(values), "greatest": max(values)}
+    return {"name": name, "unit": unit, **spread, **more}
+
+
+def _measure(subject: str, config: Config, own_env: bool, repeats: int) -> list[Row]:
+    if subject == "env":
+        from experiments.benchmark_env import measure_env
+
+        return [
+            {
+                "name": f"{row['name']} x{row['num_envs']}",
+                "unit": "steps/s",
+                "value": row["steps_per_s"],
+                "least": row["least"],
+                "greatest": row["greatest"],
+            }
+            for row in measure_env(repeats=min(repeats, 7))
+        ]
+    return {"update": _update, "replay": _replay, "policy": _policy}[subject](config, own_env, repeats)
+
+
+def _spec(config: Config, own_env: bool) -> Any:
+    from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+
+    if own_env:
+        from dreamjax.envs.adapter import make_env
+
+        env = make_env(config.env, 1, seed=0)
+        env.close()
+        return env.spec
+    action = ActionSpec((ActionPart("categorical", 8),))
+    return EnvSpec({"observation": ObsSpec("vector", (200,), "float32")}, action)
+
+
+def _update(config: Config, own_env: bool, repeats: int) -> list[Row]:
+    """The whole update, beside the rate of plain matrix products."""
+    import jax
+    import jax.numpy as jnp
+
+    from dreamjax.agents.dream_agent import dummy_batch, make_agent
+
+    spec = _spec(config, own_env)
+    agent = make_agent(config, spec)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    batch = dummy_batch(spec, config.batch_size, config.batch_length)
+    began = time.perf_counter()
+    update = jax.jit(agent.update).lower(state, batch).compile()
+    compile_time = time.perf_counter() - began
+    flops = float((update.cost_analysis() or {}).get("flops", float("nan")))
+    times = timed(lambda: update(state, batch)[0], repeats)
+    side = 1024
+    matrix = jnp.ones((side, side))
+    product = jax.jit(lambda x: x @ x)
+    rates = [2 * side**3 / seconds / 1e9 for seconds in timed(lambda: product(matrix), repeats)]
+    parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    shape = f"{config.batch_size}x{config.batch_length}, horizon {config.horizon}"
+    return [
+        _row(
+            f"update {shape}",
+            times,
+            "s",
+            parameters=parameters,
+            compile_s=compile_time,
+            xla_gflop_scans_counted_once=flops / 1e9,
+            peak_GiB=peak,
+        ),
+        _row("matrix products 1024", rates, "GFLOP/s"),
+    ]
+
+
+def _policy(config: Config, own_env: bool, repeats: int) -> list[Row]:
+    """Acting for several environments at once."""
+    import jax
+    import jax.numpy as jnp
+
+    from dreamjax.agents.dream_agent import make_agent
+
+    spec = _spec(config, own_env)
+    agent = make_agent(config, spec)
+    params = jax.jit(agent.init)(jax.random.key(0)).params
+    policy = jax.jit(agent.policy, static_argnames="greedy")
+    rows = []
+    for num_envs in (1, 16, 64):
+        obs = {name: jnp.zeros((num_envs, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
+        inputs = (agent.initial_carry(num_envs), obs, jnp.zeros(num_envs, bool))
+        keys = jax.random.split(jax.random.key(0), num_envs)
+        times = timed(lambda: policy(params, *inputs, keys, greedy=False)[1], 5 * repeats)  # noqa: B023
+        rows.append(_row(f"policy for {num_envs} environments", [1e3 * x for x in times], "ms"))
+    return rows
+
+
+def _replay(config: Config, own_env: bool, repeats: int) -> list[Row]:
+    """Adding to and sampling from a replay of Tetris."""
+    import numpy as np
+
+    from dreamjax.buffers.samplers import make_sampler
+    from dreamjax.buffers.sequence_buffer import SequenceBuffer
+    from dreamjax.config import EnvConfig, ReplayConfig
+    from dreamjax.envs.adapter import make_env
+
+    num_envs = 16
+    rows = []
+    for mode in ("direct", "locked_position"):
+        env = make_env(EnvConfig(action_mode=mode), num_envs, seed=0)
+        for sampler in ("uniform", "prioritised"):
+            replay = ReplayConfig(sampler=sampler)  # type: ignore[arg-type]
+            buffer = SequenceBuffer(
+                env.spec,
+                capacity=100_000,
+                num_envs=num_envs,
+                sampler=make_sampler(replay, num_envs=num_envs),
+                seed=0,
+            )
+            records = env.reset(0)
+            action = np.zeros((num_envs, env.spec.action.record_size), env.spec.action.record_dtype)
+            adding = timed(lambda: buffer.add(records, action), 200)  # noqa: B023
+            for _ in range(1000):
+                buffer.add(records, action)
+            sampling = timed(lambda: buffer.sample(16, 64)[0].reward, 10 * repeats)  # noqa: B023
+            label = f"{mode}, {sampler}"
+            rows.append(_row(f"add 16 records, {label}", [1e3 * x for x in adding], "ms"))
+            rows.append(_row(f"sample 16x64, {label}", [1e3 * x for x in sampling], "ms"))
+        rows.append(_row(f"bytes a step, {mode}", [buffer.nbytes / 100_000], "bytes"))
+        env.close()
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
