@@ -101,6 +101,7 @@ class Trainer:
         self._score: float | None = None
         self._evaluated = self._saved = -1  # the step of the last evaluation and checkpoint
         self._complete = False
+        self._evaluation_pending = False  # the run was stopped during an evaluation that was due
         self._line_time = (time.monotonic(), 0, 0)
         self._begin(shapes)
         workdir.write_config(self.path, config)
@@ -138,7 +139,8 @@ class Trainer:
         self.logger.load_state_dict(host["logger"])
         continued = self.collector.load_state_dict(host["collector"])
         self._score, self._complete = meta["score"], meta["complete"]
-        self._evaluated, self._saved = meta["evaluated"], self.step
+        self._evaluated, self._evaluation_pending = meta["evaluated"], meta["evaluation_pending"]
+        self._saved = self.step
         self._line_time = (time.monotonic(), self.step, self.schedule.updates)
         self.logger.phase(f"going on from {path} at environment step {self.step:,}")
         if not continued:
@@ -160,6 +162,8 @@ class Trainer:
             CheckpointError: the last checkpoint could not be written.
         """
         config = self.config
+        if self._evaluation_pending:
+            self._evaluation_pending = not self._evaluate()
         while self.step < config.total_steps and not self._stop():
             before, updates = self.step, self.schedule.updates
             self.collector.begin(parallel.local(self.state.params))
@@ -169,7 +173,7 @@ class Trainer:
             self._learn(due, batch)
             self._log(updates)
             if crossed(before, self.step, config.eval.every):
-                self._evaluate()
+                self._evaluation_pending = not self._evaluate()
             if crossed(before, self.step, config.checkpoint.every):
                 self._save_or_warn()
             if crossed(before, self.step, config.log.dream_every):
@@ -218,8 +222,8 @@ class Trainer:
             "replay/size": len(self.buffer),
         }
 
-    def _evaluate(self) -> None:
-        """Logs ``eval/<name>_mean`` and ``_stderr`` of the policy as it is; nothing where it is asked to stop."""
+    def _evaluate(self) -> bool:
+        """Logs ``eval/<name>_mean`` and ``_stderr`` of the policy as it is; False where it is asked to stop."""
         config = self.config
         num_envs = min(config.eval.num_envs, config.eval.episodes)
         seed = config.seed + EVAL_SEED
@@ -238,13 +242,14 @@ class Trainer:
             should_stop=self._stop,
         )
         if result is None:
-            return
+            return False
         values = {f"eval/{name}_{key}": entry[key] for name, entry in result.items() for key in ("mean", "stderr")}
         self.logger.metrics(self.step, self.schedule.updates, values)
         shown = ", ".join(f"{name} {entry['mean']:.2f} ± {entry['stderr']:.2f}" for name, entry in result.items())
         self.logger.phase(f"evaluation at step {self.step:,}: {shown}")
         self._shown |= values
         self._score, self._evaluated = result["return"]["mean"], self.step
+        return True
 
     def _save(self, logger_state: Any = None) -> Path:
         versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
@@ -259,6 +264,7 @@ class Trainer:
             "update": self.schedule.updates,
             "score": self._score if self._evaluated == self.step else None,
             "evaluated": self._evaluated,
+            "evaluation_pending": self._evaluation_pending,
             "complete": self._complete,
             "config": to_dict(self.config),
             "versions": versions,

@@ -112,6 +112,8 @@ def test_damage_to_any_file_is_named_and_the_checkpoint_before_is_used(workdir: 
         file.write_bytes(good)
     checkpoint.verify(path)
     (path / "host" / "0000.npy").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"0000\.npy"):
+        checkpoint.restore(path, like())
     with pytest.warns(UserWarning, match=r"000000000020 is damaged: host/0000\.npy"):
         used, state, _, _ = checkpoint.restore_latest(workdir, like())
     assert used.name == f"{10:012d}"

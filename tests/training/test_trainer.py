@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
 from dreamjax.reporting import dreams
 from dreamjax.training import checkpoint, trainer
@@ -56,11 +58,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(
             trainer, "make_env", lambda env, num, *, seed: FakeEnv((lengths * num)[:num], can_save=can_save)
         )
-        asked = iter(range(10**9))
-        stop = (lambda: next(asked) >= stop_after) if stop_after is not None else None
-        made = Trainer(config, path, stop=stop)
+        asked = itertools.count()
+        made = Trainer(config, path, stop=lambda: next(asked) >= (10**9 if stop_after is None else stop_after))
         try:
             made.complete = made.run()  # type: ignore[attr-defined]
+            made.asked = next(asked)  # type: ignore[attr-defined]
         finally:
             made.close()
         return made
@@ -107,13 +109,55 @@ KINDS = {
 def test_stopped_and_resumed_equals_uninterrupted(run: Run, tmp_path: Path, kind: str) -> None:
     config = make_config(**KINDS[kind])
     run(config, tmp_path / "whole")
-    for stop_after in (2, 17, 31, 44):  # before learning, between lines, right after checkpoints
+    for stop_after in (2, 17, 44):  # before learning, between lines, right after checkpoints
         path = tmp_path / f"{stop_after}"
         assert not run(config, path, stop_after=stop_after).complete  # type: ignore[attr-defined]
         resumed = run(config, path)
         assert resumed.complete  # type: ignore[attr-defined]
         assert_same(contents(path), contents(tmp_path / "whole"))
         assert lines(path) == lines(tmp_path / "whole")
+
+
+def test_stopped_while_ending(run: Run, tmp_path: Path) -> None:
+    config = make_config(total_steps=80, checkpoint={"every": 80})  # a periodic evaluation falls on the last step
+    asked = run(config, tmp_path / "whole").asked  # type: ignore[attr-defined]
+    for stop_after in range(asked - 4, asked):
+        path = tmp_path / f"{stop_after}"
+        assert not run(config, path, stop_after=stop_after).complete  # type: ignore[attr-defined]
+        assert run(config, path).complete  # type: ignore[attr-defined]
+        assert lines(path) == lines(tmp_path / "whole")
+        assert_same(contents(path), contents(tmp_path / "whole"))
+
+
+def test_replay_takes_back_what_updates_learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    update = SequenceBuffer.update
+
+    def spied(self: SequenceBuffer, indices: Any, **kwargs: Any) -> None:
+        taken.append(kwargs)
+        update(self, indices, **kwargs)
+
+    monkeypatch.setattr(SequenceBuffer, "update", spied)
+    made = run(make_config(**KINDS["prioritised"]), tmp_path / "prioritised")
+    assert len(taken) == made.schedule.updates
+    assert all(np.shape(entry["priority"]) == (4, 6) and entry["latents"] is None for entry in taken)
+    taken.clear()
+    made = run(make_config(**KINDS["latents"]), tmp_path / "latents")
+    assert len(taken) == made.schedule.updates
+    assert all(np.shape(entry["latents"].deter) == (4, 6, 1) for entry in taken)
+    taken.clear()
+    run(make_config(), tmp_path / "uniform")
+    assert taken == []
+
+
+def test_latents_of_the_policy_begin_the_windows(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SequenceBuffer, "update", lambda *args, **kwargs: None)  # nothing comes back
+    made = run(make_config(**KINDS["latents"]), tmp_path)
+    batch, _ = made.buffer.sample(64, 2)
+    begins = batch.is_first[:, 0]
+    assert not batch.context.deter[begins].any()
+    # The policy's latent is half the count, and the step before counted one less.
+    np.testing.assert_allclose(batch.context.deter[~begins], (batch.obs["count"][~begins, 0] - 1) / 2)
 
 
 def test_a_run_of_fewer_steps_goes_on_to_more(run: Run, tmp_path: Path) -> None:
