@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from flax import struct
 
-Array = jax.Array | np.ndarray
+Array = Any  # jax.Array, or np.ndarray on the host
 Params = Any  # a nested dict of arrays, as Flax makes it
 Metrics = dict[str, Array]
 

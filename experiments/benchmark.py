@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamjax.config import Config, from_dict, merge, size
+from dreamjax.training.workdir import UsageError
 from experiments import cli
 
 SUBJECTS = ("update", "env", "replay", "policy")
@@ -40,7 +41,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--repeats", type=int, default=10, help="repetitions of each measurement (default: 10)")
     known = parser.parse_args(arguments)
     if known.repeats < 1:
-        raise cli.UsageError(f"--repeats={known.repeats} is not allowed: must be 1 or more")
+        raise UsageError(f"--repeats={known.repeats} is not allowed: must be 1 or more")
     config = cli.load_config(known.config, {}) if known.config else from_dict(merge(size(known.size)))
     cli.cache_compilations()
     subjects = SUBJECTS if known.subject == "all" else (known.subject,)

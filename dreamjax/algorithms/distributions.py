@@ -14,7 +14,7 @@ import numpy as np
 from dreamjax.config import ActorConfig
 from dreamjax.models.latents import one_hot_sample, row_normal, row_uniform
 from dreamjax.models.nets import symexp, symlog
-from dreamjax.types import ActionPart, ActionSpec, ObsSpec
+from dreamjax.types import ActionPart, ActionSpec, Array, ObsSpec
 
 TWO_HOT_RANGE = 20.0  # symlog units: bins reach +-(e^20 - 1)
 
@@ -144,10 +144,9 @@ def observation_mode(entry: ObsSpec, prediction: jax.Array, use_symlog: bool) ->
 class PolicyPart(NamedTuple):
     """Parameters of one factor: ``probs [..., size]`` (categorical, binary) or ``mean, std [..., size]``."""
 
-    probs: jax.Array | None = None
-    legal: jax.Array | None = None
-    mean: jax.Array | None = None
-    std: jax.Array | None = None
+    probs: Array = None
+    mean: Array = None
+    std: Array = None
 
 
 class Policy(NamedTuple):
@@ -167,12 +166,10 @@ class Policy(NamedTuple):
         for i, (part, values) in enumerate(zip(self.spec.parts, self.parts, strict=True)):
             key = part_keys[:, i]
             if part.kind == "continuous":
-                assert values.mean is not None
                 samples.append(values.mean + values.std * row_normal(key, (part.size,)))
             elif part.kind == "binary":
                 samples.append((row_uniform(key, (part.size,)) < values.probs).astype(jnp.float32))
             else:
-                assert values.probs is not None
                 samples.append(one_hot_sample(values.probs, row_uniform(key, ())))
         return jax.lax.stop_gradient(jnp.concatenate(samples, -1))
 
@@ -183,9 +180,9 @@ class Policy(NamedTuple):
             if part.kind == "continuous":
                 modes.append(values.mean)
             elif part.kind == "binary":
-                modes.append((values.probs > 0.5).astype(jnp.float32))  # type: ignore[operator]
+                modes.append((values.probs > 0.5).astype(jnp.float32))
             else:
-                modes.append(jax.nn.one_hot(jnp.argmax(values.probs, -1), part.size))  # type: ignore[arg-type]
+                modes.append(jax.nn.one_hot(jnp.argmax(values.probs, -1), part.size))
         return jnp.concatenate(modes, -1)
 
     def log_prob(self, action: jax.Array) -> jax.Array:
@@ -198,7 +195,7 @@ class Policy(NamedTuple):
             if part.kind == "continuous":
                 total += jnp.sum(distrax.Normal(values.mean, values.std).log_prob(jax.lax.stop_gradient(x)), -1)
             elif part.kind == "binary":
-                log_p, log_not = _safe_log(values.probs), _safe_log(1 - values.probs)  # type: ignore[operator]
+                log_p, log_not = _safe_log(values.probs), _safe_log(1 - values.probs)
                 total += jnp.sum(x * log_p + (1 - x) * log_not, -1)
             else:
                 total += jnp.sum(x * _safe_log(values.probs), -1)
@@ -206,21 +203,20 @@ class Policy(NamedTuple):
 
     def entropy(self) -> jax.Array:
         """Entropy in nats, summed over factors, bits and dimensions; over legal classes only: float32 ``[...]``."""
-        total: jax.Array | float = 0.0
+        total: Array = 0.0
         for part, values in zip(self.spec.parts, self.parts, strict=True):
             if part.kind == "continuous":
                 total += jnp.sum(distrax.Normal(values.mean, values.std).entropy(), -1)
             elif part.kind == "binary":
                 p = values.probs
-                total -= jnp.sum(p * _safe_log(p) + (1 - p) * _safe_log(1 - p), -1)  # type: ignore[operator]
+                total -= jnp.sum(p * _safe_log(p) + (1 - p) * _safe_log(1 - p), -1)
             else:
                 total -= jnp.sum(values.probs * _safe_log(values.probs), -1)
         return jnp.asarray(total)
 
 
-def _safe_log(probs: jax.Array | None) -> jax.Array:
+def _safe_log(probs: jax.Array) -> jax.Array:
     """``log p`` with 0 (and gradient 0) where ``p`` is 0, so that ``p log p`` and its gradient stay finite."""
-    assert probs is not None
     positive = probs > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, probs, 1.0)), 0.0)
 
@@ -264,7 +260,7 @@ def _policy_part(part: ActionPart, raw: jax.Array, mask: jax.Array | None, confi
     # A large finite number, not -inf: the gradient of an illegal logit is then exactly 0, never NaN.
     probs = jax.nn.softmax(jnp.where(legal, raw, -1e30))
     share = legal / jnp.sum(legal, -1, keepdims=True)
-    return PolicyPart(probs=jnp.where(legal, (1 - config.unimix) * probs + config.unimix * share, 0.0), legal=legal)
+    return PolicyPart(probs=jnp.where(legal, (1 - config.unimix) * probs + config.unimix * share, 0.0))
 
 
 def action_vector(spec: ActionSpec, record: jax.Array) -> jax.Array:

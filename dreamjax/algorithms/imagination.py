@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from dreamjax.algorithms.distributions import Policy, scalar_decode
 from dreamjax.algorithms.randomness import step_keys
-from dreamjax.types import Imagination, Params, RSSMState, WorldModel
+from dreamjax.types import Array, Imagination, Params, RSSMState, WorldModel
 
 PolicyFn = Callable[[jax.Array, jax.Array | None], Policy]
 
@@ -51,7 +51,7 @@ def imagine(
 
     def step(
         carry: tuple[RSSMState, jax.Array | None], t: jax.Array
-    ) -> tuple[tuple[RSSMState, jax.Array | None], tuple[jax.Array | None, ...]]:
+    ) -> tuple[tuple[RSSMState, jax.Array | None], tuple[Array, ...]]:
         state, mask = carry
         split = jax.vmap(jax.random.split)(step_keys(keys, t))
         feat = world_model.feat(state)
@@ -65,7 +65,7 @@ def imagine(
     (last, last_mask), (feats, actions, log_probs, masks) = jax.lax.scan(step, (start, first_mask), jnp.arange(horizon))
     feats = jnp.concatenate([feats, world_model.feat(last)[None]], 0)
     feats, actions, log_probs = (jnp.swapaxes(x, 0, 1) for x in (feats, actions, log_probs))
-    if masks is not None:
+    if masks is not None and last_mask is not None:
         masks = jnp.swapaxes(jnp.concatenate([masks, last_mask[None]], 0), 0, 1)
 
     cont = jax.nn.sigmoid(world_model.cont(params, feats))

@@ -6,6 +6,7 @@ them before the next begins, because returns are normalised over the whole batch
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -99,7 +100,7 @@ def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array
         dream = lambda key: imagine_from(networks, config, spec, params, start, rows, mask, jnp.ones((1,)), key)  # noqa: E731
         example = jax.eval_shape(dream, jax.random.key(0))
         ring = imagination_buffer.init(example, config.imagination.capacity // config.horizon)
-        state = state.replace(ring=ring)
+        state = dataclasses.replace(state, ring=ring)
     return state
 
 
@@ -127,7 +128,7 @@ def imagine_from(
         gamma=config.loss.gamma,
         cont_discount=config.loss.cont_discount,
     )
-    return rollouts.replace(cont=rollouts.cont.at[:, 0].set(cont))
+    return dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont))
 
 
 def make_update(
@@ -186,7 +187,7 @@ def make_update(
         ring = imagination_buffer.add(ring, rollouts)
         share = config.imagination.draw // devices if config.imagination.draw else fresh
         rows = index * share + jnp.arange(share, dtype=jnp.int32)
-        return ring, imagination_buffer.draw(ring, row_keys(key, rows)).replace(row=rows)
+        return ring, dataclasses.replace(imagination_buffer.draw(ring, row_keys(key, rows)), row=rows)
 
     def behaviour_loss(
         trained: tuple[Params, Params], slow_critic: Params, scale: jax.Array, part: tuple[Any, ...]
@@ -288,8 +289,14 @@ def make_update(
         slow_critic = state.slow_critic
         if learn_behaviour:
             slow_critic = update_average(slow_critic, params["critic"], config.critic.slow_rate)
-        state = state.replace(
-            step=state.step + 1, params=params, opt_state=opt_state, slow_critic=slow_critic, retnorm=retnorm, ring=ring
+        state = dataclasses.replace(
+            state,
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            slow_critic=slow_critic,
+            retnorm=retnorm,
+            ring=ring,
         )
         return state, metrics, ReplayOuts(post.state, priority)
 

@@ -11,7 +11,7 @@ Why: a plain vector model does not learn a board of 200 cells from 100,000 steps
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -354,6 +354,7 @@ class GridModel(nn.Module):
         self.cell = DenseGRU(model, self.dtype)
         self.prior_out = MLP(model.prior_layers, model.hidden, latent, **net)
         self.post_out = MLP(model.posterior_layers, model.hidden, latent, **net)
+        self.edit: nn.Module
         if model.reach:
             self.edit = LocalEdit(layout, model.units, model.act, model.reach, self.dtype)
         else:
@@ -459,8 +460,8 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
     module = GridModel(config, spec, layout, dtype)
     classes = model.classes if kind == "categorical" else 1
 
-    def call(method: str, params: Params, *args: object) -> jax.Array:
-        return module.apply({"params": params}, *args, method=method)  # type: ignore[return-value]
+    def call(method: str, params: Params, *args: object) -> Any:
+        return module.apply({"params": params}, *args, method=method)
 
     def flatten(obs: dict[str, jax.Array]) -> jax.Array:
         lead = obs[layout.name].shape[:-3]
@@ -546,9 +547,7 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
         prior_logit=lambda params, deter: call("prior_logit", params, deter),
         kl=lambda left, right: kl(left, right, kind),
         entropy=lambda logit: entropy(logit, kind),
-        feat=lambda state: jnp.concatenate(
-            [state.deter, state.stoch.reshape(*state.deter.shape[:-1], -1)], -1
-        ),
+        feat=lambda state: jnp.concatenate([state.deter, state.stoch.reshape(*state.deter.shape[:-1], -1)], -1),
         predict=predict,
         decode=decode,
         reward=lambda params, feat: call("reward", params, feat),
@@ -581,5 +580,3 @@ class GridActor(nn.Module):
         cells, vector, _ = split_state(layout, flat[:, : layout.deter])
         scores = CellScores(layout, self.units, self.act, self.dtype, self.scale)
         return scores(cells, vector.astype(self.dtype)).reshape(*lead, -1)
-
-
