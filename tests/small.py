@@ -20,13 +20,21 @@ EVERY_ACTION = EnvSpec(
 )
 
 
+# XLA options that compile a large program in a quarter of the time; it then runs slower, which tests do not notice.
+QUICK = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
+
+
 def vary(config: config_lib.Config, **overrides: Any) -> config_lib.Config:
     """The configuration with nested dictionaries of fields changed."""
     return config_lib.from_dict(config_lib.merge(dataclasses.asdict(config), overrides))
 
 
 def random_params(init: Any, *args: Any, seed: int = 0, scale: float = 1.0) -> Any:
-    """Parameters shaped like ``init(key, *args)``, normal with deviation ``scale / sqrt(fan-in)``, none of them zero."""
+    """Parameters shaped like ``init(key, *args)``, normal with deviation ``scale / sqrt(fan-in)``, none zero."""
     shapes = jax.eval_shape(init, jax.random.key(0), *args)
     return noise_like(shapes, seed=seed, scale=scale)
 

@@ -43,9 +43,7 @@ def learner(tiny_config):
             **VARIANTS[variant],
         )
         spec = small.EVERY_ACTION
-        networks = Networks(
-            make_world_model(config, spec), make_actor(config, spec.action), make_critic(config)
-        )
+        networks = Networks(make_world_model(config, spec), make_actor(config, spec), make_critic(config, spec))
         agent = make_agent(config, spec)
         return SimpleNamespace(
             config=config,
@@ -54,9 +52,9 @@ def learner(tiny_config):
             agent=agent,
             state=functools.partial(middle_of_training, agent, config),
             batch=small.random_batch(spec),
-            update=jax.jit(agent.update),
-            update_world_model=jax.jit(agent.update_world_model),
-            update_actor_critic=jax.jit(agent.update_actor_critic),
+            update=jax.jit(agent.update, compiler_options=small.QUICK),
+            update_world_model=jax.jit(agent.update_world_model, compiler_options=small.QUICK),
+            update_actor_critic=jax.jit(agent.update_actor_critic, compiler_options=small.QUICK),
         )
 
     return build

@@ -38,7 +38,7 @@ def make_case(config, **kwargs):
     mu = rng.normal(-3, 2, size=(2, 3)).astype(np.float32)
     rollouts = rollouts_of(bits, cont=cont, log_prob=mu)
 
-    def loss(raw, returns=returns, value=value, rollouts=rollouts, scale=jnp.float32(2.0)):
+    def loss(raw, returns=returns, value=value, rollouts=rollouts, scale=2.0):
         policy = make_policy(BITS, raw, None, config.actor)
         return actor_critic.actor_loss(policy, rollouts, returns, value, scale, config, **kwargs)[0]
 
@@ -175,6 +175,7 @@ def test_policy_gradient_of_a_bandit(tiny_config):
 
     def loss(theta, reward, key):
         """Of a single rollout; everything is differentiated that can be."""
+
         def policy_fn(feat, mask):
             return make_policy(ARMS, jnp.broadcast_to(theta, (*feat.shape[:-1], 2)), mask, config.actor)
 

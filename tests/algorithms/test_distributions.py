@@ -118,7 +118,11 @@ def test_binary_loss(target):
 
 GRID, CELLS = ObsSpec("grid", (1, 3, 2), "uint8", 2), ObsSpec("grid", (2, 3, 2), "uint8", 4)
 IMAGE, KIND = ObsSpec("image", (3, 2, 1), "uint8"), ObsSpec("discrete", (2,), "int32", 3)
-MASK, VECTOR, NUMBER = ObsSpec("mask", (4,), "bool"), ObsSpec("vector", (4,), "float32"), ObsSpec("vector", (), "float32")
+MASK, VECTOR, NUMBER = (
+    ObsSpec("mask", (4,), "bool"),
+    ObsSpec("vector", (4,), "float32"),
+    ObsSpec("vector", (), "float32"),
+)
 
 
 def bernoulli(x, p):

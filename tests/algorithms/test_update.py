@@ -1,12 +1,16 @@
 """One update: the behaviour phase against NumPy, phases alone, accumulation, several devices, precision, extremes."""
 
+import functools
+import operator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
-from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import accumulate, init_state, last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
@@ -107,7 +111,7 @@ def test_the_behaviour_phase_against_numpy(learner):
     tail = lambda x: np.asarray(x)[:, length - last :]
     flat = lambda x: tail(x).reshape(size * last, *x.shape[2:])
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=small.QUICK)
     def replayed(state):
         model_key, dream_key, _ = jax.random.split(jax.random.fold_in(state.key, state.step), 3)
         _, (post, by_step, _) = world_model_loss(
@@ -154,9 +158,7 @@ def test_the_behaviour_phase_against_numpy(learner):
     logits = heads["critic"][:, :-1]
 
     boot = returns[:, 0].reshape(size, last)
-    targets = lambda_return(
-        tail(batch.reward), 1 - tail(batch.is_terminal), boot, gamma, lam, tail(batch.is_last)
-    )
+    targets = lambda_return(tail(batch.reward), 1 - tail(batch.is_terminal), boot, gamma, lam, tail(batch.is_last))
     live = 1 - tail(batch.is_last)[:, :-1]
     replay, replay_slow = tail(heads["replay"])[:, :-1], decode(tail(heads["replay_slow"]))[:, :-1]
     expected = {
@@ -165,7 +167,9 @@ def test_the_behaviour_phase_against_numpy(learner):
         "train/actor_entropy": entropy.mean(),
         "train/loss/actor": -np.mean(weight * (log_prob * advantage + config.actor.entropy * entropy)),
         "train/loss/critic": np.mean(weight * (cross_entropy(logits, returns) + cross_entropy(logits, slow_value))),
-        "train/loss/critic_replay": np.mean(live * (cross_entropy(replay, targets) + cross_entropy(replay, replay_slow))),
+        "train/loss/critic_replay": np.mean(
+            live * (cross_entropy(replay, targets) + cross_entropy(replay, replay_slow))
+        ),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(metrics[name], value, rtol=2e-3, err_msg=name)
@@ -232,11 +236,11 @@ def share(batch, devices):
 
 def on_devices(x, kind, devices):
     """The update by ``vmap`` or ``pmap`` over an axis: (state and metrics as every device sees them, joined outs)."""
-    fn = lambda state, batch: x.agent.update(state, batch, axis_name="device")
-    wrap = (lambda fn, **kwargs: jax.jit(jax.vmap(fn, **kwargs))) if kind == "vmap" else jax.pmap
-    state, metrics, outs = wrap(fn, in_axes=(None, 0), out_axes=0, axis_name="device")(
-        x.state(), share(x.batch, devices)
-    )
+    fn = functools.partial(x.agent.update, axis_name="device")
+    mapped = (jax.vmap if kind == "vmap" else jax.pmap)(fn, in_axes=(None, 0), out_axes=0, axis_name="device")
+    args = x.state(), share(x.batch, devices)
+    program = (jax.jit(mapped) if kind == "vmap" else mapped).lower(*args).compile(compiler_options=small.QUICK)
+    state, metrics, outs = program(*args)
     return state, metrics, jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), outs)
 
 
@@ -249,7 +253,7 @@ def test_devices_give_the_same_update(learner, variant, kind, devices):
     state, metrics, outs = x.update(x.state(), x.batch)
     states, many, joined = on_devices(x, kind, devices)
     for device in range(devices):
-        assert_close(jax.tree.map(lambda y: y[device], states), state)
+        assert_close(jax.tree.map(operator.itemgetter(device), states), state)
     single = {name: value for name, value in metrics.items()}
     assert_close({name: many[name][0] for name in many}, single, rtol=5e-3, atol=1e-4)
     assert_close(joined, outs, rtol=5e-3, atol=1e-4)

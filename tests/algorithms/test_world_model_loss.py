@@ -68,13 +68,11 @@ def test_who_depends_on_what(case):
         logits = jnp.sum(jnp.square(post.logit), (2, 3))  # what q sees of obs[t]
         return jnp.sum(post.state.deter * weight[:, None], -1).T, logits.T  # [T, B] each
 
-    deter, logit = jax.jit(jax.jacrev(summary, (0, 1, 2, 3)))(embed, action, start, prev)
+    deter, logit = jax.jit(jax.jacrev(summary, (0, 1, 2, 3)), compiler_options=small.QUICK)(embed, action, start, prev)
     pick = lambda jac: np.any(np.stack([np.asarray(jac)[:, b, b] for b in range(B)]) != 0, -1)  # [B, T, T]
     t, s = np.indices((T, T))
     steps = range(T)
-    open_between = np.stack(
-        [[[not is_first[b, j + 1 : i + 1].any() for j in steps] for i in steps] for b in range(B)]
-    )
+    open_between = np.stack([[[not is_first[b, j + 1 : i + 1].any() for j in steps] for i in steps] for b in range(B)])
     np.testing.assert_array_equal(pick(deter[1]), (s < t) & open_between, err_msg="deter on actions")
     np.testing.assert_array_equal(pick(deter[0]), (s < t) & open_between, err_msg="deter on observations")
     np.testing.assert_array_equal(pick(logit[0]), (s <= t) & open_between, err_msg="posterior on observations")
@@ -151,7 +149,8 @@ def test_windows_begin_from_kept_latents_or_from_nothing(categorical):
 @functools.cache
 def compiled_loss(world_model, config):
     config = config.value
-    return jax.jit(lambda p, batch, key: wml.world_model_loss(p, world_model, SPEC, config, batch, key))
+    loss = lambda p, batch, key: wml.world_model_loss(p, world_model, SPEC, config, batch, key)
+    return jax.jit(loss, compiler_options=small.QUICK)
 
 
 class Hashed(str):
@@ -295,12 +294,14 @@ def test_gradient_routes_inside_the_world_model(tiny_config):
     world_model = make_world_model(tiny_config, SPEC)
     params = small.random_params(world_model.init)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=small.QUICK)
     def gradients(params, batch):
         result = {}
         for name, free in table:
             config = small.vary(tiny_config, loss={**ZERO, name: 1.0, "free_nats": free})
-            fn = lambda p, config=config: wml.world_model_loss(p, world_model, SPEC, config, batch, jax.random.key(0))[0]
+            fn = lambda p, config=config: wml.world_model_loss(p, world_model, SPEC, config, batch, jax.random.key(0))[
+                0
+            ]
             result[name, free] = jax.grad(fn)(params)
         return {str(k): v for k, v in result.items()}
 

@@ -70,6 +70,7 @@ def test_gaussian_kl_is_the_closed_form():
 @given(st.integers(0, 1000), st.sampled_from(["categorical", "gaussian"]))
 def test_kl_is_zero_for_equals_and_positive_otherwise(seed, kind):
     """Contract 10."""
+
     def draw(seed):
         raw = random_logit(seed, (2, 6))
         if kind == "gaussian":

@@ -99,7 +99,7 @@ def make_rssm(config, latent, **changes):
 
 @pytest.mark.parametrize("latent", ["categorical", "gaussian"])
 def test_who_reads_what(tiny_config, latent):
-    """Contract 7: one step's deter and prior read the state and the action before, the posterior the observation too."""
+    """Contract 7: one step's deter and prior read the state and the action before, the posterior the observation."""
     module, params, inputs = make_rssm(tiny_config, latent)
 
     def outputs(inputs):

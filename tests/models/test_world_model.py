@@ -9,7 +9,8 @@ import small
 from dreamjax import config as config_lib
 from dreamjax.algorithms.distributions import scalar_decode
 from dreamjax.models.heads import make_actor, make_critic
-from dreamjax.models.world_model import make_world_model, reset_where
+from dreamjax.models.rssm import reset_where
+from dreamjax.models.world_model import make_world_model
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, RSSMState
 
 SPEC = small.EVERY_ACTION
@@ -120,6 +121,6 @@ def test_size_1m_has_the_references_number_of_parameters():
     key = jax.random.key(0)
     trees = [jax.eval_shape(world_model.init, key)] + [
         jax.eval_shape(lambda key, head=head: head.init(key, world_model.feat_size), key)
-        for head in (make_actor(config, spec.action), make_critic(config))
+        for head in (make_actor(config, spec), make_critic(config, spec))
     ]
     assert sum(x.size for x in jax.tree.leaves(trees)) == 663_439
