@@ -3,10 +3,31 @@
 Importing it registers the environments with Gymnasium, by name, so that it stays cheap.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import gymnasium
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dreamjax.agents.player import Player
 
 gymnasium.register(
     id="dreamjax/Tetris-v0",
     entry_point="dreamjax.envs.tetris.gym:TetrisEnv",
     vector_entry_point="dreamjax.envs.tetris.gym:TetrisVectorEnv",
 )
+
+
+def load(workdir: str | Path) -> Player:
+    """A trained agent from a work directory: ``action, carry = agent.act(obs, carry, is_first=..., key=...)``.
+
+    Raises:
+        UsageError: the directory holds no run, or a run without a checkpoint.
+        CheckpointError: no checkpoint is intact.
+    """
+    from dreamjax.training.load import load_player
+
+    return load_player(workdir)

@@ -161,20 +161,20 @@ class Adapter:
         self._info_names: dict[str, None] = {}
         self._current: Records | None = None
         try:
-            self._actions = ActionCodec(env.single_action_space)
-            self._observations = ObsCodec(env.single_observation_space, mask_size=self._actions.mask_size)
+            self.actions = ActionCodec(env.single_action_space)
+            self.observations = ObsCodec(env.single_observation_space, mask_size=self.actions.mask_size)
             _, infos = env.reset(seed=seed)
         except EnvError as error:
             raise EnvError(f"{name}: {error}") from error
         except Exception as error:
             raise EnvError(f"{name} cannot be reset: {type(error).__name__}: {error}") from error
-        obs, parts = dict(self._observations.spec), self._actions.spec.parts
+        obs, parts = dict(self.observations.spec), self.actions.spec.parts
         size = mask_size(infos) if MASK_KEY not in obs else None
-        self._mask_in_info = size is not None and size == self._actions.mask_size
+        self._mask_in_info = size is not None and size == self.actions.mask_size
         if self._mask_in_info:
             obs[MASK_KEY] = ObsSpec("mask", (typing.cast(int, size),), "bool")
-        elif size is not None or self._observations.unused_mask:
-            takes = self._actions.mask_size or "no"
+        elif size is not None or self.observations.unused_mask:
+            takes = self.actions.mask_size or "no"
             message = f"{name}: {MASK_KEY} is ignored, the action space {env.single_action_space} takes {takes} entries"
             warnings.warn(message, stacklevel=2)
         if MASK_KEY in obs:
@@ -215,7 +215,7 @@ class Adapter:
         """
         if len(action) != self.num_envs:
             raise ValueError(f"action records have {len(action)} rows, not {self.num_envs}")
-        native = self._actions.decode(action)
+        native = self.actions.decode(action)
         self._steps += 1
         with self._located():
             observation, rewards, terminated, truncated, infos = self.env.step(native)
@@ -289,7 +289,7 @@ class Adapter:
         self.env.close()
 
     def _encode(self, observation: Any, infos: Infos) -> dict[str, np.ndarray]:
-        obs = self._observations.encode(observation, self.num_envs)
+        obs = self.observations.encode(observation, self.num_envs)
         if self._mask_in_info:
             obs[MASK_KEY] = masks(infos, self.num_envs, self.spec.obs[MASK_KEY].size)
         return obs
@@ -300,9 +300,9 @@ class Adapter:
         if native is None:
             raise EnvError(f"environment {rows[0]}: no terminal observation: infos has no 'final_obs' at the end")
         if isinstance(native, np.ndarray) and native.dtype == object:
-            obs = self._observations.encode_rows([native[row] for row in rows], rows)
+            obs = self.observations.encode_rows([native[row] for row in rows], rows)
         else:
-            obs = self._observations.encode(native, self.num_envs, rows)
+            obs = self.observations.encode(native, self.num_envs, rows)
         final = final_infos(infos, self.num_envs)
         if self._mask_in_info:
             obs[MASK_KEY] = masks(final, self.num_envs, self.spec.obs[MASK_KEY].size)[rows]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from dreamjax.agents.dream_agent import Agent, make_agent
+from dreamjax.agents.player import Player
 from dreamjax.config import Config
 from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.training import checkpoint
@@ -46,3 +47,10 @@ def load(workdir: str | Path, *, num_envs: int | None = None, seed: int = 0) -> 
     path = checkpoint.intact(workdir, "params", checkpoint.META)
     params, meta = checkpoint.restore_params(path, like)
     return Loaded(config, env, agent, jax.device_put(params), path, meta)
+
+
+def load_player(workdir: str | Path) -> Player:
+    """The newest intact checkpoint as an agent with ``act``; see ``load`` for what it raises."""
+    loaded = load(workdir, num_envs=1)
+    loaded.env.close()
+    return Player(loaded.agent, loaded.params, loaded.env.observations, loaded.env.actions)

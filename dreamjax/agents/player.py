@@ -1,0 +1,77 @@
+"""A trained agent that takes and gives what a Gymnasium environment gives and takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from dreamjax.agents.dream_agent import Agent, Carry
+from dreamjax.envs.spaces import ActionCodec, ObsCodec
+from dreamjax.types import MASK_KEY, Params
+
+
+class Player:
+    """Acts for one environment or for a batch of them, by the policy.
+
+    Args:
+        agent: the functions. params: ``TrainState.params``.
+        observations, actions: of the environment's single spaces.
+    """
+
+    def __init__(self, agent: Agent, params: dict[str, Params], observations: ObsCodec, actions: ActionCodec) -> None:
+        self.agent, self.params = agent, params
+        self._observations, self._actions = observations, actions
+        self._policy = jax.jit(agent.policy, static_argnames="greedy")
+
+    def act(
+        self,
+        obs: Any,
+        carry: Carry | None,
+        *,
+        is_first: Any,
+        key: jax.Array,
+        greedy: bool = True,
+        action_mask: Any = None,
+    ) -> tuple[Any, Carry]:
+        """One step.
+
+        Args:
+            obs: an observation of the environment, or of a vector environment.
+            carry: what the last call returned; None at the very first step.
+            is_first: whether ``obs`` comes from a reset: a bool for one environment, bool ``[N]`` for a batch.
+            key: typed PRNG key, consumed.
+            greedy: take the policy's mode rather than a sample.
+            action_mask: legal actions, where the environment tells them in ``info`` and not in its observation.
+
+        Returns:
+            The environment's own kind of action (of a vector environment: a batch of them), and the carry.
+
+        Raises:
+            EnvError: the observation is not of the environment's space.
+        """
+        single = np.ndim(is_first) == 0
+        first = np.atleast_1d(np.asarray(is_first, bool))
+        num_envs = len(first)
+        records = (
+            self._observations.encode_rows([obs], np.zeros(1, np.int32))
+            if single
+            else self._observations.encode(obs, num_envs)
+        )
+        if action_mask is not None and MASK_KEY not in records:
+            records[MASK_KEY] = np.asarray(action_mask, bool).reshape(num_envs, -1)
+        carry = self.agent.initial_carry(num_envs) if carry is None else carry
+        keys = jax.random.split(key, num_envs)
+        carry, record, _ = self._policy(self.params, carry, records, first, keys, greedy=greedy)
+        action = self._actions.decode(np.asarray(record))
+        return (_first(action) if single else action), carry
+
+
+def _first(action: Any) -> Any:
+    """The only action of a batch of one, in the space's nesting."""
+    if isinstance(action, dict):
+        return {name: _first(value) for name, value in action.items()}
+    if isinstance(action, tuple):
+        return tuple(_first(value) for value in action)
+    return action[0]
