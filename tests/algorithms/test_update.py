@@ -278,6 +278,16 @@ def test_the_ring_keeps_rollouts_in_order_and_learns_from_draws(learner):
     assert np.isfinite(metrics["train/loss/actor"])
 
 
+def test_drawn_rollouts_of_another_policy_weigh_less(learner):
+    """Rollouts of an older policy count by min(1, pi / mu): those that it took far more readily than today's count not."""
+    x = learner("ring")
+    state, _, _ = x.update(x.state(), x.batch)
+    ring = state.ring
+    eager = ring.replace(data=ring.data.replace(log_prob=ring.data.log_prob + 1e4))
+    losses = [x.update(state.replace(ring=r), x.batch)[1]["train/loss/actor"] for r in (ring, eager)]
+    assert losses[0] != losses[1]
+
+
 def test_bfloat16_learns_like_float32(learner):
     """Parameters stay float32; losses agree roughly; nothing is NaN."""
     half, full = learner("plain", precision="bfloat16"), learner("plain")

@@ -1,0 +1,428 @@
+"""Breaks the library on purpose, one small change at a time, and sees the tests fail.
+
+``python -m tests.mutations [--only NAME] [--jobs N]`` runs for each mutation the tests that should notice, in a process
+of its own in which one module is read with one text replaced; nothing on disk changes. It prints killed or survived for
+each and exits 1 if any survived, or if a text that a mutation replaces is not there exactly once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Mutation(NamedTuple):
+    """One change: ``old`` occurs once in ``module`` and becomes ``new``; one of ``tests`` must fail."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    tests: str
+
+
+RETURNS, NORMALISATION = "tests/algorithms/test_returns.py", "tests/algorithms/test_normalisation.py"
+OPTIMISERS, DISTRIBUTIONS = "tests/algorithms/test_optimisers.py", "tests/algorithms/test_distributions.py"
+LATENTS, NETS, RSSM = "tests/models/test_latents.py", "tests/models/test_nets.py", "tests/models/test_rssm.py"
+ENCODERS, HEADS, MODEL = (
+    "tests/models/test_encoders.py",
+    "tests/models/test_heads.py",
+    "tests/models/test_world_model.py",
+)
+LOSS, IMAGINATION = "tests/algorithms/test_world_model_loss.py", "tests/algorithms/test_imagination.py"
+ACTOR_CRITIC, RANDOMNESS = "tests/algorithms/test_actor_critic.py", "tests/algorithms/test_randomness.py"
+AGENT, UPDATE, CONTRACTS = (
+    "tests/agents/test_dream_agent.py",
+    "tests/algorithms/test_update.py",
+    "tests/test_contracts.py",
+)
+BEHAVIOUR = UPDATE + "::test_the_behaviour_phase_against_numpy"
+DEVICES = UPDATE + "::test_devices_give_the_same_update"
+
+PYTEST = ("-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist")
+
+MUTATIONS = [
+    # Returns: the discount once, rewards and values of the outcome, the start's own continuation.
+    Mutation("return_discount_twice", "algorithms.returns",
+             "discount = gamma * cont[:, 1:]", "discount = gamma * gamma * cont[:, 1:]", RETURNS),
+    Mutation("return_cont_of_the_start", "algorithms.returns",
+             "discount = gamma * cont[:, 1:]", "discount = gamma * cont[:, :-1]", RETURNS),
+    Mutation("return_reward_of_the_start", "algorithms.returns",
+             "base = reward[:, 1:] +", "base = reward[:, :-1] +", RETURNS),
+    Mutation("return_value_of_the_start", "algorithms.returns",
+             "(1 - mix[:, 1:]) * value[:, 1:]", "(1 - mix[:, 1:]) * value[:, :-1]", RETURNS),
+    Mutation("return_mix_of_the_start", "algorithms.returns",
+             "(discount * mix[:, 1:]).T", "(discount * mix[:, :-1]).T", RETURNS),
+    Mutation("return_bootstrap_from_the_first", "algorithms.returns",
+             "value[:, -1], inputs", "value[:, 0], inputs", RETURNS),
+    Mutation("return_through_time_limits", "algorithms.returns",
+             "jnp.where(is_last, 0.0, mix)", "jnp.where(is_last, mix, mix)", RETURNS),
+    Mutation("return_ends_at_time_limits", "algorithms.returns",
+             "discount = gamma * cont[:, 1:]",
+             "discount = gamma * cont[:, 1:] * (1.0 if is_last is None else 1.0 - is_last[:, 1:])", RETURNS),
+    Mutation("weights_without_the_start", "algorithms.returns",
+             "jnp.cumprod(cont, 1)", "jnp.cumprod(jnp.roll(cont, 1, 1).at[:, 0].set(1.0), 1)", RETURNS),
+    Mutation("weights_discounted_from_the_start", "algorithms.returns",
+             "jnp.arange(cont.shape[1], dtype=jnp.float32)", "jnp.arange(1, cont.shape[1] + 1, dtype=jnp.float32)",
+             RETURNS),
+    # Normalisation of returns.
+    Mutation("percentiles_10_90", "algorithms.normalisation", "(5.0, 95.0)", "(10.0, 90.0)", NORMALISATION),
+    Mutation("percentiles_biased", "algorithms.normalisation", "/ correction)", "/ 1.0)", NORMALISATION),
+    Mutation("percentiles_floor", "algorithms.normalisation", "jnp.maximum(limit,", "jnp.minimum(limit,",
+             NORMALISATION),
+    Mutation("percentiles_of_one_device", "algorithms.normalisation",
+             "values = jax.lax.all_gather(values, axis_name, tiled=True)\n    low, high = jnp.percentile("
+             "values, jnp.asarray(PERCENTILES))",
+             "pass\n    low, high = jnp.percentile(values, jnp.asarray(PERCENTILES))\n"
+             "    if axis_name is not None:\n        low, high = jax.lax.pmean((low, high), axis_name)", NORMALISATION),
+    Mutation("percentiles_with_gradient", "algorithms.normalisation",
+             "jax.lax.stop_gradient(values)", "values", NORMALISATION),
+    # Optimisers.
+    Mutation("laprop_eps_inside", "algorithms.optimisers", "eps_in_sqrt=False", "eps_in_sqrt=True", OPTIMISERS),
+    Mutation("laprop_no_debias", "algorithms.optimisers", "debias=True", "debias=False", OPTIMISERS),
+    Mutation("laprop_no_correction", "algorithms.optimisers", "bias_correction=True", "bias_correction=False",
+             OPTIMISERS),
+    Mutation("agc_by_row", "algorithms.optimisers",
+             "jnp.linalg.norm(update.reshape(-1))", "jnp.linalg.norm(update, axis=-1, keepdims=True)", OPTIMISERS),
+    Mutation("agc_min_norm", "algorithms.optimisers", "min_norm: float = 1e-3", "min_norm: float = 1e-1", OPTIMISERS),
+    Mutation("agc_lengthens", "algorithms.optimisers", "jnp.maximum(1.0, update_norm", "jnp.maximum(0.1, update_norm",
+             OPTIMISERS),
+    Mutation("warm_up_from_full", "algorithms.optimisers",
+             "linear_schedule(0.0,", "linear_schedule(learning_rate,", OPTIMISERS),
+    Mutation("actor_at_the_critics_rate", "algorithms.optimisers",
+             "make_optimiser(config, config.actor_lr)", "make_optimiser(config, config.critic_lr)", OPTIMISERS),
+    Mutation("slow_critic_rate_swapped", "algorithms.optimisers",
+             "(1 - rate) * slow + rate * fast", "rate * slow + (1 - rate) * fast", OPTIMISERS),
+    # Scalars.
+    Mutation("two_hot_linear_in_symlog", "algorithms.distributions",
+             "weight = (target - bins[lower]) / (bins[lower + 1] - bins[lower])",
+             "weight = (symlog(target) + TWO_HOT_RANGE) / step - lower", DISTRIBUTIONS),
+    Mutation("two_hot_pairs_unmatched", "algorithms.distributions",
+             "probs[..., : num // 2][..., ::-1]", "probs[..., : num // 2]", DISTRIBUTIONS),
+    Mutation("two_hot_target_with_gradient", "algorithms.distributions",
+             "two_hot_position(jax.lax.stop_gradient(target), ", "two_hot_position(target, ", DISTRIBUTIONS),
+    Mutation("two_hot_weights_swapped", "algorithms.distributions",
+             "jnp.stack([lower, lower + 1], -1)", "jnp.stack([lower + 1, lower], -1)", DISTRIBUTIONS),
+    Mutation("two_hot_not_clipped", "algorithms.distributions",
+             "jnp.clip(target.astype(jnp.float32), bins[0], bins[-1])", "target.astype(jnp.float32)", DISTRIBUTIONS),
+    # Observations.
+    Mutation("observation_mean", "algorithms.distributions",
+             "jnp.sum(loss, tuple(range(-event, 0)))", "jnp.mean(loss, tuple(range(-event, 0)))", DISTRIBUTIONS),
+    Mutation("vector_not_symlog", "algorithms.distributions",
+             "jnp.square(prediction - symlog(target))\n    else", "jnp.square(prediction - target)\n    else",
+             DISTRIBUTIONS),
+    Mutation("grid_classes_by_row", "algorithms.distributions",
+             "jax.nn.log_softmax(logits, -3)", "jax.nn.log_softmax(logits, -2)", DISTRIBUTIONS),
+    # Actions.
+    Mutation("bits_log_prob_mean", "algorithms.distributions",
+             "total += jnp.sum(x * log_p + (1 - x) * log_not, -1)",
+             "total += jnp.mean(x * log_p + (1 - x) * log_not, -1)", DISTRIBUTIONS),
+    Mutation("bits_entropy_of_ones_alone", "algorithms.distributions",
+             "jnp.sum(p * _safe_log(p) + (1 - p) * _safe_log(1 - p), -1)", "jnp.sum(p * _safe_log(p), -1)",
+             DISTRIBUTIONS),
+    Mutation("bits_unimix", "algorithms.distributions", "+ config.unimix / 2)", "+ config.unimix)", DISTRIBUTIONS),
+    Mutation("actor_without_unimix", "algorithms.distributions",
+             "(1 - config.unimix) * probs + config.unimix / part.size", "probs", DISTRIBUTIONS),
+    Mutation("unimix_over_illegal", "algorithms.distributions",
+             "share = legal / jnp.sum(legal, -1, keepdims=True)",
+             "share = jnp.full(legal.shape, 1 / legal.shape[-1])", DISTRIBUTIONS),
+    Mutation("mask_leaks", "algorithms.distributions", "jnp.where(legal, raw, -1e30)", "jnp.where(legal, raw, -3.0)",
+             DISTRIBUTIONS),
+    Mutation("mask_infinite", "algorithms.distributions",
+             "legal = legal | ~jnp.any(legal, -1, keepdims=True)\n", "", DISTRIBUTIONS),
+    Mutation("mask_on_every_part", "algorithms.distributions",
+             "mask if part.masked else None", "mask if part.kind == 'categorical' else None", DISTRIBUTIONS),
+    Mutation("action_with_gradient", "algorithms.distributions",
+             "log_prob(jax.lax.stop_gradient(x))", "log_prob(x)", DISTRIBUTIONS),
+    Mutation("parts_share_a_key", "algorithms.distributions", "key = part_keys[:, i]", "key = part_keys[:, 0]",
+             RANDOMNESS),
+    Mutation("parts_in_a_row", "algorithms.distributions",
+             "raw = outputs[..., start : start + width]", "raw = outputs[..., :width]", DISTRIBUTIONS),
+    Mutation("safe_log_unsafe", "algorithms.distributions",
+             "jnp.where(positive, jnp.log(jnp.where(positive, probs, 1.0)), 0.0)",
+             "jnp.where(positive, jnp.log(probs), 0.0)", CONTRACTS),
+    # Latents.
+    Mutation("unimix_too_much", "models.latents", "+ unimix / logit.shape[-1]", "+ unimix", LATENTS),
+    Mutation("no_straight_through", "models.latents",
+             "jax.lax.stop_gradient(hot) + (probs - jax.lax.stop_gradient(probs))", "jax.lax.stop_gradient(hot)",
+             LATENTS),
+    Mutation("soft_samples", "models.latents",
+             "jax.lax.stop_gradient(hot) + (probs - jax.lax.stop_gradient(probs))", "probs", LATENTS),
+    Mutation("kl_reversed", "models.latents",
+             "jnp.exp(left) * (left - right)", "jnp.exp(right) * (right - left)", LATENTS),
+    Mutation("kl_mean", "models.latents",
+             "return jnp.sum(jnp.exp(left) * (left - right), (-2, -1))",
+             "return jnp.mean(jnp.exp(left) * (left - right), (-2, -1))", LATENTS),
+    Mutation("gaussian_kl_std", "models.latents", "(2 * jnp.square(std_q))", "(2 * jnp.square(std_p))", LATENTS),
+    Mutation("gaussian_std_unbounded", "models.latents", "jax.nn.softplus(std) + min_std", "jax.nn.softplus(std)",
+             LATENTS),
+    Mutation("gaussian_std_without_gradient", "models.latents",
+             "(mean + std * row_normal(", "(mean + jax.lax.stop_gradient(std) * row_normal(", LATENTS),
+    Mutation("impossible_classes_drawn", "models.latents", "cumulative < threshold", "cumulative <= threshold",
+             LATENTS),
+    Mutation("uniform_not_flipped", "models.latents", "(1 - uniform)[..., None]", "uniform[..., None]", LATENTS),
+    # Networks.
+    Mutation("norm_epsilon", "models.nets", "eps: float = 1e-4", "eps: float = 1e-6", NETS),
+    Mutation("kernel_scale_not_squared", "models.nets", "variance_scaling(scale**2,", "variance_scaling(scale,", NETS),
+    Mutation("block_fan_in_of_all", "models.nets", ", batch_axis=(0,)", "", NETS),
+    Mutation("bytes_unscaled", "models.encoders", "x.astype(jnp.float32) / 255 if", "x.astype(jnp.float32) if",
+             ENCODERS),
+    Mutation("one_hot_on_the_wrong_axis", "models.encoders", "axis=-3)", "axis=-1)", ENCODERS),
+    Mutation("vectors_not_symlog", "models.encoders", "symlog(x) if config.symlog else x", "x", ENCODERS),
+    Mutation("critic_begins_random", "models.heads",
+             "_mlp_head(config, config.critic.layers, config.critic.units, outputs, 0.0)",
+             "_mlp_head(config, config.critic.layers, config.critic.units, outputs, 1.0)", HEADS),
+    Mutation("actor_begins_sure", "models.heads",
+             "policy_outputs(spec), actor.output_scale)\n    if not", "policy_outputs(spec), 1.0)\n    if not", HEADS),
+    Mutation("reward_begins_random", "models.world_model", "model.units, bins, 0.0,", "model.units, bins, 1.0,", MODEL),
+    # The RSSM.
+    Mutation("gru_update_bias", "models.rssm",
+             "by default.\n        update = jax.nn.sigmoid(update - 1)",
+             "by default.\n        update = jax.nn.sigmoid(update)",
+             RSSM),
+    Mutation("rssm_without_unimix", "models.rssm", "unimix_logit(shaped, config.unimix)", "unimix_logit(shaped, 0.0)",
+             RSSM),
+    Mutation("posterior_blind", "models.rssm", "self.post_deter(deter) + embed", "self.post_deter(deter) + 0 * embed",
+             RSSM),
+    Mutation("action_scale_with_gradient", "models.rssm",
+             "jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))", "jnp.maximum(1.0, jnp.abs(action))", RSSM),
+    Mutation("reset_keeps_the_action", "models.rssm",
+             "return jax.tree.map(clear, (state, action))", "return jax.tree.map(clear, state), action", MODEL),
+    Mutation("reset_clears_every_row", "models.rssm",
+             "jnp.where(first, jnp.zeros_like(x), x)", "jnp.where(jnp.any(first), jnp.zeros_like(x), x)", MODEL),
+    # Filtering and the world model's losses.
+    Mutation("action_of_now", "algorithms.world_model_loss",
+             "previous = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)", "previous = action", LOSS),
+    Mutation("one_key_for_all_steps", "algorithms.world_model_loss", "step_keys(keys, t)", "step_keys(keys, 0 * t)",
+             RANDOMNESS),
+    Mutation("window_begins_anywhere", "algorithms.world_model_loss",
+             "jnp.asarray(batch.is_first).at[:, 0].set(True)", "jnp.asarray(batch.is_first)", LOSS),
+    Mutation("dyn_trains_the_posterior", "algorithms.world_model_loss",
+             "kl(sg(post.logit), prior_logit)", "kl(post.logit, prior_logit)", LOSS),
+    Mutation("rep_trains_the_prior", "algorithms.world_model_loss",
+             "kl(post.logit, sg(prior_logit))", "kl(post.logit, prior_logit)", LOSS),
+    Mutation("free_nats_after_the_mean", "algorithms.world_model_loss",
+             "jnp.maximum(dyn_kl, scales.free_nats)",
+             "jnp.full_like(dyn_kl, jnp.maximum(jnp.mean(dyn_kl), scales.free_nats))",
+             LOSS),
+    Mutation("truncation_is_termination", "algorithms.world_model_loss",
+             "1.0 - batch.is_terminal.astype", "1.0 - batch.is_last.astype", LOSS),
+    Mutation("cont_target_undiscounted", "algorithms.world_model_loss", "cont_target *= scales.gamma", "pass", LOSS),
+    Mutation("starts_with_gradient", "algorithms.world_model_loss", "(jax.tree.map(sg, post), sg(by_step)",
+             "(post, sg(by_step)", LOSS),
+    Mutation("importance_weights_unused", "algorithms.world_model_loss",
+             "jnp.expand_dims(batch.weight, 1)", "jnp.ones_like(jnp.expand_dims(batch.weight, 1))", LOSS),
+    Mutation("rows_by_place", "algorithms.world_model_loss",
+             "row_keys(key, batch.row)", "row_keys(key, jnp.arange(batch.row.shape[0]))", LOSS),
+    Mutation("feat_of_the_prior", "models.world_model",
+             'logit = call("post_logit", params, deter, embed)', 'logit = call("prior_logit", params, deter)', LOSS),
+    # Imagination.
+    Mutation("feat_of_the_outcome", "algorithms.imagination",
+             "outputs = (feat, action,", "outputs = (world_model.feat(following), action,", IMAGINATION),
+    Mutation("mask_of_the_outcome", "algorithms.imagination",
+             "policy.log_prob(action), mask)", "policy.log_prob(action), legal(world_model.feat(following)))",
+             IMAGINATION),
+    Mutation("policy_without_mask", "algorithms.imagination",
+             "policy = policy_fn(feat, mask)", "policy = policy_fn(feat, None if mask is None else mask | True)",
+             IMAGINATION),
+    Mutation("start_mask_unused", "algorithms.imagination",
+             "start_mask if start_mask is not None else legal(world_model.feat(start))",
+             "legal(world_model.feat(start))", IMAGINATION),
+    Mutation("discount_kept_in_cont", "algorithms.imagination", "jnp.minimum(cont / gamma, 1.0)", "cont", IMAGINATION),
+    Mutation("cont_above_one", "algorithms.imagination", "jnp.minimum(cont / gamma, 1.0)", "cont / gamma", IMAGINATION),
+    Mutation("imagination_with_gradient", "algorithms.imagination",
+             "return jax.tree.map(jax.lax.stop_gradient, rollouts)", "return rollouts", IMAGINATION),
+    Mutation("action_and_outcome_share_a_key", "algorithms.imagination", "action, split[:, 1])", "action, split[:, 0])",
+             RANDOMNESS),
+    # Actor and critic.
+    Mutation("baseline_of_the_outcome", "algorithms.actor_critic",
+             "(returns - value[:, :-1])", "(returns - value[:, 1:])", ACTOR_CRITIC),
+    Mutation("actor_weight_of_the_outcome", "algorithms.actor_critic",
+             "step_weights(rollouts.cont[:, :-1],", "step_weights(rollouts.cont[:, 1:],", ACTOR_CRITIC),
+    Mutation("entropy_penalised", "algorithms.actor_critic",
+             "- sg(weight) * config.actor.entropy", "+ sg(weight) * config.actor.entropy", ACTOR_CRITIC),
+    Mutation("entropy_unweighted", "algorithms.actor_critic",
+             "- sg(weight) * config.actor.entropy", "- config.actor.entropy", ACTOR_CRITIC),
+    Mutation("advantage_with_gradient", "algorithms.actor_critic", "* sg(advantage)", "* advantage", ACTOR_CRITIC),
+    Mutation("log_prob_without_gradient", "algorithms.actor_critic",
+             "-target * log_prob * sg(", "-target * sg(log_prob) * sg(", ACTOR_CRITIC),
+    Mutation("ratio_with_gradient", "algorithms.actor_critic",
+             "jnp.exp(sg(log_prob) - ", "jnp.exp(log_prob - ", ACTOR_CRITIC),
+    Mutation("ratio_untruncated", "algorithms.actor_critic",
+             "jnp.minimum(1.0, jnp.exp(", "jnp.maximum(0.0, jnp.exp(", ACTOR_CRITIC),
+    Mutation("critic_unweighted", "algorithms.actor_critic",
+             "jnp.mean(sg(weight) * loss)", "jnp.mean(loss)", ACTOR_CRITIC),
+    Mutation("slow_target_swapped", "algorithms.actor_critic",
+             "slow_critic if config.critic.slow_target else critic",
+             "critic if config.critic.slow_target else slow_critic", ACTOR_CRITIC),
+    Mutation("targets_with_gradient", "algorithms.actor_critic",
+             "return sg(returns), sg(value)", "return returns, value", ACTOR_CRITIC),
+    Mutation("replay_ends_at_time_limits", "algorithms.actor_critic",
+             "cont = 1.0 - is_terminal.astype", "cont = 1.0 - is_last.astype", RETURNS),
+    Mutation("replay_through_time_limits", "algorithms.actor_critic", ", is_last=is_last)", ")", RETURNS),
+    # The update.
+    Mutation("first_steps", "algorithms.update", "x[:, -count:]", "x[:, :count]", UPDATE + "::test_last_steps"),
+    Mutation("micro_batches_summed", "algorithms.update", "jnp.mean(x, 0), means", "jnp.sum(x, 0), means",
+             UPDATE + "::test_accumulate_averages_the_first_result_and_joins_the_second"),
+    Mutation("finished_starts_alive", "algorithms.update",
+             "alive = 1.0 - last_steps(window.is_terminal,", "alive = 1.0 - 0.0 * last_steps(window.is_terminal,",
+             BEHAVIOUR),
+    Mutation("policy_at_the_outcome", "algorithms.update",
+             "feat = rollouts.feat[:, :-1]", "feat = rollouts.feat[:, 1:]", BEHAVIOUR),
+    Mutation("loss_mask_of_the_outcome", "algorithms.update", "rollouts.mask[:, :-1]", "rollouts.mask[:, 1:]",
+             BEHAVIOUR),
+    Mutation("critic_weight_of_the_outcome", "algorithms.update",
+             "step_weights(rollouts.cont[:, :-1],", "step_weights(rollouts.cont[:, 1:],", BEHAVIOUR),
+    Mutation("replay_across_episodes", "algorithms.update",
+             "live = 1.0 - is_last[:, :-1]", "live = 1.0 - 0.0 * is_last[:, :-1]", BEHAVIOUR),
+    Mutation("replay_bootstraps_from_the_critic", "algorithms.update",
+             "boot = None if config.imagination.use_ring else", "boot = None if True else", BEHAVIOUR),
+    Mutation("critic_regularised_to_itself", "algorithms.update",
+             "critic.apply(critic_params, feat), critic.apply(slow_critic, feat)",
+             "critic.apply(critic_params, feat), critic.apply(critic_params, feat)", BEHAVIOUR),
+    Mutation("scale_before_the_update", "algorithms.update",
+             "scale = normaliser_scale(retnorm,", "scale = normaliser_scale(state.retnorm,", BEHAVIOUR),
+    Mutation("priorities_unpadded", "algorithms.update",
+             "((0, 0), (priority.shape[1] - error.shape[1], 0))", "((0, 0), (0, priority.shape[1] - error.shape[1]))",
+             BEHAVIOUR),
+    Mutation("slow_critic_copied", "algorithms.update", 'params["critic"], config.critic.slow_rate)',
+             'params["critic"], 1.0)', UPDATE + "::test_the_slow_critic_follows_by_its_rate"),
+    Mutation("gradients_of_one_device", "algorithms.update",
+             "grads, metrics = jax.lax.pmean((grads, metrics), axis_name)",
+             "metrics = jax.lax.pmean(metrics, axis_name)", DEVICES + "[plain-vmap-2]"),
+    Mutation("starts_by_place", "algorithms.update",
+             "window.row[:, None] * length", "jnp.arange(window.row.shape[0], dtype=jnp.int32)[:, None] * length",
+             DEVICES + "[plain-vmap-2]"),
+    Mutation("ring_of_one_device", "algorithms.update",
+             "rollouts = jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), rollouts)", "pass",
+             DEVICES + "[ring-pmap-2]"),
+    Mutation("ring_draws_alike", "algorithms.update", "rows = index * share +", "rows = 0 * index * share +",
+             DEVICES + "[ring-pmap-2]"),
+    Mutation("ring_as_on_policy", "algorithms.update", "off_policy=use_ring", "off_policy=False",
+             UPDATE + "::test_drawn_rollouts_of_another_policy_weigh_less"),
+    Mutation("every_update_alike", "algorithms.update",
+             "key = jax.random.fold_in(state.key, state.step)", "key = jax.random.fold_in(state.key, 0)", RANDOMNESS),
+    Mutation("actor_and_critic_drawn_alike", "algorithms.update",
+             '"critic": networks.critic.init(critic_key, size)',
+             '"critic": networks.critic.init(jax.random.clone(actor_key), size)',
+             UPDATE + "::test_a_fresh_state"),
+    # Acting and dreaming.
+    Mutation("policy_keeps_the_old_state", "agents.dream_agent",
+             "return Carry(state, action), action_record", "return Carry(carry.state, action), action_record", AGENT),
+    Mutation("policy_without_real_mask", "agents.dream_agent",
+             "mask = jnp.asarray(obs[MASK_KEY]) > 0 if", "mask = jnp.asarray(obs[MASK_KEY]) >= 0 if", AGENT),
+    Mutation("policy_shares_a_key", "agents.dream_agent", "chosen.sample(split[:, 1])", "chosen.sample(split[:, 0])",
+             RANDOMNESS),
+    Mutation("dream_acts_late", "agents.dream_agent", "last, action[:, context - 1 : -1]", "last, action[:, context:]",
+             AGENT),
+    Mutation("dream_sees_one_more", "agents.dream_agent", "lambda x: x[:, context - 1], post",
+             "lambda x: x[:, context], post",
+             AGENT),
+    Mutation("next_by_the_next_action", "agents.dream_agent",
+             "flat_action = action[:, :-1]", "flat_action = action[:, 1:]", AGENT),
+]  # fmt: skip
+
+
+def source(mutation: Mutation) -> tuple[Path, str]:
+    """File and mutated text of a mutation.
+
+    Raises:
+        LookupError: if the text to replace does not occur exactly once.
+    """
+    path = ROOT / "dreamjax" / (mutation.module.replace(".", "/") + ".py")
+    text = path.read_text()
+    count = text.count(mutation.old)
+    if count != 1:
+        raise LookupError(
+            f"{mutation.name}: the text occurs {count} times in {path.relative_to(ROOT)}: {mutation.old!r}"
+        )
+    return path, text.replace(mutation.old, mutation.new)
+
+
+class Mutant(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+    """Imports one module from changed text; everything else as usual."""
+
+    def __init__(self, mutation: Mutation) -> None:
+        path, self.text = source(mutation)
+        super().__init__(f"dreamjax.{mutation.module}", str(path))
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> object:
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=self)
+
+    def get_code(self, fullname: str) -> object:
+        return compile(self.text, self.path, "exec")
+
+
+def run_child(mutation: Mutation) -> int:
+    """Pytest's exit status under the mutation: 1 when a test failed."""
+    import pytest
+
+    sys.meta_path.insert(0, Mutant(mutation))
+    return int(
+        pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist", *mutation.tests.split()])
+    )
+
+
+def judge(mutation: Mutation) -> tuple[Mutation, str, float, str]:
+    start = time.time()
+    command = [sys.executable, "-m", "tests.mutations", "--child", mutation.name]
+    env = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    verdict = {0: "SURVIVED", 1: "killed"}.get(done.returncode, "BROKEN")
+    return mutation, verdict, time.time() - start, done.stdout + done.stderr
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--only", action="append", default=[], help="names that contain this; may be repeated")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    by_name = {mutation.name: mutation for mutation in MUTATIONS}
+    assert len(by_name) == len(MUTATIONS), "two mutations of one name"
+    if args.child:
+        return run_child(by_name[args.child])
+    chosen = [m for m in MUTATIONS if not args.only or any(part in m.name for part in args.only)]
+    stale = []
+    for mutation in chosen:
+        try:
+            source(mutation)
+        except LookupError as error:
+            stale.append(str(error))
+    if stale or not chosen:
+        print("\n".join(stale) or f"no mutation is called like {args.only}", file=sys.stderr)
+        return 1
+    tests = sorted({test for mutation in chosen for test in mutation.tests.split()})
+    if subprocess.run([sys.executable, *PYTEST, *tests], cwd=ROOT).returncode:
+        print("the tests fail without a mutation; nothing can be said", file=sys.stderr)
+        return 1
+    verdicts = []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for mutation, verdict, seconds, output in pool.map(judge, chosen):
+            verdicts.append(verdict)
+            print(f"{verdict:9} {seconds:5.1f} s  {mutation.module:30} {mutation.name}", flush=True)
+            if verdict == "BROKEN":
+                print(output[-3000:], file=sys.stderr)
+    killed = verdicts.count("killed")
+    print(
+        f"{killed} of {len(verdicts)} killed, {verdicts.count('SURVIVED')} survived, {verdicts.count('BROKEN')} broken"
+    )
+    return 0 if killed == len(verdicts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
