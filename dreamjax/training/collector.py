@@ -62,11 +62,16 @@ def make_policy(policy_fn: Callable[..., Any], initial_carry: Callable[[int], An
 
 
 def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
-    """Numbers of the episodes that end in these records: return, length, and lines and pieces where there are any."""
+    """Numbers of the episodes that end in these records: return, length, and lines and pieces where there are any.
+
+    Episodes whose environment broke (``info["broken"]``, see ``dreamjax.envs.workers``) are left out: where they were
+    cut says nothing about the policy.
+    """
     ended = []
     for records in streams:
         if records is not None:
-            for row in np.flatnonzero(records.is_last):
+            broken = records.info.get("broken", np.zeros(len(records))) == 1
+            for row in np.flatnonzero(records.is_last & ~broken):
                 told = {name: records.info[key][row] for name, key in EPISODE_INFO.items() if key in records.info}
                 numbers = {name: float(value) for name, value in told.items() if np.isfinite(value)}
                 ended.append({"env": float(records.env[row])} | numbers)

@@ -85,6 +85,16 @@ def test_a_number_the_environment_did_not_tell_is_left_out() -> None:
     assert ended_episodes(final, current) == [{"env": 0.0, "return": 1.0, "length": 1.0}]
 
 
+def test_episodes_whose_environment_broke_are_left_out() -> None:
+    env = FakeEnv([2, 2, 2])
+    env.reset()
+    for _ in range(2):
+        final, current = env.step(np.zeros((3, 1), np.int32))
+    assert final is not None
+    final.info["broken"] = np.array([np.nan, 1.0, 0.0])
+    assert [episode["env"] for episode in ended_episodes(final, current)] == [0, 2]
+
+
 def test_a_loaded_collector_goes_on_where_the_saved_one_was() -> None:
     whole, _, whole_replay = make([3, 5])
     whole.start()
