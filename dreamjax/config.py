@@ -514,7 +514,7 @@ def plan() -> dict[str, Any]:
         "batch_length": 50,
         "horizon": 15,
         "model": dict(
-            latent="gaussian", cell="gru", deter=200, stoch=30, hidden=400, units=400, layers=2, head_layers=2,
+            kind="rssm", latent="gaussian", cell="gru", deter=200, stoch=30, hidden=400, units=400, layers=2, head_layers=2,
             prior_layers=1, posterior_layers=1, act="relu", norm="none", grid_encoder="conv", conv_depth=32,
         ),
         "actor": dict(layers=2, units=400),
@@ -524,7 +524,7 @@ def plan() -> dict[str, Any]:
             kind="adam", world_model_lr=3e-4, actor_lr=8e-5, critic_lr=8e-5, eps=1e-8, agc=0.0, clip=100.0, warmup=0
         ),
         "replay": dict(capacity=100_000, min_size=1_000),
-        "imagination": dict(capacity=50_000, use_ring=True),
+        "imagination": dict(last=0, capacity=50_000, use_ring=True),
         "schedule": dict(kind="plan", world_model_batches=10, actor_critic_batches=5, imagination_batch_size=16),
     }  # fmt: skip
 

@@ -2,7 +2,8 @@
 
     python -m experiments.train --config=experiments/tetris_direct.py
 
-:smoke runs every phase in seconds; :plan takes the plan's sizes and schedule.
+:smoke runs every phase in seconds; :plan takes the plan's sizes and schedule; :vector is the vector RSSM in place of the
+grid model.
 """
 
 from ml_collections import ConfigDict
@@ -11,22 +12,28 @@ from dreamjax import config
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; ``variant`` is "", "smoke" or "plan"."""
+    """The configuration; ``variant`` is "", "smoke", "plan" or "vector"."""
     base = dict(
-        total_steps=100_000,
+        total_steps=60_000,
         num_envs=16,
         batch_size=16,
-        batch_length=32,
-        train_ratio=16.0,
+        batch_length=16,
+        horizon=8,
+        train_ratio=12.0,
         env=dict(id="dreamjax/Tetris-v0", action_mode="direct", kwargs=dict(reward="lines", piece_reward=0.1)),
-        model=dict(deter=256, blocks=8, hidden=128, stoch=32, classes=16, units=256, layers=2),
+        model=dict(kind="grid", deter=64, hidden=64, stoch=8, classes=8, units=256, layers=2, unimix=0.0),
         # Fair coins would hard-drop every second step; rare drops and holds keep pieces alive long enough to steer.
-        actor=dict(layers=2, units=128, binary_bias=(0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -3.0, 0.0)),
-        critic=dict(layers=2, units=128),
+        actor=dict(layers=2, units=64, binary_bias=(0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -3.0, 0.0)),
+        critic=dict(layers=2, units=64),
         loss=dict(gamma=0.99),
-        optimiser=dict(world_model_lr=6e-4, actor_lr=2e-4, critic_lr=2e-4, warmup=100),
+        imagination=dict(last=4),
+        optimiser=dict(world_model_lr=1e-3, actor_lr=2e-4, critic_lr=3e-4, warmup=100),
         replay=dict(capacity=100_000, min_size=1_000),
-        eval=dict(every=50_000, episodes=32, num_envs=32),
-        checkpoint=dict(every=25_000),
+        eval=dict(every=30_000, episodes=32, num_envs=32),
+        checkpoint=dict(every=15_000),
     )
-    return config.variants(base, variant)
+    vector = dict(
+        batch_length=32,
+        model=dict(kind="rssm", deter=256, hidden=128, stoch=32, classes=16, unimix=0.01),
+    )
+    return config.variants(base, variant, vector=vector)
