@@ -292,7 +292,7 @@ class Trainer:
                 self.logger.metrics(self.step, self.schedule.updates, means)
             if self._evaluated != self.step:
                 self._evaluate()
-            self._complete = not self._stop()
+            self._complete = self._evaluated == self.step
         path = self._save(position)
         self.logger.phase(f"saved {path}")
         if self._complete:

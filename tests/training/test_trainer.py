@@ -21,7 +21,7 @@ from dreamjax.training import checkpoint, trainer
 from dreamjax.training.checkpoint import CheckpointError
 from dreamjax.training.metrics import TrainError
 from dreamjax.training.stop import Stop
-from dreamjax.training.trainer import Trainer
+from dreamjax.training.trainer import EVAL_SEED, Trainer
 from dreamjax.training.workdir import UsageError
 from training.fakes import FakeEnv, fake_agent, make_tiny_config
 
@@ -118,9 +118,12 @@ def test_stopped_and_resumed_equals_uninterrupted(run: Run, tmp_path: Path, kind
         assert lines(path) == lines(tmp_path / "whole")
 
 
-def test_stopped_while_ending(run: Run, tmp_path: Path) -> None:
-    config = make_config(total_steps=80, checkpoint={"every": 80})  # a periodic evaluation falls on the last step
+@pytest.mark.parametrize("total_steps", [80, 96])  # the last step's evaluation is a periodic one, or not
+def test_stopped_while_ending(run: Run, tmp_path: Path, total_steps: int) -> None:
+    config = make_config(total_steps=total_steps, checkpoint={"every": 80})
     asked = run(config, tmp_path / "whole").asked  # type: ignore[attr-defined]
+    steps = [line["step"] for line in lines(tmp_path / "whole") if "eval/return_mean" in line]
+    assert steps == sorted({40, 80, total_steps})  # never twice
     for stop_after in range(asked - 4, asked):
         path = tmp_path / f"{stop_after}"
         assert not run(config, path, stop_after=stop_after).complete  # type: ignore[attr-defined]
@@ -188,7 +191,8 @@ def test_the_plan_runs_its_phases_in_order(run: Run, tmp_path: Path) -> None:
 
 
 def test_evaluations_are_logged_and_score_the_checkpoint(run: Run, tmp_path: Path) -> None:
-    run(make_config(checkpoint={"every": 40, "keep": 10}), tmp_path)
+    made = run(make_config(checkpoint={"every": 40, "keep": 10}), tmp_path)
+    assert set(made._eval_env.seeds) == {made.config.seed + EVAL_SEED}  # the same episodes each time
     evaluations = [line for line in lines(tmp_path) if "eval/return_mean" in line]
     assert [line["step"] for line in evaluations] == [40, 80, 96]
     assert (
@@ -214,6 +218,12 @@ def test_a_bad_loss_ends_the_run_and_keeps_the_last_good_checkpoint(run: Run, tm
     steps = [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)]
     assert steps == [30, 60]
     assert run(make_config(), tmp_path).complete  # type: ignore[attr-defined]
+
+
+def test_a_policy_from_a_bad_update_is_not_measured(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="update 8:"):  # the last one before the evaluation at step 40
+        run(make_config(), tmp_path, bad_update=8)
+    assert not any("eval/return_mean" in line for line in lines(tmp_path))
 
 
 def test_a_disk_full_in_between_is_told_and_tried_again(
