@@ -16,13 +16,13 @@ import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
+from small import QUICK
 
 from dreamjax.reporting import dreams
 from dreamjax.training import collector, parallel
 from dreamjax.training import trainer as trainer_lib
 from dreamjax.training.trainer import Trainer
 from experiments import difftest
-from small import QUICK
 from tests.conftest import ROOT, make_tiny_config
 
 PACKAGE = ROOT / difftest.DIRECTORY
