@@ -35,7 +35,7 @@ def make_case(config, **kwargs):
     raw, bits = rng.normal(size=(2, 3, 3)).astype(np.float32), rng.integers(0, 2, (2, 3, 3)).astype(np.float32)
     cont = np.float32([[1, 0.5, 0.8, 0.3], [0, 1, 1, 1]])
     returns, value = rng.normal(size=(2, 3)).astype(np.float32), rng.normal(size=(2, 4)).astype(np.float32)
-    mu = rng.normal(-3, 2, size=(2, 3)).astype(np.float32)
+    mu = np.float32([[-8, -0.5, -1], [-8, -1, -1]])  # pi is far above, and below
     rollouts = rollouts_of(bits, cont=cont, log_prob=mu)
 
     def loss(raw, returns=returns, value=value, rollouts=rollouts, scale=2.0):
@@ -56,7 +56,7 @@ def test_actor_loss_by_hand(tiny_config, off_policy):
     loss, raw, cont, returns, value, mu, log_prob, entropy = make_case(config, off_policy=off_policy)
     weight = np.cumprod(cont[:, :3], 1) * np.array([1, 0.9, 0.81])
     ratio = np.minimum(1, np.exp(log_prob - mu)) if off_policy else 1.0
-    assert not off_policy or (np.any(ratio < 1) and np.any(ratio == 1))
+    assert not off_policy or (np.any(ratio[0] < 1) and np.any(ratio[0] == 1))
     advantage = (returns - value[:, :3]) / 2
     expected = -np.mean(weight * (ratio * log_prob * advantage + 0.3 * entropy))
     np.testing.assert_allclose(jax.jit(loss)(raw), expected, rtol=1e-4)

@@ -181,6 +181,7 @@ def test_the_loss_against_numpy(case):
         loss={
             "free_nats": free, "dyn": 0.7, "rep": 0.2, "rec": 1.1, "reward": 1.2, "cont": 1.3,
             "cont_discount": is_categorical,
+            "gamma": 0.9,
         },
     )  # fmt: skip
     batch = small.random_batch(SPEC)
