@@ -234,6 +234,8 @@ class LossConfig:
         rec: scale of every reconstruction; reward, cont: of the heads.
         gamma, lam: discount and mixing of lambda-returns.
         cont_discount: put the discount into the continue target (DreamerV3) rather than into the returns.
+        reach: two-hot bins of rewards and values reach ``+-(e^reach - 1)``. DreamerV3's 20 takes any reward, but turns the
+            rounding of an untrained head into values of 0.1; 8 suits returns below 1,000 and is steadier.
         return_norm: "percentile" (5th to 95th, moving) or "none". return_norm_rate, return_norm_limit: its rate and floor.
     """
 
@@ -246,6 +248,7 @@ class LossConfig:
     gamma: float = 1 - 1 / 333
     lam: float = 0.95
     cont_discount: bool = True
+    reach: float = 20.0
     return_norm: Literal["percentile", "none"] = "percentile"
     return_norm_rate: float = 0.01
     return_norm_limit: float = 1.0
@@ -255,7 +258,8 @@ class LossConfig:
         _require(0 < self.gamma < 1, "gamma", self.gamma, "must lie in (0, 1)")
         _fraction(self, "lam")
         _require(0 < self.return_norm_rate <= 1, "return_norm_rate", self.return_norm_rate, "must lie in (0, 1]")
-        _positive(self, "return_norm_limit")
+        _positive(self, "return_norm_limit", "reach")
+        _require(self.reach <= 40, "reach", self.reach, "must be at most 40")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def get_config(variant: str = "") -> ConfigDict:
         model=dict(deter=128, blocks=8, hidden=64, stoch=16, classes=8, units=64, layers=2),
         actor=dict(layers=2, units=64),
         critic=dict(layers=2, units=64),
-        loss=dict(gamma=0.99),
+        loss=dict(gamma=0.99, reach=8.0),
         optimiser=dict(world_model_lr=6e-4, actor_lr=2e-4, critic_lr=2e-4, warmup=100),
         replay=dict(capacity=30_000, min_size=1_000),
         eval=dict(every=10_000, episodes=20, num_envs=20),

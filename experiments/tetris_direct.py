@@ -25,7 +25,7 @@ def get_config(variant: str = "") -> ConfigDict:
         # Fair coins would hard-drop every second step; rare drops and holds keep pieces alive long enough to steer.
         actor=dict(layers=2, units=64, binary_bias=(0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -3.0, 0.0)),
         critic=dict(layers=2, units=64),
-        loss=dict(gamma=0.99),
+        loss=dict(gamma=0.99, reach=8.0),
         imagination=dict(last=4),
         optimiser=dict(world_model_lr=1e-3, actor_lr=2e-4, critic_lr=3e-4, warmup=100),
         replay=dict(capacity=100_000, min_size=1_000),

@@ -24,7 +24,7 @@ def get_config(variant: str = "") -> ConfigDict:
         model=dict(kind="grid", deter=64, hidden=64, stoch=8, classes=8, units=256, layers=2, unimix=0.0, reach=4),
         actor=dict(layers=2, units=64),
         critic=dict(layers=2, units=64),
-        loss=dict(gamma=0.99),
+        loss=dict(gamma=0.99, reach=8.0),
         imagination=dict(last=4),
         optimiser=dict(world_model_lr=1e-3, actor_lr=2e-4, critic_lr=3e-4, warmup=100),
         replay=dict(capacity=100_000, min_size=1_000),

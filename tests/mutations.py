@@ -108,7 +108,7 @@ MUTATIONS = [
     # Scalars.
     Mutation("two_hot_linear_in_symlog", "algorithms.distributions",
              "weight = (target - bins[lower]) / (bins[lower + 1] - bins[lower])",
-             "weight = (symlog(target) + TWO_HOT_RANGE) / step - lower", DISTRIBUTIONS),
+             "weight = (symlog(target) + reach) / step - lower", DISTRIBUTIONS),
     Mutation("two_hot_pairs_unmatched", "algorithms.distributions",
              "probs[..., : num // 2][..., ::-1]", "probs[..., : num // 2]", DISTRIBUTIONS),
     Mutation("two_hot_target_with_gradient", "algorithms.distributions",

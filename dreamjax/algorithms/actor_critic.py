@@ -22,7 +22,7 @@ def imagined_returns(
 ) -> tuple[jax.Array, jax.Array]:
     """Lambda-returns float32 ``[N, H]`` of imagined rollouts and the values ``[N, H+1]`` they bootstrap from."""
     source = slow_critic if config.critic.slow_target else critic
-    value = scalar_decode(critic_fn(source, rollouts.feat))
+    value = scalar_decode(critic_fn(source, rollouts.feat), config.loss.reach)
     returns = lambda_return(rollouts.reward, rollouts.cont, value, gamma=config.loss.gamma, lam=config.loss.lam)
     return sg(returns), sg(value)
 
@@ -77,8 +77,9 @@ def critic_loss(
         target: float32 ``[N, T]``. weight: float32 ``[N, T]``. Both stop-gradient.
     """
     chex.assert_equal_shape([target, weight])
-    loss = scalar_loss(outputs, target)
-    loss += config.critic.slow_regulariser * scalar_loss(outputs, scalar_decode(sg(slow_outputs)))
+    reach = config.loss.reach
+    loss = scalar_loss(outputs, target, reach)
+    loss += config.critic.slow_regulariser * scalar_loss(outputs, scalar_decode(sg(slow_outputs), reach), reach)
     return jnp.mean(sg(weight) * loss)
 
 

@@ -16,73 +16,73 @@ from dreamjax.models.latents import one_hot_sample, row_normal, row_uniform
 from dreamjax.models.nets import symexp, symlog
 from dreamjax.types import ActionPart, ActionSpec, Array, ObsSpec
 
-TWO_HOT_RANGE = 20.0  # symlog units: bins reach +-(e^20 - 1)
+REACH = 20.0  # symlog units: DreamerV3's bins reach +-(e^20 - 1)
 
 
 # Scalars: rewards and values.
 
 
-def two_hot_bins(num: int) -> np.ndarray:
-    """Bin centres ``symexp(linspace(-20, 20, num))``, float32 ``[num]``, exactly symmetric; ``num`` is odd."""
-    half = np.expm1(np.linspace(0, TWO_HOT_RANGE, num // 2 + 1)).astype(np.float32)
+def two_hot_bins(num: int, reach: float = REACH) -> np.ndarray:
+    """Bin centres ``symexp(linspace(-reach, reach, num))``, float32 ``[num]``, exactly symmetric; ``num`` is odd."""
+    half = np.expm1(np.linspace(0, reach, num // 2 + 1)).astype(np.float32)
     return np.concatenate([-half[:0:-1], half])
 
 
-def two_hot_decode(logits: jax.Array) -> jax.Array:
+def two_hot_decode(logits: jax.Array, reach: float = REACH) -> jax.Array:
     """Expected value of ``softmax(logits)`` over the bins: float32 ``[...]`` from ``[..., num]``.
 
     Bins are summed in pairs of opposite sign, so that uniform logits give exactly 0, also under jit.
     """
     num = logits.shape[-1]
-    bins = two_hot_bins(num)[num // 2 + 1 :]
+    bins = two_hot_bins(num, reach)[num // 2 + 1 :]
     probs = jax.nn.softmax(logits.astype(jnp.float32))
     above, below = probs[..., num // 2 + 1 :], probs[..., : num // 2][..., ::-1]
     return jnp.sum((above - below) * jnp.broadcast_to(bins, above.shape), -1)
 
 
-def two_hot_position(target: jax.Array, num: int) -> tuple[jax.Array, jax.Array]:
+def two_hot_position(target: jax.Array, num: int, reach: float = REACH) -> tuple[jax.Array, jax.Array]:
     """Lower bin int32 ``[...]`` in 0..num-2 and the weight float32 in [0, 1] of the bin above it, clipped at the ends.
 
     The weights are those whose expectation is the target: linear between the bins' values, not their symlogs.
     """
-    bins = jnp.asarray(two_hot_bins(num))
-    step = 2 * TWO_HOT_RANGE / (num - 1)
+    bins = jnp.asarray(two_hot_bins(num, reach))
+    step = 2 * reach / (num - 1)
     target = jnp.clip(target.astype(jnp.float32), bins[0], bins[-1])
-    lower = jnp.clip(jnp.floor((symlog(target) + TWO_HOT_RANGE) / step).astype(jnp.int32), 0, num - 2)
+    lower = jnp.clip(jnp.floor((symlog(target) + reach) / step).astype(jnp.int32), 0, num - 2)
     # Rounding in symlog may be off by one bin near a centre.
     lower = jnp.clip(lower - (target < bins[lower]) + (target >= bins[lower + 1]), 0, num - 2)
     weight = (target - bins[lower]) / (bins[lower + 1] - bins[lower])
     return lower, weight
 
 
-def two_hot_encode(target: jax.Array, num: int) -> jax.Array:
+def two_hot_encode(target: jax.Array, num: int, reach: float = REACH) -> jax.Array:
     """Two-hot distribution float32 ``[..., num]`` whose expectation is ``target`` (the readable reference)."""
-    lower, weight = two_hot_position(target, num)
+    lower, weight = two_hot_position(target, num, reach)
     low, high = jax.nn.one_hot(lower, num), jax.nn.one_hot(lower + 1, num)
     return low * (1 - weight)[..., None] + high * weight[..., None]
 
 
-def two_hot_loss(logits: jax.Array, target: jax.Array) -> jax.Array:
+def two_hot_loss(logits: jax.Array, target: jax.Array, reach: float = REACH) -> jax.Array:
     """Cross-entropy of ``softmax(logits)`` ``[..., num]`` to the two-hot target ``[...]``: float32 ``[...]``, nats.
 
     The target is stop-gradient. Only the two logits that carry weight are gathered; the target is never built.
     """
     chex.assert_equal_shape_prefix([logits, target], target.ndim)
     logits = logits.astype(jnp.float32)
-    lower, weight = two_hot_position(jax.lax.stop_gradient(target), logits.shape[-1])
+    lower, weight = two_hot_position(jax.lax.stop_gradient(target), logits.shape[-1], reach)
     pair = jnp.take_along_axis(logits, jnp.stack([lower, lower + 1], -1), -1)
     return jax.nn.logsumexp(logits, -1) - (1 - weight) * pair[..., 0] - weight * pair[..., 1]
 
 
-def scalar_decode(outputs: jax.Array) -> jax.Array:
+def scalar_decode(outputs: jax.Array, reach: float = REACH) -> jax.Array:
     """The prediction of a reward or value head: two-hot where it has several outputs, else ``symexp`` of its one."""
-    return two_hot_decode(outputs) if outputs.shape[-1] > 1 else symexp(outputs[..., 0])
+    return two_hot_decode(outputs, reach) if outputs.shape[-1] > 1 else symexp(outputs[..., 0])
 
 
-def scalar_loss(outputs: jax.Array, target: jax.Array) -> jax.Array:
+def scalar_loss(outputs: jax.Array, target: jax.Array, reach: float = REACH) -> jax.Array:
     """Loss of a reward or value head: two-hot cross-entropy, or squared error in symlog space. Target stop-gradient."""
     if outputs.shape[-1] > 1:
-        return two_hot_loss(outputs, target)
+        return two_hot_loss(outputs, target, reach)
     return 0.5 * jnp.square(outputs[..., 0] - symlog(jax.lax.stop_gradient(target)))
 
 

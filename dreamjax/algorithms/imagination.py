@@ -8,7 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from dreamjax.algorithms.distributions import Policy, scalar_decode
+from dreamjax.algorithms.distributions import REACH, Policy, scalar_decode
 from dreamjax.algorithms.randomness import step_keys
 from dreamjax.types import Array, Imagination, Params, RSSMState, WorldModel
 
@@ -27,6 +27,7 @@ def imagine(
     start_mask: jax.Array | None = None,
     gamma: float,
     cont_discount: bool,
+    reach: float = REACH,
 ) -> Imagination:
     """Imagines ``horizon`` steps from each start. Nothing here is differentiated; every output is stop-gradient.
 
@@ -42,6 +43,7 @@ def imagine(
         start_mask: bool ``[N, C]`` legal actions at the start, or None.
         gamma, cont_discount: whether, and with what discount, the continue head's target was multiplied; it is divided
             out again here.
+        reach: of the reward head's bins.
     """
     start = jax.tree.map(jax.lax.stop_gradient, start)
     chex.assert_equal_shape_prefix([start.deter, keys, row], 1)
@@ -76,7 +78,7 @@ def imagine(
         action=actions,
         log_prob=log_probs,
         mask=masks,
-        reward=scalar_decode(world_model.reward(params, feats)),
+        reward=scalar_decode(world_model.reward(params, feats), reach),
         cont=cont,
         row=row,
     )

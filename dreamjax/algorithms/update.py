@@ -127,6 +127,7 @@ def imagine_from(
         start_mask=mask,
         gamma=config.loss.gamma,
         cont_discount=config.loss.cont_discount,
+        reach=config.loss.reach,
     )
     return dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont))
 
@@ -206,7 +207,7 @@ def make_update(
 
         replay_feat, reward, is_last, is_terminal = replayed
         replay_outputs = critic.apply(critic_params, replay_feat)
-        replay_value = scalar_decode(replay_outputs)
+        replay_value = scalar_decode(replay_outputs, config.loss.reach)
         bootstrap = jax.lax.stop_gradient(replay_value) if boot is None else boot
         targets = replay_returns(reward, is_last, is_terminal, bootstrap, config)
         live = 1.0 - is_last[:, :-1].astype(jnp.float32)

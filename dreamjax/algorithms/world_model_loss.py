@@ -116,7 +116,7 @@ def world_model_loss(
     weights = {"dyn": scales.dyn, "rep": scales.rep, "reward": scales.reward, "cont": scales.cont}
 
     reward_outputs = world_model.reward(params, feat)
-    losses["reward"] = scalar_loss(reward_outputs, batch.reward)
+    losses["reward"] = scalar_loss(reward_outputs, batch.reward, scales.reach)
     cont_target = 1.0 - batch.is_terminal.astype(jnp.float32)
     if scales.cont_discount:
         cont_target *= scales.gamma
@@ -142,5 +142,5 @@ def world_model_loss(
     metrics["train/kl"] = jnp.mean(dyn_kl)
     metrics["train/prior_entropy"] = jnp.mean(world_model.entropy(prior_logit))
     metrics["train/post_entropy"] = jnp.mean(world_model.entropy(post.logit))
-    metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs) - batch.reward))
+    metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs, scales.reach) - batch.reward))
     return loss, (jax.tree.map(sg, post), sg(by_step), metrics)

@@ -126,9 +126,8 @@ class Trainer:
     def _begin(self, shapes: Any) -> None:
         """The state to go on from: the newest intact checkpoint's, or a fresh one."""
         if checkpoint.latest(self.path) is None:
-            self.state = parallel.replicate(
-                jax.jit(self.agent.init)(jax.random.key(self.config.seed)), self.num_devices
-            )
+            state = parallel.run_once(self.agent.init, jax.random.key(self.config.seed))
+            self.state = parallel.replicate(state, self.num_devices)
             self.collector.start()
             return
         path, state, host, meta = checkpoint.restore_latest(self.path, shapes)
