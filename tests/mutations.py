@@ -381,9 +381,9 @@ def judge(mutation: Mutation) -> tuple[Mutation, str, float, str]:
     start = time.time()
     command = [sys.executable, "-m", "tests.mutations", "--child", mutation.name]
     env = {**os.environ, "PYTHONHASHSEED": "0"}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    verdict = {0: "SURVIVED", 1: "killed"}.get(done.returncode, "BROKEN")
-    return mutation, verdict, time.time() - start, done.stdout + done.stderr
+    ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    verdict = {0: "SURVIVED", 1: "killed"}.get(ended.returncode, "BROKEN")
+    return mutation, verdict, time.time() - start, ended.stdout + ended.stderr
 
 
 def main(argv: Sequence[str] | None = None) -> int:
