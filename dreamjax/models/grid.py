@@ -128,16 +128,16 @@ def window(
     inside = jnp.pad(x, ((0, 0), (0, 0), *pads))
     border = jnp.pad(jnp.zeros((1, 1, height, width), x.dtype), ((0, 0), (0, 0), *pads), constant_values=1)
     padded = jnp.concatenate([inside, jnp.broadcast_to(border, (x.shape[0], 1, *inside.shape[2:]))], 1)
-    index_r = (row[:, None] + np.arange(rows[0] + rows[1] + 1))[:, None, :, None]
-    index_c = (column[:, None] + np.arange(columns[0] + columns[1] + 1))[:, None, None, :]
+    index_r = (row[:, None] + np.arange(rows[0] + rows[1] + 1)[None])[:, None, :, None]
+    index_c = (column[:, None] + np.arange(columns[0] + columns[1] + 1)[None])[:, None, None, :]
     return jnp.take_along_axis(jnp.take_along_axis(padded, index_r, 2), index_c, 3)
 
 
 def place(edit: jax.Array, row: jax.Array, column: jax.Array, shape: tuple[int, int], up: int, left: int) -> jax.Array:
     """Writes windows ``[N, C, h, w]`` whose cell ``(up, left)`` is ``(row, column)`` onto empty grids ``[N, C, H, W]``."""
     height, width = edit.shape[-2:]
-    to_row = (row[:, None] - up + np.arange(height))[..., None] == np.arange(shape[0])
-    to_column = (column[:, None] - left + np.arange(width))[..., None] == np.arange(shape[1])
+    to_row = (row[:, None] - up + np.arange(height)[None])[..., None] == np.arange(shape[0])[None, None]
+    to_column = (column[:, None] - left + np.arange(width)[None])[..., None] == np.arange(shape[1])[None, None]
     spread = jnp.einsum("nchw,nwx->nchx", edit, to_column.astype(edit.dtype))
     return jnp.einsum("nchx,nhy->ncyx", spread, to_row.astype(edit.dtype))
 
@@ -186,15 +186,15 @@ class BandEdit(nn.Module):
         band = window(cells, jnp.zeros_like(row), column, (around, height - 1 + around), (left, right))
         stacked = jnp.stack([band[:, :, i : i + height] for i in range(2 * around + 1)], 3)
         x = jnp.swapaxes(stacked, 1, 2).reshape(count, height, -1).astype(self.dtype)
-        relative = jnp.clip(np.arange(height) - row[:, None], -5, 5) + 5
+        relative = jnp.clip(np.arange(height)[None] - row[:, None], -5, 5) + 5
         x = jnp.concatenate([x, jax.nn.one_hot(relative, 11, dtype=self.dtype)], -1)
         norm = NormAct(self.act, "rms", self.dtype)
         context = Dense(self.units, use_bias=False, dtype=self.dtype, name="context")(cond)[:, None]
         x = norm(Dense(self.units, dtype=self.dtype)(x) + context)
         hazard = jax.nn.softplus(Dense(hazards, dtype=self.dtype)(x).astype(jnp.float32) - 2)
-        below = jnp.exp(-jnp.cumsum(hazard, 1))
-        above = jnp.exp(-jnp.cumsum(hazard[:, ::-1], 1)[:, ::-1])
-        reached = jnp.concatenate([below, above], -1).astype(self.dtype)
+        from_above = jnp.exp(-jnp.cumsum(hazard, 1))
+        from_below = jnp.exp(-jnp.cumsum(hazard[:, ::-1], 1)[:, ::-1])
+        reached = jnp.concatenate([from_above, from_below], -1).astype(self.dtype)
         narrow = jnp.concatenate([Dense(32, dtype=self.dtype)(x), reached], -1)
         padded = jnp.pad(narrow, ((0, 0), (around, around), (0, 0)))
         near = jnp.concatenate([padded[:, i : i + height] for i in range(2 * around + 1)], -1)
@@ -208,11 +208,17 @@ class BandEdit(nn.Module):
         return place(edit, zero, column, (height, layout.width), 0, left), pooled
 
 
+def _down(rows: jax.Array, d: int, fill: float) -> jax.Array:
+    """``rows [N, H, F]``, each ``d`` rows lower; ``fill`` comes in at the top."""
+    return jnp.pad(rows, ((0, 0), (d, 0), (0, 0)), constant_values=fill)[:, : rows.shape[1]]
+
+
 class RowPointer(nn.Module):
     """Lets every row come from a row above it, or be blank: ``[N, C, H, W]`` probabilities to the same.
 
     For each source row and each shift, a small network scores how well that shift suits the row, from learned features of
-    the row and their sum over the rows below it. ``P[r, d]`` is the softmax over shifts ``d``, blank included.
+    the row and their sums over the rows below it and over those down to it. The weights of row ``r`` are the softmax over
+    shifts ``d`` of the scores of its sources ``r - d``, blank (all zeros) included.
     """
 
     units: int = 32
@@ -230,17 +236,14 @@ class RowPointer(nn.Module):
         # Begin close to "no row moves".
         bias = lambda *_: jnp.asarray([3.0] + [-1.0] * MAX_SHIFT, jnp.float32)  # noqa: E731
         score = nn.Dense(MAX_SHIFT + 1, name="score", bias_init=bias)(hidden)
-        # score[s, d] speaks for source s at row s + d; a shift that reaches above the grid is blank.
-        total = jnp.stack(
-            [jnp.pad(score[:, : height - d, d], ((0, 0), (d, 0)), constant_values=-20.0) for d in range(MAX_SHIFT + 1)],
-            -1,
-        )
+        # score[s, d] speaks for source s at row s + d; a shift that would reach above the grid is as good as never taken.
+        shifts = range(MAX_SHIFT + 1)
+        total = jnp.stack([_down(score[..., d : d + 1], d, -20.0)[..., 0] for d in shifts], -1)
         blank = nn.Dense(1, name="blank")(hidden)
         weight = jax.nn.softmax(jnp.concatenate([total, blank], -1))
         moved = jnp.zeros_like(rows)
-        for d in range(MAX_SHIFT + 1):
-            source = jnp.pad(rows[:, : height - d], ((0, 0), (d, 0), (0, 0)))
-            moved += weight[..., d : d + 1] * source
+        for d in shifts:
+            moved += weight[..., d : d + 1] * _down(rows, d, 0.0)
         return jnp.swapaxes(moved.reshape(count, height, channels, width), 1, 2)
 
 
@@ -273,9 +276,10 @@ class BandedConv(nn.Module):
 
 
 class CellScores(nn.Module):
-    """One number for each cell ``[N, H * W]``, from the cells around it and what is above it in its column.
+    """One number for each cell, from the cells around it and what is above it in its column.
 
-    Weights are shared over places; what distinguishes them is the window, learned hazards from above, and ``cond``.
+    ``feat [..., F]`` (the flat state) to ``[..., H * W]`` float32. Weights are shared over places; what distinguishes them
+    is the window and learned hazards from above. Of the rest of the state only the observed vector is read.
     """
 
     layout: GridLayout
@@ -285,17 +289,21 @@ class CellScores(nn.Module):
     scale: float = 1.0
 
     @nn.compact
-    def __call__(self, cells: jax.Array, cond: jax.Array) -> jax.Array:
+    def __call__(self, feat: jax.Array) -> jax.Array:
+        lead = feat.shape[:-1]
+        cells, vector, _ = split_state(self.layout, feat.reshape(-1, feat.shape[-1])[:, : self.layout.deter])
         count, _, height, width = cells.shape
         # A channel of ones tells the inside from the outside, which counts as 0.
         x = jnp.concatenate([cells, jnp.ones((count, 1, height, width), cells.dtype)], 1)
-        context = Dense(self.units, dtype=self.dtype, name="context")(cond)[:, None, None]
+        context = jnp.zeros((1, 1, 1, self.units), self.dtype)
+        if self.layout.vector:
+            context = Dense(self.units, dtype=self.dtype, name="context")(vector.astype(self.dtype))[:, None, None]
         x = NormAct(self.act, "rms", self.dtype)(BandedConv(self.units, 3, self.dtype)(x) + context)
         hazard = jax.nn.softplus(Dense(8, dtype=self.dtype)(x).astype(jnp.float32) - 2)
         clear = jnp.exp(-jnp.cumsum(hazard, 1)).astype(self.dtype)
         x = Dense(self.units, dtype=self.dtype)(jnp.concatenate([x, clear], -1)) + context
         x = NormAct(self.act, "rms", self.dtype)(x)
-        return Dense(1, self.scale, dtype=self.dtype)(x).astype(jnp.float32).reshape(count, height * width)
+        return Dense(1, self.scale, dtype=self.dtype)(x).astype(jnp.float32).reshape(*lead, height * width)
 
 
 class GridTrunk(nn.Module):
@@ -361,13 +369,17 @@ class GridModel(nn.Module):
             self.edit = BandEdit(layout, model.units // 2, model.act, self.dtype)
         self.absolute = MLP(1, model.units, layout.cells, **net)
         self.pointer = RowPointer()
-        self.vector_out = MLP(model.layers, model.units, layout.vector, **net)
+        if layout.vector:
+            self.vector_out = MLP(model.layers, model.units, layout.vector, **net)
         head = dict(layout=layout, units=model.hidden, layers=model.head_layers, act=model.act, dtype=self.dtype)
         bins = model.bins if model.reward_head == "twohot" else 1
         self.reward_head = GridTrunk(outputs=bins, scale=0.0, **head)
         self.cont_head = GridTrunk(outputs=1, scale=1.0, **head)
-        if MASK_KEY in self.spec.obs:
+        self.mask_head: nn.Module
+        if MASK_KEY in self.spec.obs and layout.focus == "action":
             self.mask_head = CellScores(layout, 48, model.act, self.dtype)
+        elif MASK_KEY in self.spec.obs:
+            self.mask_head = GridTrunk(outputs=self.spec.obs[MASK_KEY].size, scale=1.0, **head)
         sticky = lambda *_: jnp.full((layout.channels, 1, 1), 4.0)  # noqa: E731
         self.keep = self.param("keep", sticky)
         self.movable = self.param("movable", nn.initializers.zeros_init(), (layout.channels, 1, 1))
@@ -392,8 +404,8 @@ class GridModel(nn.Module):
             return action[..., :0].astype(self.dtype)
         return (action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))).astype(self.dtype)
 
-    def prior_logit(self, deter: jax.Array) -> jax.Array:
-        return self._logit(self.prior_out(split_state(self.layout, deter)[2]))
+    def prior_logit(self, memory: jax.Array) -> jax.Array:
+        return self._logit(self.prior_out(memory))
 
     def post_logit(self, memory: jax.Array, tokens: jax.Array) -> jax.Array:
         return self._logit(self.post_out(jnp.concatenate([memory, tokens], -1)))
@@ -419,15 +431,16 @@ class GridModel(nn.Module):
         latent = stoch.reshape(stoch.shape[0], -1).astype(self.dtype)
         cond = jnp.concatenate([vector, self._action(action), latent, memory.astype(self.dtype)], -1)
         edit, hidden = self.edit(cells, row, column, cond)
-        logit = (2 * cells - 1) * self.keep + edit
+        logit = (2 * cells - 1) * self.keep[None] + edit
         whole = jnp.concatenate([cond, hidden], -1)
         if layout.focus != "action":
             logit += self.absolute(whole).astype(jnp.float32).reshape(logit.shape)
         probs = jax.nn.sigmoid(logit)
         moved = self.pointer(probs)
-        share = jax.nn.sigmoid(self.movable + 2.0)
+        share = jax.nn.sigmoid(self.movable + 2.0)[None]
         probs = jnp.clip((1 - share) * probs + share * moved, 1e-5, 1 - 1e-5)
-        return jnp.log(probs) - jnp.log1p(-probs), self.vector_out(whole).astype(jnp.float32)
+        following = self.vector_out(whole) if layout.vector else vector
+        return jnp.log(probs) - jnp.log1p(-probs), following.astype(jnp.float32)
 
     def reward(self, feat: jax.Array) -> jax.Array:
         return self.reward_head(feat)
@@ -436,16 +449,13 @@ class GridModel(nn.Module):
         return self.cont_head(feat)[..., 0]
 
     def mask(self, feat: jax.Array) -> jax.Array:
-        lead = feat.shape[:-1]
-        flat = feat.reshape(-1, feat.shape[-1])
-        cells, vector, _ = split_state(self.layout, flat[:, : self.layout.deter])
-        return self.mask_head(cells, vector.astype(self.dtype)).reshape(*lead, -1)
+        return self.mask_head(feat)
 
     def touch(self, obs: jax.Array, state: RSSMState, action: jax.Array) -> None:
         """Visits every part once, for ``init``."""
         memory = self.memory(state, action)
         self.post_logit(memory, self.embed(obs)[..., : self.config.model.units])
-        self.prior_logit(state.deter)
+        self.prior_logit(memory)
         self.predict(state, action, memory, state.stoch)
         feat = jnp.concatenate([state.deter, state.stoch.reshape(state.stoch.shape[0], -1)], -1)
         self.reward(feat), self.cont(feat)
@@ -497,12 +507,14 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
             return hot.reshape(*cell_logit.shape[:-3], layout.cells)
         return (cell_logit > 0).astype(jnp.float32).reshape(*cell_logit.shape[:-3], layout.cells)
 
+    def entries(vector: jax.Array) -> list[tuple[str, jax.Array]]:
+        parts = jnp.split(vector, np.cumsum(layout.sizes)[:-1], -1) if layout.sizes else []
+        return list(zip(layout.entries, parts, strict=True))
+
     def settle(vector: jax.Array) -> jax.Array:
         """The predicted vector as it would be observed: discretes one-hot, the rest as it is."""
-        parts, start = [], 0
-        for name, size in zip(layout.entries, layout.sizes, strict=True):
-            part = vector[..., start : start + size]
-            start += size
+        parts = []
+        for name, part in entries(vector):
             if spec.obs[name].kind == "discrete":
                 shaped = part.reshape(*part.shape[:-1], spec.obs[name].size, spec.obs[name].classes)
                 part = jax.nn.one_hot(jnp.argmax(shaped, -1), spec.obs[name].classes).reshape(part.shape)
@@ -511,20 +523,17 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
 
     def imagine(params: Params, state: RSSMState, action: jax.Array, keys: jax.Array) -> tuple[RSSMState, jax.Array]:
         memory = call("memory", params, state, action)
-        blank = jnp.zeros((*memory.shape[:-1], layout.cells + layout.vector), memory.dtype)
-        logit = call("prior_logit", params, jnp.concatenate([blank, memory], -1))
+        logit = call("prior_logit", params, memory)
         stoch = sample(logit, keys, kind).astype(dtype)
         cell_logit, vector = call("predict", params, state, action, memory, stoch)
         deter = jnp.concatenate([read(cell_logit), settle(vector), memory.astype(jnp.float32)], -1).astype(dtype)
         return RSSMState(deter, stoch), logit
 
     def named(cell_logit: jax.Array, vector: jax.Array) -> dict[str, jax.Array]:
-        result, start = {layout.name: cell_logit}, 0
-        for name, size in zip(layout.entries, layout.sizes, strict=True):
-            part = vector[..., start : start + size]
-            start += size
-            shape = spec.obs[name].shape if spec.obs[name].kind == "vector" else (size,)
-            result[name] = part.reshape(*part.shape[:-1], *shape)
+        result = {layout.name: cell_logit}
+        for name, part in entries(vector):
+            vector_shaped = spec.obs[name].kind == "vector"
+            result[name] = part.reshape(*part.shape[:-1], *spec.obs[name].shape) if vector_shaped else part
         return result
 
     def predict(params: Params, previous: RSSMState, action: jax.Array, state: RSSMState) -> dict[str, jax.Array]:
@@ -544,7 +553,7 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
         embed=lambda params, obs: call("embed", params, flatten(obs)),
         observe=observe,
         imagine=imagine,
-        prior_logit=lambda params, deter: call("prior_logit", params, deter),
+        prior_logit=lambda params, deter: call("prior_logit", params, split_state(layout, deter)[2]),
         kl=lambda left, right: kl(left, right, kind),
         entropy=lambda logit: entropy(logit, kind),
         feat=lambda state: jnp.concatenate([state.deter, state.stoch.reshape(*state.deter.shape[:-1], -1)], -1),
@@ -570,13 +579,7 @@ class GridActor(nn.Module):
 
     @nn.compact
     def __call__(self, feat: jax.Array) -> jax.Array:
-        layout = self.layout
-        if layout.focus != "action":
-            return GridTrunk(
-                layout, self.units, self.layers, self.outputs, self.scale, self.act, self.dtype, focused=True
-            )(feat)
-        lead = feat.shape[:-1]
-        flat = feat.reshape(-1, feat.shape[-1])
-        cells, vector, _ = split_state(layout, flat[:, : layout.deter])
-        scores = CellScores(layout, self.units, self.act, self.dtype, self.scale)
-        return scores(cells, vector.astype(self.dtype)).reshape(*lead, -1)
+        if self.layout.focus == "action":
+            return CellScores(self.layout, self.units, self.act, self.dtype, self.scale)(feat)
+        net = (self.layout, self.units, self.layers, self.outputs, self.scale, self.act, self.dtype)
+        return GridTrunk(*net, focused=True)(feat)
