@@ -95,6 +95,6 @@ def report(state: Any, replay_bytes: int) -> str:
     }
     parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in used.items() if size)
     return (
-        f"{params:,} parameters. Device: {parts} of {gigabytes(device_available())} (activations come on top). "
+        f"{params:,} parameters. Device: {parts} of {gigabytes(device_available() or host_available())} (activations come on top). "
         f"Host: replay {gigabytes(replay_bytes)} of {gigabytes(host_available())}."
     )

@@ -96,7 +96,7 @@ def test_devices_with_a_replicated_ring_draw_what_one_device_draws() -> None:
     fresh = rollouts(50, 2 * devices)
     whole = ring_lib.add(ring, fresh)
     expected = ring_lib.draw(whole, keys(5 * devices))
-    shard = lambda x: x.reshape(devices, -1, *x.shape[1:])  # noqa: E731
+    shard = lambda x: x.reshape(devices, -1, *x.shape[1:])
     many = jax.pmap(step, axis_name="device", in_axes=(None, 0, 0), out_axes=(None, 0))
     got_ring, got = many(ring, jax.tree.map(shard, fresh), shard(keys(5 * devices)))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b), got_ring, whole)
