@@ -45,11 +45,16 @@ def step_of(path: Path) -> int:
     return int(path.name.split(".")[0])
 
 
+def saved_again(path: Path) -> int:
+    """n of ``<step>.<n>``, 0 of ``<step>``."""
+    return int(path.name.partition(".")[2] or 0)
+
+
 def all_checkpoints(workdir: str | Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
     there = folder(workdir)
     found = [path for path in there.iterdir() if path.name[0].isdigit()] if there.is_dir() else []
-    return sorted(found, key=lambda path: tuple(int(part) for part in path.name.split(".")))
+    return sorted(found, key=lambda path: (step_of(path), saved_again(path)))
 
 
 def latest(workdir: str | Path) -> Path | None:
@@ -73,8 +78,9 @@ def save(
         CheckpointError: it could not be written (no space, no permission, ...); earlier ones are untouched.
     """
     there = folder(workdir)
-    taken = sum(1 for path in all_checkpoints(workdir) if step_of(path) == step)
-    final = there / (f"{step:012d}.{taken}" if taken else f"{step:012d}")
+    # The number after the newest one's, not how many there are: older ones of this step may have been deleted.
+    taken = [saved_again(path) for path in all_checkpoints(workdir) if step_of(path) == step]
+    final = there / (f"{step:012d}.{taken[-1] + 1}" if taken else f"{step:012d}")
     temporary = there / f"{_TEMPORARY}{final.name}"
     try:
         there.mkdir(parents=True, exist_ok=True)

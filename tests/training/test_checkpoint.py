@@ -179,6 +179,12 @@ def test_saving_again_at_the_same_step_supersedes_without_replacing(workdir: Pat
     checkpoint.verify(checkpoint.folder(workdir) / f"{20:012d}")
 
 
+def test_saving_at_one_step_goes_on_after_older_ones_were_deleted(tmp_path: Path) -> None:
+    names = [save(tmp_path, 10, keep=2).name for _ in range(4)]
+    assert names == ["000000000010", "000000000010.1", "000000000010.2", "000000000010.3"]
+    assert [path.name for path in checkpoint.all_checkpoints(tmp_path)] == names[2:]
+
+
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     for step, score in ((10, 1.0), (20, 5.0), (30, None), (40, 2.0), (50, None)):
         save(tmp_path, step, keep=2, score=score)
