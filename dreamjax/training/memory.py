@@ -94,7 +94,9 @@ def report(state: Any, replay_bytes: int) -> str:
         "imagined rollouts": tree_bytes(state.ring),
     }
     parts = ", ".join(f"{name} {gigabytes(size)}" for name, size in used.items() if size)
+    host = host_available()
+    device = device_available() or host  # a CPU device lives in the host's memory
     return (
-        f"{params:,} parameters. Device: {parts} of {gigabytes(device_available() or host_available())} (activations come on top). "
-        f"Host: replay {gigabytes(replay_bytes)} of {gigabytes(host_available())}."
+        f"{params:,} parameters. Device: {parts} of {gigabytes(device)} (activations come on top). "
+        f"Host: replay {gigabytes(replay_bytes)} of {gigabytes(host)}."
     )

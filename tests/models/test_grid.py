@@ -431,19 +431,22 @@ def test_a_small_grid_model_learns_the_rules_of_falling_blocks():
         return world_model_loss(params, model, spec, config, batch, key)[0]
 
     @jit
-    def update(params, opt_state, batch, step):
-        gradient = jax.grad(loss)(params, batch, jax.random.fold_in(jax.random.key(1), step))
-        change, opt_state = optimiser.update(gradient, opt_state)
-        return optax.apply_updates(params, change), opt_state
+    def train(init_key, key, batches):
+        def update(carry, inputs):
+            params, opt_state = carry
+            gradient = jax.grad(loss)(params, inputs[1], jax.random.fold_in(key, inputs[0]))
+            change, opt_state = optimiser.update(gradient, opt_state)
+            return (optax.apply_updates(params, change), opt_state), None
+
+        params = model.init(init_key)
+        (trained, _), _ = jax.lax.scan(update, (params, optimiser.init(params)), (jnp.arange(250), batches))
+        return trained, model.reward(params, jnp.ones(model.feat_size))
 
     rng = np.random.default_rng(0)
     data, unseen = falling_blocks(rng, 64, 64), falling_blocks(rng, 64, 40)
-    params = jit(model.init)(jax.random.key(0))
-    assert not np.any(model.reward(params, np.ones((1, model.feat_size), np.float32))), "rewards begin at zero"
-    opt_state = optimiser.init(params)
-    for step in range(250):
-        batch = cut(data, rng.integers(0, 64, 64), rng.integers(0, 63, 64), 2)
-        params, opt_state = update(params, opt_state, batch, step)
+    batches = [cut(data, rng.integers(0, 64, 64), rng.integers(0, 63, 64), 2) for _ in range(250)]
+    params, reward = train(jax.random.key(0), jax.random.key(1), jax.tree.map(lambda *x: np.stack(x), *batches))
+    assert not np.any(reward), "rewards begin at zero"
     batch = cut(unseen, np.repeat(np.arange(64), 13), np.tile(np.arange(0, 39, 3), 64), 2)
     open_loop = jit(functools.partial(make_open_loop(model, config, spec), context=1))
     guess = open_loop({"world_model": params}, batch, jax.random.key(2))["next"]["board"][:, 0]
