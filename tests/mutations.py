@@ -398,9 +398,13 @@ MUTATIONS = [
              GRID + "::test_a_whole_update_fits_together"),
     Mutation("grid_without_absolute_edit", "models.grid",
              "logit += self.absolute(whole)", "logit += 0 * self.absolute(whole)",
-             GRID + "::test_a_small_grid_model_learns_the_rules_of_falling_blocks"),
+             GRID + "::test_a_prediction_by_hand"),
     Mutation("grid_without_pointer", "models.grid",
              "moved = self.pointer(probs)", "moved = probs + 0 * self.pointer(probs)",
+             GRID + "::test_a_prediction_by_hand"),
+    Mutation("grid_keeps_nothing", "models.grid", "(2 * cells - 1) * self.keep[None] + edit", "0 * cells + edit",
+             GRID + "::test_a_prediction_by_hand"),
+    Mutation("grid_edits_nothing", "models.grid", "* self.keep[None] + edit", "* self.keep[None] + 0 * edit",
              GRID + "::test_a_small_grid_model_learns_the_rules_of_falling_blocks"),
 ]  # fmt: skip
 

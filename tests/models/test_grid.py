@@ -191,6 +191,10 @@ def test_a_pointer_can_clear_lines():
         kept = x[n, 0][x[n, 0].sum(1) < 4]
         expected = np.concatenate([np.zeros((8 - len(kept), 4)), kept])
         np.testing.assert_allclose(moved[n, 0], expected, atol=1e-3, err_msg=str(n))
+    # "Below" leaves out the row itself: a full row above all others, allowed to move, stays.
+    params["score"]["kernel"][10] = 0
+    x[:, :, 0], x[:, :, 1:, 0] = 1, 0
+    np.testing.assert_allclose(jit(pointer.apply)({"params": params}, x), x, atol=1e-3)
 
 
 @pytest.mark.parametrize("height", [3, 9])
@@ -198,7 +202,7 @@ def test_pointers_keep_probabilities_probabilities(height):
     x = np.random.default_rng(0).uniform(size=(16, 2, height, 4)).astype(np.float32)
     x[:4], x[4:8] = 1, 0
     pointer = RowPointer()
-    moved = jit(pointer.apply)(small.random_params(pointer.init, x, scale=5.0), x)
+    moved = jit(pointer.apply)(small.random_params(pointer.init, x), x)
     assert moved.shape == x.shape
     assert np.all((moved >= 0) & (moved <= 1 + 1e-6))
     assert np.all(moved[4:8] == 0)
@@ -310,6 +314,21 @@ def test_imagined_cells_are_sharp_and_are_what_predict_says(name, reach):
         np.testing.assert_array_equal(cells.reshape(4, 2, 3, 5, 7).sum(2), 1)
         np.testing.assert_array_equal(vector.reshape(4, 2, 3).sum(-1), 1)
         np.testing.assert_array_equal(vector, vector.round())
+
+
+def test_a_prediction_by_hand():
+    """Cells keep what they are, an absolute edit sets one, and the pointer moves the channels that are movable."""
+    model, params, layout = case("object", 1)
+    state, action, _, _, post, _ = filtered("object", 1)
+    params = jax.tree.map(np.zeros_like, params)
+    params["keep"][:], params["movable"][:] = 8, np.array([20, -20])[:, None, None]
+    params["pointer"]["score"]["bias"][:] = [-30, 30, -30, -30, -30]
+    params["absolute"]["Dense_0"]["dense"]["bias"][[14, -1]] = 100  # channel 0, row 2, column 4; the last cell
+    board = split_state(layout, state.deter)[0]
+    expected = np.array(board)
+    expected[:, 0, 2, 4] = expected[:, 1, 5, 4] = 1
+    expected[:, 0] = np.pad(expected[:, 0], ((0, 0), (1, 0), (0, 0)))[:, :-1]
+    np.testing.assert_array_equal(model.predict(params, state, action, post)["board"] > 0, expected)
 
 
 @pytest.mark.parametrize(("name", "reach"), CASES)
