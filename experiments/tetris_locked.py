@@ -14,7 +14,7 @@ from dreamjax import config
 def get_config(variant: str = "") -> ConfigDict:
     """The configuration; ``variant`` is "", "smoke", "plan" or "vector"."""
     base = dict(
-        total_steps=60_000,
+        total_steps=20_000,
         num_envs=16,
         batch_size=16,
         batch_length=16,
@@ -28,8 +28,8 @@ def get_config(variant: str = "") -> ConfigDict:
         imagination=dict(last=4),
         optimiser=dict(world_model_lr=1e-3, actor_lr=2e-4, critic_lr=3e-4, warmup=100),
         replay=dict(capacity=100_000, min_size=1_000),
-        eval=dict(every=30_000, episodes=32, num_envs=32),
-        checkpoint=dict(every=15_000),
+        eval=dict(every=10_000, episodes=32, num_envs=32),
+        checkpoint=dict(every=5_000),
     )
     vector = dict(
         batch_length=32,
