@@ -380,7 +380,7 @@ class GridModel(nn.Module):
             self.mask_head = CellScores(layout, 48, model.act, self.dtype)
         elif MASK_KEY in self.spec.obs:
             self.mask_head = GridTrunk(outputs=self.spec.obs[MASK_KEY].size, scale=1.0, **head)
-        sticky = lambda *_: jnp.full((layout.channels, 1, 1), 4.0)  # noqa: E731
+        sticky = lambda *_: jnp.full((layout.channels, 1, 1), 4.0, jnp.float32)  # noqa: E731
         self.keep = self.param("keep", sticky)
         self.movable = self.param("movable", nn.initializers.zeros_init(), (layout.channels, 1, 1))
 

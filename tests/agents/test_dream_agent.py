@@ -12,6 +12,7 @@ from dreamjax.config import ConfigError
 from dreamjax.models.encoders import preprocess
 from dreamjax.models.heads import make_actor
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from tests.conftest import make_tiny_config, make_tiny_spec
 
 N, T = 5, 6
 SPEC = EnvSpec(
@@ -173,3 +174,11 @@ def test_dummy_batches_fit_the_update(tiny_config):
     after, _, outs = jax.eval_shape(agent.update, state, batch)
     assert jax.tree.structure(after) == jax.tree.structure(state)
     assert outs.priority.shape == (4, T)
+
+
+@pytest.mark.parametrize("kind", ["rssm", "grid"])
+def test_a_fresh_state_has_no_weak_types(kind):
+    """A weakly typed parameter becomes strong in the first update, and everything is then compiled a second time."""
+    config = make_tiny_config(model={"kind": kind}, imagination={"use_ring": True})
+    state = jax.eval_shape(make_agent(config, make_tiny_spec()).init, jax.random.key(0))
+    assert [jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(state) if x.weak_type] == []
