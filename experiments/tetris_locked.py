@@ -2,6 +2,9 @@
 
     python -m experiments.train --config=experiments/tetris_locked.py
 
+Seed 0, two CPU cores, 13 min 23 s: 4.72 +- 0.29 lines a game (100 greedy games; untrained masked play: 0.01), from 20,000
+placements, reward lines + 0.1 a piece, no search. The prior gets 92 % of the next boards exactly right.
+
 :smoke runs every phase in seconds; :plan takes the plan's sizes and schedule; :vector is the vector RSSM in place of the
 grid model.
 """
