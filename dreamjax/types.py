@@ -140,7 +140,8 @@ class RSSMState:
     """Latent state of a world model; leading dimensions are free.
 
     Attributes:
-        deter: ``[..., D]`` (rssm) or ``[..., H, W, D]`` (grid), compute dtype; the recurrent part.
+        deter: ``[..., D]``, compute dtype; the recurrent part. The grid model keeps cells, vector and memory in it, flat
+            (``models.grid.split_state``).
         stoch: ``[..., S, K]`` the sample: one-hot over K classes, or K = 1 for a Gaussian.
     """
 
