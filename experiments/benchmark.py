@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamjax.config import Config, from_dict, merge, size
+from dreamjax.config import Config, from_dict, merge
+from dreamjax.presets import size
 from dreamjax.training.workdir import UsageError
 from experiments import cli
 

@@ -11,7 +11,7 @@ by evaluation is kept. One core, 5 to 8 minutes.
 
 from ml_collections import ConfigDict
 
-from dreamjax import config
+from dreamjax import presets
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -32,4 +32,4 @@ def get_config(variant: str = "") -> ConfigDict:
         eval=dict(every=10_000, episodes=20, num_envs=20),
         checkpoint=dict(every=10_000),
     )
-    return config.variants(base, variant)
+    return presets.variants(base, variant)

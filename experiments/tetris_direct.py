@@ -12,7 +12,7 @@ grid model.
 
 from ml_collections import ConfigDict
 
-from dreamjax import config
+from dreamjax import presets
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -40,4 +40,4 @@ def get_config(variant: str = "") -> ConfigDict:
         batch_length=32,
         model=dict(kind="rssm", deter=256, hidden=128, stoch=32, classes=16, unimix=0.01),
     )
-    return config.variants(base, variant, vector=vector)
+    return presets.variants(base, variant, vector=vector)

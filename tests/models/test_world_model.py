@@ -7,6 +7,7 @@ import pytest
 import small
 
 from dreamjax import config as config_lib
+from dreamjax import presets
 from dreamjax.algorithms.distributions import scalar_decode
 from dreamjax.models.heads import make_actor, make_critic
 from dreamjax.models.rssm import reset_where
@@ -116,7 +117,7 @@ def test_no_mask_head_without_masks(tiny_config, tiny_spec):
 def test_size_1m_has_the_references_number_of_parameters():
     """A vector of 200 and 8 actions at DreamerV3's size 1m: 663,439 parameters in the reference."""
     spec = EnvSpec({"v": ObsSpec("vector", (200,), "float32")}, ActionSpec((ActionPart("categorical", 8),)))
-    config = config_lib.from_dict(config_lib.size("1m"))
+    config = config_lib.from_dict(presets.size("1m"))
     world_model = make_world_model(config, spec)
     key = jax.random.key(0)
     trees = [jax.eval_shape(world_model.init, key)] + [
