@@ -6,7 +6,8 @@ Return of 20 greedy episodes after 20,000 steps, seeds 0, 1, 2: 455.2 +- 14.7, 5
 30,000: 420.9 +- 15.4, 500.0 +- 0.0, 242.1 +- 4.9: a policy that has balanced may drift off again, so the best checkpoint
 by evaluation is kept. One core, 5 to 8 minutes.
 
-:smoke runs every phase in seconds; :plan takes the plan's sizes and schedule.
+:smoke runs every phase in seconds; :plan takes the plan's sizes and schedule; :dreamerv3 is DreamerV3 as published, in the
+size that follows (:dreamerv3,12m) or 1m.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ from dreamjax import presets
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; ``variant`` is "", "smoke" or "plan"."""
+    """The configuration; ``variant`` is "" or names of ``presets.variants``."""
     base = dict(
         total_steps=20_000,
         num_envs=4,

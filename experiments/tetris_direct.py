@@ -7,7 +7,7 @@ Seed 0, two CPU cores, 12 min 18 s: the prior gets 52 % of the next boards exact
 and clears 0.04 +- 0.03 lines: it does not play Tetris yet.
 
 :smoke runs every phase in seconds; :plan takes the plan's sizes and schedule; :vector is the vector RSSM in place of the
-grid model.
+grid model; :dreamerv3 is DreamerV3 as published, in the size that follows (:dreamerv3,12m) or 1m.
 """
 
 from ml_collections import ConfigDict
@@ -16,7 +16,7 @@ from dreamjax import presets
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; ``variant`` is "", "smoke", "plan" or "vector"."""
+    """The configuration; ``variant`` is "", "vector" or names of ``presets.variants``."""
     base = dict(
         total_steps=60_000,
         num_envs=16,

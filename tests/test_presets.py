@@ -1,0 +1,136 @@
+"""Named settings: DreamerV3 against the numbers of the reference's configs.yaml, sizes, and how variants join."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamjax import config as config_lib
+from dreamjax import presets
+from dreamjax.config import Config, ConfigError
+from experiments import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted(path.name for path in (ROOT / "experiments").glob("*.py") if "def get_config" in path.read_text())
+
+# A base that sets everything otherwise: a preset must not lean on the defaults.
+OTHER: dict[str, Any] = {
+    "batch_size": 8, "batch_length": 8, "horizon": 3, "train_ratio": 3.0,
+    "model": dict(
+        kind="grid", latent="gaussian", cell="gru", deter=8, blocks=2, stoch=3, classes=3, hidden=8, units=8, layers=1,
+        head_layers=2, prior_layers=1, posterior_layers=2, grid_encoder="conv", conv_depth=3, unimix=0.5, symlog=False,
+        act="tanh", norm="none", reward_head="mse", bins=5,
+    ),
+    "actor": dict(layers=1, units=8, unimix=0.5, entropy=1.0, min_std=0.2, max_std=2.0, output_scale=1.0),
+    "critic": dict(
+        layers=1, units=8, head="mse", bins=5, slow_rate=1.0, slow_target=True, slow_regulariser=0.0, replay_scale=0.0
+    ),
+    "loss": dict(
+        dyn=2.0, rep=2.0, free_nats=2.0, rec=2.0, reward=2.0, cont=2.0, gamma=0.5, lam=0.5, cont_discount=False, reach=8.0,
+        return_norm="none", return_norm_rate=0.5, return_norm_limit=2.0,
+    ),
+    "optimiser": dict(
+        kind="adam", world_model_lr=1.0, actor_lr=1.0, critic_lr=1.0, eps=1.0, beta1=0.5, beta2=0.5, agc=0.0, clip=1.0,
+        warmup=1,
+    ),
+    "imagination": dict(last=2, use_ring=True),
+    "replay": dict(sampler="prioritised", online=0.5, keep_latents=False, min_size=10),
+    "schedule": dict(kind="plan"),
+}  # fmt: skip
+
+# What dreamerv3/configs.yaml of the reference says (its `defaults` and `size1m`), by our names.
+REFERENCE: dict[str, Any] = {
+    "batch_size": 16, "batch_length": 64, "horizon": 15, "train_ratio": 32.0,  # run.train_ratio
+    "model.cell": "block_gru", "model.deter": 512, "model.hidden": 64, "model.stoch": 32, "model.classes": 4,
+    "model.act": "silu", "model.norm": "rms", "model.unimix": 0.01, "model.prior_layers": 2, "model.posterior_layers": 1,
+    "model.blocks": 8, "loss.free_nats": 1.0, "model.conv_depth": 4, "model.layers": 3, "model.units": 64,
+    "model.symlog": True, "model.head_layers": 1, "model.reward_head": "twohot", "model.bins": 255,
+    "actor.layers": 3, "actor.units": 64, "actor.min_std": 0.1, "actor.max_std": 1.0, "actor.output_scale": 0.01,
+    "actor.unimix": 0.01, "critic.layers": 3, "critic.units": 64, "critic.head": "twohot", "critic.bins": 255,
+    "loss.rec": 1.0, "loss.reward": 1.0, "loss.cont": 1.0, "loss.dyn": 1.0, "loss.rep": 0.1, "critic.replay_scale": 0.3,
+    "optimiser.world_model_lr": 4e-5, "optimiser.actor_lr": 4e-5, "optimiser.critic_lr": 4e-5, "optimiser.agc": 0.3,
+    "optimiser.eps": 1e-20, "optimiser.beta1": 0.9, "optimiser.beta2": 0.999, "optimiser.kind": "laprop",
+    "optimiser.warmup": 1000, "optimiser.clip": 0.0,
+    "imagination.last": 0, "loss.gamma": 1 - 1 / 333, "loss.cont_discount": True, "loss.lam": 0.95,
+    "actor.entropy": 3e-4, "critic.slow_regulariser": 1.0, "critic.slow_target": False, "critic.slow_rate": 0.02,
+    "loss.return_norm": "percentile", "loss.return_norm_rate": 0.01, "loss.return_norm_limit": 1.0, "loss.reach": 20.0,
+    "replay.sampler": "uniform", "replay.online": 1.0, "replay.keep_latents": True, "replay.min_size": 1024,
+    "model.kind": "rssm", "model.latent": "categorical", "imagination.use_ring": False, "schedule.kind": "ratio",
+}  # fmt: skip
+
+
+def field(config: Config, name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def build(*layers: dict[str, Any]) -> Config:
+    return config_lib.from_dict(config_lib.merge(*layers))
+
+
+def test_dreamerv3_is_the_reference_whatever_the_base_says() -> None:
+    config = build(OTHER, presets.dreamerv3())
+    assert {name: field(config, name) for name in REFERENCE} == REFERENCE
+
+
+def test_dreamerv3_is_the_default_where_that_is_not_said_to_differ() -> None:
+    """The defaults of `Config` are DreamerV3's but for the online queue, kept latents and the train ratio."""
+    changed = build({"train_ratio": 64.0, "replay": dict(online=0.0, keep_latents=False, min_size=1000)})
+    assert build(presets.dreamerv3(), {"train_ratio": 64.0, "replay": dataclasses.asdict(changed.replay)}) == changed
+
+
+@pytest.mark.parametrize("size", list(presets.SIZES))
+def test_a_size_changes_sizes_alone(size: str) -> None:
+    """Sizes set widths of all networks and nothing of the algorithm; the larger, the more of each."""
+    base, config = build(presets.dreamerv3()), build(presets.dreamerv3(), presets.size(size))
+    assert config.model.units == config.actor.units == config.critic.units == 16 * config.model.conv_depth
+    assert config.model.deter == 8 * config.model.hidden and config.model.classes * 16 == config.model.hidden
+    widths = {"deter", "hidden", "classes", "units", "conv_depth"}
+    same = {name: getattr(base.model, name) for name in widths}
+    assert dataclasses.replace(config.model, **same) == base.model
+    assert dataclasses.replace(config, model=base.model, actor=base.actor, critic=base.critic) == base
+
+
+def test_dreamerv2_sets_everything_that_dreamerv3_sets() -> None:
+    """So that "dreamerv3,dreamerv2" leaves nothing of DreamerV3 but what DreamerV2 does not have."""
+
+    def names(tree: dict[str, Any], path: str = "") -> set[str]:
+        return {
+            name for key, value in tree.items()
+            for name in (names(value, f"{path}{key}.") if isinstance(value, dict) else {path + key})
+        }  # fmt: skip
+
+    unused = {
+        "model.blocks", "model.bins", "critic.bins", "loss.reach", "loss.return_norm_rate", "loss.return_norm_limit",
+        "actor.min_std", "actor.max_std", "replay.min_size",
+    }  # fmt: skip
+    assert names(presets.dreamerv3()) - names(presets.dreamerv2()) == unused
+    config = build(OTHER, presets.dreamerv2())
+    kl = config.loss.dyn + config.loss.rep
+    assert (kl, config.loss.dyn / kl) == (pytest.approx(0.1), pytest.approx(0.8))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_file_takes_every_variant(file: str) -> None:
+    variants = ["", "smoke", "plan", "dreamerv2", "dreamerv3", *presets.SIZES]
+    for variant in [*variants, "dreamerv3,12m", "dreamerv3,smoke", "dreamerv2,smoke"]:
+        argument = f"{ROOT / 'experiments' / file}" + (f":{variant}" if variant else "")
+        config = cli.load_config(argument, {})
+        if "dreamerv3" in variant:
+            assert config.loss.reach == 20 and config.replay.keep_latents and config.model.kind == "rssm"
+        if variant.endswith("12m"):
+            assert config.model.deter == 2048
+        if variant.endswith("smoke"):
+            assert config.total_steps == 640 and config.batch_size == 4
+
+
+def test_an_unknown_variant_or_size_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"variant '7m' is not allowed: must be one of .*'12m'"):
+        presets.variants({}, "dreamerv3,7m")
+    with pytest.raises(ConfigError, match="size='7m' is not allowed"):
+        presets.size("7m")
