@@ -50,6 +50,7 @@ AGENT, UPDATE, CONTRACTS = (
     "tests/test_contracts.py",
 )
 BEHAVIOUR = UPDATE + "::test_the_behaviour_phase_against_numpy"
+SWITCHES = "tests/test_switches.py"
 DEVICES = UPDATE + "::test_devices_give_the_same_update"
 
 PYTEST = ("-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist")
@@ -406,6 +407,17 @@ MUTATIONS = [
              GRID + "::test_a_prediction_by_hand"),
     Mutation("grid_edits_nothing", "models.grid", "* self.keep[None] + edit", "* self.keep[None] + 0 * edit",
              GRID + "::test_a_small_grid_model_learns_the_rules_of_falling_blocks"),
+    # Switches that would do nothing, or more than they say; priorities that never come back.
+    Mutation("a_switch_without_effect", "algorithms.world_model_loss",
+             "cont_target *= scales.gamma", "cont_target *= 1 - 1 / 333", SWITCHES),
+    Mutation("a_switch_with_two_effects", "algorithms.actor_critic",
+             "loss += config.critic.slow_regulariser *",
+             "loss += config.critic.slow_regulariser * config.critic.replay_scale / 0.3 *", SWITCHES),
+    Mutation("dreamerv3_leans_on_its_base", "presets",
+             "reward_head=\"twohot\", bins=255,\n        ),", "bins=255,\n        ),", "tests/test_presets.py"),
+    Mutation("priorities_never_return", "training.trainer",
+             "priority=np.asarray(outs.priority)", "priority=np.ones_like(outs.priority)",
+             "tests/training/test_trainer.py::test_a_prioritised_run_draws_surprising_windows_more_often"),
 ]  # fmt: skip
 
 

@@ -132,6 +132,29 @@ def test_stopped_while_ending(run: Run, tmp_path: Path, total_steps: int) -> Non
         assert_same(contents(path), contents(tmp_path / "whole"))
 
 
+def test_a_prioritised_run_draws_surprising_windows_more_often(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the update finds surprising (here: steps late in an episode) comes back through the loop and is drawn again."""
+    starts: dict[str, list[float]] = {}
+    sample = SequenceBuffer.sample
+
+    def spied(self: SequenceBuffer, *args: Any) -> Any:
+        batch, indices = sample(self, *args)
+        starts[kind].extend(batch.obs["count"][:, 0, 0].tolist())
+        return batch, indices
+
+    monkeypatch.setattr(SequenceBuffer, "sample", spied)
+    for kind in ("uniform", "prioritised"):
+        starts[kind] = []
+        run(make_config(replay={"sampler": kind, "min_size": 24, "priority_exponent": 2.0}), tmp_path / kind)
+    # The fake update's priority is the step within the episode; episodes last 3 and 7 steps.
+    early = {kind: np.mean(np.less(counts, 2)) for kind, counts in starts.items()}
+    assert len(starts["uniform"]) == len(starts["prioritised"]) > 100
+    assert np.mean(starts["prioritised"]) > 1.3 * np.mean(starts["uniform"])
+    assert early["prioritised"] < 0.6 * early["uniform"]
+
+
 def test_replay_takes_back_what_updates_learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
     update = SequenceBuffer.update
