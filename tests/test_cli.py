@@ -114,6 +114,7 @@ def test_every_configuration_file_and_variant_loads(path: Path, variant: str) ->
             ["--config.parallel.num_devices=99", "--config.batch_size=99"],
             "parallel.num_devices=99 is not allowed: this",
         ),
+        (["--config.batch_size=1e6"], "batch_size=1000000 is not allowed: an update needs about"),
         (["--config.env.id=NoSuchEnv-v0"], "NoSuchEnv"),
         (["--config.env.id=not an id"], "not an id"),
         (["--config.env.id=no_such_module:Env-v0"], "no_such_module"),

@@ -68,7 +68,10 @@ def contents(path: Path, agent: Any) -> Any:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     parsed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith("time/") and k != "wall_time"} for line in parsed]
+    return [
+        {k: v for k, v in line.items() if not k.startswith(("time/", "memory/")) and k != "wall_time"}
+        for line in parsed
+    ]
 
 
 def assert_same(ours: Any, theirs: Any) -> None:

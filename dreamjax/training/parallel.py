@@ -94,6 +94,26 @@ def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
     return update
 
 
+def jaxpr_of(update: Any, fn: Callable[..., Any], state: Any, batch: Any, num_devices: int) -> Any:
+    """The program that one device runs, from shapes of the state and of the whole batch.
+
+    Args:
+        update: ``make_update(fn, num_devices)``; on one device its first call reuses this trace.
+    """
+    if num_devices == 1:
+        return update.trace(state, batch).jaxpr
+    share = jax.tree.map(lambda x: jax.ShapeDtypeStruct((x.shape[0] // num_devices, *x.shape[1:]), x.dtype), batch)
+    return jax.make_jaxpr(fn)(state, share)
+
+
+def temporary_bytes(update: Any, state: Any, batch: Any) -> int | None:
+    """Bytes that the compiled update takes beside its arguments, from shapes; None where that would compile it anew."""
+    if not hasattr(update, "lower"):
+        return None
+    stats = update.lower(state, batch).compile().memory_analysis()
+    return stats.temp_size_in_bytes if stats is not None else None
+
+
 def run_once(fn: Callable[..., T], *args: Any) -> T:
     """``fn(*args)`` compiled for a single run: on CPUs, where that takes half the time, without optimisations."""
     quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

@@ -30,6 +30,10 @@ class Schedule(Protocol):
     def updates(self) -> int:
         """Updates taken so far, of any phase."""
 
+    @property
+    def batches(self) -> dict[Phase, int]:
+        """Windows in each batch of the phases that run."""
+
     def due(self, step: int) -> list[Due]:
         """Updates owed at ``step`` environment steps, in order; does not take them."""
 
@@ -56,6 +60,10 @@ class RatioSchedule:
     def __init__(self, ratio: float, *, start: int, batch_size: int) -> None:
         self._ratio, self._start, self._batch_size = ratio, start, batch_size
         self.updates = self._windows = 0
+
+    @property
+    def batches(self) -> dict[Phase, int]:
+        return {"update": self._batch_size}
 
     def due(self, step: int) -> list[Due]:
         count = int(self._ratio * max(0, step - self._start)) - self.updates
@@ -91,6 +99,10 @@ class PlanSchedule:
         self._collect_steps, self._start = collect_steps, start
         self.updates = self._windows = 0
         self._rounds = 0
+
+    @property
+    def batches(self) -> dict[Phase, int]:
+        return {item.phase: item.batch_size for item in self._round}
 
     def due(self, step: int) -> list[Due]:
         owed = max(0, step - self._start) // self._collect_steps - self._rounds

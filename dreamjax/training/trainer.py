@@ -25,7 +25,7 @@ from dreamjax.training.evaluator import evaluate
 from dreamjax.training.metrics import MetricMeans, TrainError
 from dreamjax.training.schedule import Due, Phase, crossed, make_schedule
 from dreamjax.training.stop import Stop
-from dreamjax.types import Batch, ReplayOuts
+from dreamjax.types import Batch, ReplayOuts, TrainState
 
 EVAL_SEED = 10_000_019  # added to the run's seed: evaluation never sees training's episodes
 Drawn = tuple[Batch, Indices]
@@ -67,8 +67,12 @@ class Trainer:
         self._eval_env: Adapter | None = None
         self.agent = make_agent(config, self._env.spec)
         shapes = jax.eval_shape(self.agent.init, jax.random.key(config.seed))
-        self.buffer = self._make_buffer()
         self.schedule = make_schedule(config)
+        self._updates = {
+            phase: parallel.make_update(getattr(self.agent, phase), self.num_devices) for phase in get_args(Phase)
+        }
+        needed = self._check_memory(shapes)
+        self.buffer = self._make_buffer()
         self.means = MetricMeans()
 
         self._lock = workdir.Lock(self.path)
@@ -79,14 +83,10 @@ class Trainer:
             tensorboard=config.log.tensorboard,
             terminal_every=config.log.every,
         )
-        self.logger.phase(memory.report(shapes, self.buffer.nbytes))
+        self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
         policy = make_policy(self.agent.policy, self.agent.initial_carry)
         self.policy = Policy(policy.initial_carry, self._announced("the policy", policy.act))
-        self._updates = {
-            phase: self._announced(f"{phase} for {self.num_devices} x {jax.devices()[0].device_kind}", fn)
-            for phase in get_args(Phase)
-            for fn in [parallel.make_update(getattr(self.agent, phase), self.num_devices)]
-        }
+        self._updates = {phase: self._announced_update(phase, update) for phase, update in self._updates.items()}
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
         self._feeds_back = config.replay.sampler == "prioritised" or config.replay.keep_latents
         self.collector = Collector(
@@ -106,21 +106,51 @@ class Trainer:
         self._begin(shapes)
         workdir.write_config(self.path, config)
 
-    def _make_buffer(self) -> SequenceBuffer:
-        """The replay, refused before it is allocated where it cannot fit."""
-        config, spec = self.config, self._env.spec
-        latents = None
-        if config.replay.keep_latents:
-            state = jax.eval_shape(lambda: self.agent.world_model.initial(1))
-            latents = {
-                name: (getattr(state, name).shape[1:], str(getattr(state, name).dtype)) for name in ("deter", "stoch")
-            }
+    def _latents(self) -> Any:
+        """Shapes ``[1, ...]`` of the latents that replay keeps, or None."""
+        return jax.eval_shape(lambda: self.agent.world_model.initial(1)) if self.config.replay.keep_latents else None
+
+    def _latent_spec(self) -> Any:
+        latents = self._latents()
+        if latents is None:
+            return None
+        return {
+            name: (getattr(latents, name).shape[1:], str(getattr(latents, name).dtype)) for name in ("deter", "stoch")
+        }
+
+    def _batch_shapes(self, size: int) -> Batch:
+        replay = self.config.replay
+        weighted = replay.sampler == "prioritised" and replay.priority_beta > 0
+        length = self.config.batch_length
+        return memory.batch_shapes(self._env.spec, size, length, latents=self._latents(), weighted=weighted)
+
+    def _check_memory(self, shapes: Any) -> memory.Need:
+        """What the run needs; refused before any of it is allocated where it cannot fit."""
+        config = self.config
         capacity, num_envs = config.replay.capacity, config.num_envs
-        needed = nbytes_for(spec, capacity, num_envs=num_envs, latent_spec=latents, promoted=True)
-        memory.check_replay(needed, capacity, memory.host_available())
-        sampler = make_sampler(config.replay, num_envs=num_envs)
+        replay = nbytes_for(self._env.spec, capacity, num_envs=num_envs, latent_spec=self._latent_spec(), promoted=True)
+        host = memory.host_available()
+        memory.check_replay(replay, capacity, host)
+        activations = 0
+        for phase, size in self.schedule.batches.items():
+            fn, batch = getattr(self.agent, phase), self._batch_shapes(size)
+            jaxpr = parallel.jaxpr_of(self._updates[phase], fn, shapes, batch, self.num_devices)
+            activations = max(activations, memory.activation_bytes(jaxpr))
+        needed = memory.need(shapes, activations=activations, replay=replay)
+        device = memory.device_available()
+        memory.check_device(needed, config.batch_size, on_host=device is None, available=device or host)
+        return needed
+
+    def _make_buffer(self) -> SequenceBuffer:
+        config = self.config
+        sampler = make_sampler(config.replay, num_envs=config.num_envs)
         return SequenceBuffer(
-            spec, capacity=capacity, num_envs=num_envs, latent_spec=latents, sampler=sampler, seed=config.seed
+            self._env.spec,
+            capacity=config.replay.capacity,
+            num_envs=config.num_envs,
+            latent_spec=self._latent_spec(),
+            sampler=sampler,
+            seed=config.seed,
         )
 
     def _begin(self, shapes: Any) -> None:
@@ -204,7 +234,7 @@ class Trainer:
     def _log(self, updates_before: int) -> None:
         updates = self.schedule.updates
         if crossed(updates_before, updates, self.config.log.metrics_every):
-            values = self.means.means() | self.collector.pop_episodes() | self._rates()
+            values = self.means.means() | self.collector.pop_episodes() | self._rates() | memory.statistics()
             self.means.clear()
             self.logger.metrics(self.step, updates, values)
             self._shown |= values
@@ -312,6 +342,24 @@ class Trainer:
             self.logger.phase(f"{name}: {value:.4g}")
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
         self.logger.metrics(self.step, self.schedule.updates, finite)
+
+    def _announced_update(self, phase: Phase, update: parallel.Update) -> parallel.Update:
+        """``update``, announced, and telling after its first call what it takes of the device's memory."""
+        call, told = self._announced(f"{phase} for {self.num_devices} x {jax.devices()[0].device_kind}", update), False
+
+        def first(state: TrainState, batch: Batch) -> Any:
+            nonlocal told
+            if told:
+                return call(state, batch)
+            told = True
+            shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, batch))
+            result = call(state, batch)
+            taken = parallel.temporary_bytes(update, *shapes)
+            if taken is not None:
+                self.logger.phase(f"{phase} takes {memory.gigabytes(taken)} of device memory beside its state")
+            return result
+
+        return first
 
     def _announced(self, name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
         """``fn``, telling before its first call that it is compiled, and after it how long that took."""

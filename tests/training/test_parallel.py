@@ -54,10 +54,14 @@ def test_the_update_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert traces == [None if num_devices == 1 else parallel.AXIS]
 
 
-def test_the_state_is_donated() -> None:
-    state = fresh(1)
-    parallel.make_update(update, 1)(state, {"x": np.ones((2, 3), np.float32), "row": np.ones(2, np.float32)})
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_the_state_is_donated(num_devices: int) -> None:
+    state = fresh(num_devices)
+    places = [shard.data.unsafe_buffer_pointer() for shard in state["w"].addressable_shards]
+    batch = {"x": np.ones((2, 3), np.float32), "row": np.ones(2, np.float32)}
+    after, _, _ = parallel.make_update(update, num_devices)(state, batch)
     assert state["w"].is_deleted()
+    assert [shard.data.unsafe_buffer_pointer() for shard in after["w"].addressable_shards] == places
 
 
 def test_local_gives_arrays_of_one_device() -> None:

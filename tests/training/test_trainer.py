@@ -73,7 +73,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 def lines(path: Path) -> list[dict[str, Any]]:
     """``metrics.jsonl`` without what depends on the clock."""
     parsed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if not k.startswith("time/") and k != "wall_time"} for line in parsed]
+    return [
+        {k: v for k, v in line.items() if not k.startswith(("time/", "memory/")) and k != "wall_time"}
+        for line in parsed
+    ]
 
 
 def contents(path: Path) -> Any:
