@@ -24,7 +24,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Mutation(NamedTuple):
-    """One change: ``old`` occurs once in ``module`` and becomes ``new``; one of ``tests`` must fail."""
+    """One change: ``old`` occurs once in ``module`` and becomes ``new``; one of ``tests`` must fail.
+
+    ``module`` is a dotted name below ``dreamjax``, or one that begins with ``experiments``.
+    """
 
     name: str
     module: str
@@ -418,7 +421,30 @@ MUTATIONS = [
     Mutation("priorities_never_return", "training.trainer",
              "priority=np.asarray(outs.priority)", "priority=np.ones_like(outs.priority)",
              "tests/training/test_trainer.py::test_a_prioritised_run_draws_surprising_windows_more_often"),
+    # Baselines: what a placement is worth, where new games begin, how runs become a curve.
+    Mutation("wells_without_their_depth", "experiments.heuristics",
+             "runs & (runs >> jnp.uint32(1))", "runs & jnp.uint32(0)", "tests/test_heuristics.py"),
+    Mutation("landing_on_top_of_the_piece", "experiments.heuristics",
+             "(bottom - top + 1) / 2", "(bottom - top + 1)", "tests/test_heuristics.py"),
+    Mutation("drop_before_it_stands_right", "experiments.heuristics",
+             "(turned == turn) & (shifted == x)", "shifted == x", "tests/test_heuristics.py"),
+    Mutation("last_sight_is_of_the_next_game", "experiments.games",
+             "final_obs=flat_observation(config, after)", "final_obs=flat_observation(config, going)",
+             "tests/test_baselines.py"),
+    Mutation("games_measured_beyond_their_end", "experiments.games",
+             "ended = waiting & (turn.terminated | turn.truncated)", "ended = turn.terminated | turn.truncated",
+             "tests/test_baselines.py"),
+    Mutation("loss_told_as_time_limit", "experiments.games",
+             "bool(turn.truncated[i] and not turn.terminated[i])", "True", "tests/test_baselines.py"),
+    Mutation("error_over_games_for_seeds", "experiments.curves",
+             "if len(means) > 1:", "if len(means) > 9:", "tests/test_compare.py"),
+    Mutation("population_deviation", "experiments.curves",
+             "np.std(values, ddof=1)", "np.std(values)", "tests/test_compare.py"),
 ]  # fmt: skip
+
+
+def full_name(mutation: Mutation) -> str:
+    return mutation.module if mutation.module.startswith("experiments.") else f"dreamjax.{mutation.module}"
 
 
 def source(mutation: Mutation) -> tuple[Path, str]:
@@ -427,7 +453,7 @@ def source(mutation: Mutation) -> tuple[Path, str]:
     Raises:
         LookupError: if the text to replace does not occur exactly once.
     """
-    path = ROOT / "dreamjax" / (mutation.module.replace(".", "/") + ".py")
+    path = ROOT / (full_name(mutation).replace(".", "/") + ".py")
     text = path.read_text()
     count = text.count(mutation.old)
     if count != 1:
@@ -442,7 +468,7 @@ class Mutant(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader)
 
     def __init__(self, mutation: Mutation) -> None:
         path, self.text = source(mutation)
-        super().__init__(f"dreamjax.{mutation.module}", str(path))
+        super().__init__(full_name(mutation), str(path))
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> object:
         if fullname != self.name:

@@ -84,11 +84,11 @@ def test_each_game_is_measured_once_and_to_its_end():
         lengths.append(len(obs))
         return np.argmax(mask, 1)  # always the legal cell that is furthest up
 
-    lines, pieces = games.play(act, episodes=4, seed=0, fields=PLACED)
-    assert set(lengths) == {4} and len(lengths) == pieces.max() <= 3
-    assert pieces.min() >= 1 and lines.shape == (4,)
-    ours = games.Games(4, games.EVALUATION, PLACED)
-    counted, ended = np.zeros(4, int), np.zeros(4, bool)
+    lines, pieces = games.play(act, episodes=3, seed=0, fields=PLACED)
+    assert set(lengths) == {3} and len(lengths) == pieces.max() <= 3
+    assert pieces.min() >= 1 and lines.shape == (3,)
+    ours = games.Games(3, games.EVALUATION, PLACED)
+    counted, ended = np.zeros(3, int), np.zeros(3, bool)
     _, mask = ours.look()
     while not ended.all():
         turn = ours.step(np.argmax(mask, 1))
@@ -96,6 +96,28 @@ def test_each_game_is_measured_once_and_to_its_end():
         ended |= turn.terminated | turn.truncated
         mask = turn.mask
     assert list(counted) == list(pieces)
+
+
+def test_a_second_game_of_a_row_does_not_count(monkeypatch):
+    class Scripted:
+        """Row 0 ends a game at each step, with 1, 2, 3 lines; row 1 ends its first at the third."""
+
+        def __init__(self, num_envs, seed, fields):
+            assert (num_envs, seed, fields) == (2, 7 + games.EVALUATION, {})
+            self.steps = 0
+
+        def look(self):
+            return np.zeros((2, 1)), np.ones((2, 1), bool)
+
+        def step(self, actions):
+            self.steps += 1
+            lost, late = np.array([True, False]), np.array([False, self.steps == 3])
+            counts = np.full(2, self.steps)
+            return games.Turn(*self.look(), np.zeros((2, 1)), np.zeros(2), lost, late, counts, 10 * counts)
+
+    monkeypatch.setattr(games, "Games", Scripted)
+    lines, pieces = games.play(lambda obs, mask: np.zeros(2, int), episodes=2, seed=7, fields={})
+    assert list(lines) == [1, 3] and list(pieces) == [10, 30]
 
 
 def test_measured_games_are_those_of_the_runs_own_evaluation():
