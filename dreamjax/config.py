@@ -313,6 +313,36 @@ class ImaginationConfig:
 
 
 @dataclass(frozen=True)
+class EnsembleConfig:
+    """One-step predictors whose disagreement can reward exploration (Plan2Explore, Sekar et al. 2020).
+
+    Attributes:
+        size: members K; 0 turns the ensemble off.
+        layers, units: size of each member. act and norm follow the world model.
+        lr: learning rate; the rest of the optimiser is ``optimiser``'s.
+        bonus: scale of the disagreement added to imagined rewards, in units of its own 5th-to-95th-percentile range.
+        extrinsic: scale of the imagined rewards themselves.
+        rate: of that moving range.
+    """
+
+    size: int = 0
+    layers: int = 2
+    units: int = 64
+    lr: float = 3e-4
+    bonus: float = 0.0
+    extrinsic: float = 1.0
+    rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _require(self.size == 0 or self.size >= 2, "size", self.size, "must be 0 (off), or 2 or more members")
+        _positive(self, "layers", "units", "lr")
+        _not_negative(self, "bonus", "extrinsic")
+        _require(0 < self.rate <= 1, "rate", self.rate, "must lie in (0, 1]")
+        _require(self.size > 0 or self.bonus == 0, "bonus", self.bonus, "needs an ensemble: size=2 or more")
+        _require(self.size > 0 or self.extrinsic == 1, "extrinsic", self.extrinsic, "needs an ensemble: size=2 or more")
+
+
+@dataclass(frozen=True)
 class ScheduleConfig:
     """When updates run.
 
@@ -424,6 +454,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

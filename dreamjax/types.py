@@ -220,6 +220,7 @@ class TrainState:
         opt_state: optimiser state by group.
         retnorm: percentiles of imagined returns.
         ring: imagined rollouts kept for later actor-critic phases, or None.
+        novelty: percentiles of the ensemble's disagreement about imagined steps, or None without an ensemble.
     """
 
     step: Array
@@ -229,6 +230,7 @@ class TrainState:
     opt_state: dict[str, Any]
     retnorm: NormaliserState
     ring: Any = None
+    novelty: NormaliserState | None = None
 
 
 class ReplayOuts(NamedTuple):

@@ -53,6 +53,7 @@ AGENT, UPDATE, CONTRACTS = (
     "tests/test_contracts.py",
 )
 BEHAVIOUR = UPDATE + "::test_the_behaviour_phase_against_numpy"
+EXPLORATION, ENSEMBLE = "tests/algorithms/test_exploration.py", "tests/models/test_ensemble.py"
 SWITCHES = "tests/test_switches.py"
 DEVICES = UPDATE + "::test_devices_give_the_same_update"
 
@@ -440,6 +441,29 @@ MUTATIONS = [
              "if len(means) > 1:", "if len(means) > 9:", "tests/test_compare.py"),
     Mutation("population_deviation", "experiments.curves",
              "np.std(values, ddof=1)", "np.std(values)", "tests/test_compare.py"),
+    # Exploration by disagreement.
+    Mutation("one_bootstrap_for_all", "algorithms.exploration",
+             "jax.random.exponential(key, (count,))", "jnp.repeat(jax.random.exponential(key, (1,)), count)",
+             EXPLORATION),
+    Mutation("bootstrap_by_local_row", "algorithms.exploration",
+             "(row_keys(key, row)).T", "(row_keys(key, row - row[0])).T", EXPLORATION),
+    Mutation("predictions_across_resets", "algorithms.exploration",
+             "1.0 - is_first[:, 1:].astype", "1.0 - is_first[:, :-1].astype", EXPLORATION),
+    Mutation("predictions_of_this_step", "models.ensemble",
+             "flat = following.stoch.reshape", "flat = state.stoch.reshape", ENSEMBLE),
+    Mutation("ensemble_teaches_the_model", "algorithms.exploration",
+             "jax.lax.stop_gradient((feat[:, :-1], action[:, :-1]))", "(feat[:, :-1], action[:, :-1])", EXPLORATION),
+    Mutation("disagreement_of_features", "algorithms.exploration", "jnp.var(predictions, 0)", "jnp.var(predictions, -2)",
+             EXPLORATION),
+    Mutation("bonus_before_the_action", "algorithms.exploration", "((0, 0), (1, 0)))", "((0, 0), (0, 1)))", EXPLORATION),
+    Mutation("bonus_of_one_device", "algorithms.exploration",
+             "rate=config.rate, axis_name=axis_name)", "rate=config.rate, axis_name=None)", EXPLORATION),
+    Mutation("bonus_not_normalised", "algorithms.exploration", "disagreed / scale", "disagreed", EXPLORATION),
+    Mutation("members_alike", "models.ensemble", 'split_rngs={"params": True}', 'split_rngs={"params": False}', ENSEMBLE),
+    Mutation("ensemble_changes_the_others", "algorithms.update",
+             "bootstrap_key = jax.random.fold_in(key, 3)",
+             "bootstrap_key = jax.random.fold_in(key, 3)\n                model_grads = jax.tree.map("
+             "lambda x: 2 * x, model_grads)\n                grads[\"world_model\"] = model_grads", SWITCHES),
 ]  # fmt: skip
 
 

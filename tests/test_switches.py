@@ -68,6 +68,8 @@ GAUSSIAN = {"model": {"latent": "gaussian"}}
 GRID = {"model": {"kind": "grid"}}
 ADAM = {"optimiser": {"kind": "adam"}}
 PRIORITISED = {"replay": {"sampler": "prioritised"}}
+ENSEMBLE = {"ensemble": {"size": 3, "units": 16}}
+BONUS = {"ensemble": {"size": 3, "bonus": 0.5}}
 PLAN = {"schedule": {"kind": "plan"}}
 
 
@@ -166,6 +168,17 @@ ROWS = [
     Row("imagination.use_ring", True, "init", {"ring"}),
     Row("imagination.capacity", 80, "init", {"ring"}, RING),
     Row("imagination.draw", 4, "behaviour", DREAMS - REPLAYED, RING),
+    # The ensemble: beside everything else, until its bonus enters the imagined rewards.
+    Row("ensemble.size", 3, "init", {"ensemble"}),
+    Row("ensemble.size", 3, "start", {"ensemble"}),
+    Row("ensemble.size", 3, "model", {"ensemble", "train/loss/ensemble", "train/grad_norm/ensemble"}),
+    Row("ensemble.size", 3, "behaviour", {"novelty", "imagination/disagreement"}),
+    Row("ensemble.layers", 1, "init", {"ensemble"}, ENSEMBLE),
+    Row("ensemble.units", 8, "init", {"ensemble"}, ENSEMBLE),
+    Row("ensemble.lr", 1e-3, "optimiser", {"ensemble"}, ENSEMBLE),
+    Row("ensemble.bonus", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
+    Row("ensemble.extrinsic", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
+    Row("ensemble.rate", 0.5, "behaviour", {*RETURNS, "imagination/reward", "novelty"}, BONUS),
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
@@ -185,7 +198,7 @@ ROWS = [
     Row("schedule.collect_steps", 20, "schedule", set()),
 ]  # fmt: skip
 
-CLASSES = ("model", "actor", "critic", "loss", "optimiser", "imagination", "replay", "schedule")
+CLASSES = ("model", "actor", "critic", "loss", "optimiser", "imagination", "ensemble", "replay", "schedule")
 
 
 def test_every_field_has_a_row() -> None:
@@ -259,8 +272,8 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
     if view == "start":
         return gather(fingerprints(agent.init, jax.random.key(0)), init_name)
     update, other = {
-        "model": (agent.update_world_model, {"actor", "critic", "slow_critic", "retnorm", "ring"}),
-        "behaviour": (agent.update_actor_critic, {"world_model"}),
+        "model": (agent.update_world_model, {"actor", "critic", "slow_critic", "retnorm", "ring", "novelty"}),
+        "behaviour": (agent.update_actor_critic, {"world_model", "ensemble"}),
     }[view]
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
@@ -271,20 +284,20 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
     return {name: value for name, value in named.items() if name not in other}
 
 
-def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool) -> Callable[..., Any]:
+def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
     """In place of a gradient, something shaped like it that depends on the loss: tracing takes half the time."""
-    assert has_aux
 
     def value_and_grad(params: Any, *args: Any) -> tuple[Any, Any]:
-        loss, aux = fn(params, *args)
-        return (loss, aux), jax.tree.map(lambda x: x * loss, params)
+        value = fn(params, *args)
+        loss = value[0] if has_aux else value
+        return value, jax.tree.map(lambda x: x * loss, params)
 
     return value_and_grad
 
 
 def optimiser_outputs(config: Config) -> dict[str, int]:
     params = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
-    optimisers = make_optimisers(config.optimiser)
+    optimisers = make_optimisers(config.optimiser, config.ensemble.lr if config.ensemble.size else None)
     states = {name: jax.eval_shape(optimiser.init, params) for name, optimiser in optimisers.items()}
     step = lambda states, grads: {
         name: optimisers[name].update(grads, states[name], grads)[0] for name in optimisers
@@ -296,12 +309,10 @@ def replay_outputs(config: Config) -> dict[str, Any]:
     """Two streams of 31 steps whose reward is their number; priorities and latents fed back; 40 windows drawn."""
     spec = EnvSpec({"x": ObsSpec("vector", (1,), "float32")}, ActionSpec((ActionPart("categorical", 2),)))
     initial = lambda n: RSSMState(deter=jnp.zeros((n, 2)), stoch=jnp.zeros((n, 2, 2)))
-    host = SimpleNamespace(
-        config=config,
-        _env=SimpleNamespace(spec=spec),
-        agent=SimpleNamespace(world_model=SimpleNamespace(initial=initial)),
-    )
-    buffer = Trainer._make_buffer(host)  # type: ignore[arg-type]
+    trainer: Any = object.__new__(Trainer)  # what its replay is made from, without an environment or a directory
+    trainer.config, trainer._env = config, SimpleNamespace(spec=spec)
+    trainer.agent = SimpleNamespace(world_model=SimpleNamespace(initial=initial))
+    buffer = trainer._make_buffer()
     no = np.zeros(2, bool)
     for t in range(31):
         obs, reward = {"x": np.zeros((2, 1), np.float32)}, np.array([t, 100 + t], np.float32)

@@ -16,6 +16,7 @@ from dreamjax.algorithms.update import Networks, init_state, make_update
 from dreamjax.algorithms.world_model_loss import observe_window, window_inputs
 from dreamjax.config import Config, ConfigError
 from dreamjax.models.encoders import preprocess
+from dreamjax.models.ensemble import make_ensemble
 from dreamjax.models.heads import make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
 from dreamjax.types import MASK_KEY, Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
@@ -65,7 +66,12 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     bias = config.actor.binary_bias
     if bias and bits != [len(bias)]:
         raise ConfigError(f"actor.binary_bias={bias!r} is not allowed: the environment's bits number {sum(bits)}")
-    networks = Networks(make_world_model(config, spec), make_actor(config, spec), make_critic(config, spec))
+    networks = Networks(
+        make_world_model(config, spec),
+        make_actor(config, spec),
+        make_critic(config, spec),
+        make_ensemble(config, spec) if config.ensemble.size else None,
+    )
     world_model = networks.world_model
 
     def initial_carry(num_envs: int) -> Carry:

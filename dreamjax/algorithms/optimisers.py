@@ -49,12 +49,16 @@ def make_optimiser(config: OptimiserConfig, learning_rate: float) -> optax.Gradi
     return optax.chain(*chain)
 
 
-def make_optimisers(config: OptimiserConfig) -> dict[str, optax.GradientTransformation]:
-    """One optimiser for each group of parameters: "world_model", "actor", "critic"."""
+def make_optimisers(
+    config: OptimiserConfig, ensemble_lr: float | None = None
+) -> dict[str, optax.GradientTransformation]:
+    """One optimiser for each group of parameters: "world_model", "actor", "critic", and "ensemble" where it has a rate."""
+    ensemble = {} if ensemble_lr is None else {"ensemble": make_optimiser(config, ensemble_lr)}
     return {
         "world_model": make_optimiser(config, config.world_model_lr),
         "actor": make_optimiser(config, config.actor_lr),
         "critic": make_optimiser(config, config.critic_lr),
+        **ensemble,
     }
 
 

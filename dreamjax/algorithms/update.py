@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import optax
 
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_returns, replay_returns
-from dreamjax.algorithms.distributions import make_policy, scalar_decode
+from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_decode
+from dreamjax.algorithms.exploration import add_bonus, bootstrap_weights, ensemble_loss, imagined_disagreement
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
 from dreamjax.algorithms.optimisers import make_optimisers, update_average
@@ -24,6 +25,7 @@ from dreamjax.algorithms.returns import step_weights
 from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
 from dreamjax.buffers import imagination_buffer
 from dreamjax.config import Config
+from dreamjax.models.ensemble import Ensemble
 from dreamjax.models.heads import Head
 from dreamjax.types import (
     MASK_KEY,
@@ -51,6 +53,7 @@ class Networks(NamedTuple):
     world_model: WorldModel
     actor: Head
     critic: Head
+    ensemble: Ensemble | None = None
 
 
 def accumulate(fn: Callable[[T], tuple[Means, Rows]], inputs: T, count: int) -> tuple[Means, Rows]:
@@ -83,7 +86,10 @@ def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array
         "actor": networks.actor.init(actor_key, size),
         "critic": networks.critic.init(critic_key, size),
     }
-    optimisers = make_optimisers(config.optimiser)
+    if networks.ensemble is not None:
+        # Folded by a number that no step reaches, so that the other parameters are those without an ensemble.
+        params["ensemble"] = networks.ensemble.init(jax.random.fold_in(key, jnp.uint32(2**32 - 1)), size)
+    optimisers = make_optimisers(config.optimiser, config.ensemble.lr if networks.ensemble is not None else None)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         key=key,
@@ -92,6 +98,7 @@ def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array
         slow_critic=jax.tree.map(jnp.copy, params["critic"]),
         opt_state={name: optimiser.init(params[name]) for name, optimiser in optimisers.items()},
         retnorm=init_normaliser(),
+        novelty=None if networks.ensemble is None else init_normaliser(),
     )
     if config.imagination.use_ring:
         rows = jnp.zeros((1,), jnp.int32)
@@ -144,9 +151,9 @@ def make_update(
     Metrics are float32 scalars by their final names. ``replay_outs.latents`` are the posterior states of the batch,
     ``replay_outs.priority`` the world-model loss by step, plus the value's error where the critic is trained.
     """
-    optimisers = make_optimisers(config.optimiser)
+    world_model, actor, critic, ensemble = networks
+    optimisers = make_optimisers(config.optimiser, config.ensemble.lr if ensemble is not None else None)
     count = config.optimiser.accumulate
-    world_model, actor, critic = networks
     learn_model, learn_behaviour = "world_model" in phases, "actor_critic" in phases
     steps = config.imagination.last or config.batch_length
 
@@ -163,6 +170,31 @@ def make_update(
 
         (grads, metrics), (post, by_step) = accumulate(micro, batch, count)
         return grads, metrics, post, by_step
+
+    def ensemble_phase(
+        predictors: Ensemble, params: Params, batch: Batch, post: Posterior, key: jax.Array
+    ) -> tuple[Params, Metrics]:
+        def micro(part: tuple[Batch, RSSMState]) -> tuple[tuple[Params, Metrics], None]:
+            window, states = part
+            weight = bootstrap_weights(key, window.row, config.ensemble.size)
+            action = action_vector(spec.action, window.action)
+            loss, grads = jax.value_and_grad(ensemble_loss)(
+                params, predictors, world_model.feat(states), action, states, window.is_first, weight
+            )
+            return (grads, {"train/loss/ensemble": loss}), None
+
+        return accumulate(micro, (batch, post.state), count)[0]
+
+    def explore(
+        predictors: Ensemble, state: TrainState, rollouts: Imagination, axis_name: str | None
+    ) -> tuple[Imagination, NormaliserState | None, Metrics]:
+        """Rollouts rewarded for what the ensemble disagrees on."""
+        params = state.params["ensemble"]
+        _, disagreed = accumulate(lambda part: (None, imagined_disagreement(predictors, params, part)), rollouts, count)
+        metrics = {"imagination/disagreement": jnp.mean(disagreed)}
+        assert state.novelty is not None
+        rollouts, novelty = add_bonus(rollouts, disagreed, state.novelty, config.ensemble, axis_name=axis_name)
+        return rollouts, novelty, metrics
 
     def dream_phase(params: dict[str, Params], batch: Batch, post: Posterior, key: jax.Array) -> Imagination:
         def micro(part: tuple[Batch, RSSMState]) -> tuple[None, Imagination]:
@@ -269,11 +301,19 @@ def make_update(
         model_grads, metrics, post, priority = model_phase(state.params, batch, model_key)
         if learn_model:
             grads["world_model"] = model_grads
-        retnorm, ring = state.retnorm, state.ring
+            if ensemble is not None:
+                # fold_in(key, 3): beside the three keys of the split.
+                bootstrap_key = jax.random.fold_in(key, 3)
+                grads["ensemble"], more = ensemble_phase(ensemble, state.params["ensemble"], batch, post, bootstrap_key)
+                metrics = {**metrics, **more}
+        retnorm, ring, novelty = state.retnorm, state.ring, state.novelty
         if learn_behaviour:
             rollouts = dream_phase(state.params, batch, post, dream_key)
             if config.imagination.use_ring:
                 ring, rollouts = through_ring(ring, rollouts, ring_key, axis_name)
+            if ensemble is not None:
+                rollouts, novelty, more = explore(ensemble, state, rollouts, axis_name)
+                metrics = {**metrics, **more}
             (grads["actor"], grads["critic"]), more, retnorm, error = behaviour_phase(
                 state, batch, post, rollouts, axis_name
             )
@@ -298,6 +338,7 @@ def make_update(
             slow_critic=slow_critic,
             retnorm=retnorm,
             ring=ring,
+            novelty=novelty,
         )
         return state, metrics, ReplayOuts(post.state, priority)
 

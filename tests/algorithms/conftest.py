@@ -13,6 +13,7 @@ import small
 
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.algorithms.update import Networks
+from dreamjax.models.ensemble import make_ensemble
 from dreamjax.models.heads import make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
 from dreamjax.types import NormaliserState
@@ -22,6 +23,7 @@ OPTIMISER = {
     "kind": "adam", "eps": 0.1, "agc": 0.0, "warmup": 0, "world_model_lr": 0.01, "actor_lr": 0.02, "critic_lr": 0.03,
 }  # fmt: skip
 VARIANTS = {
+    "explorer": {"imagination": {"last": 4}, "ensemble": {"size": 2, "units": 16, "layers": 1, "bonus": 0.5}},
     "plain": {"imagination": {"last": 4}},
     "ring": {
         "model": {"latent": "gaussian", "cell": "gru"},
@@ -43,7 +45,12 @@ def learner(tiny_config):
             **VARIANTS[variant],
         )
         spec = small.EVERY_ACTION
-        networks = Networks(make_world_model(config, spec), make_actor(config, spec), make_critic(config, spec))
+        networks = Networks(
+            make_world_model(config, spec),
+            make_actor(config, spec),
+            make_critic(config, spec),
+            make_ensemble(config, spec) if config.ensemble.size else None,
+        )
         agent = make_agent(config, spec)
         return SimpleNamespace(
             config=config,
@@ -70,4 +77,5 @@ def middle_of_training(agent, config):
         params=small.noise_like(shapes.params, seed=1),
         slow_critic=small.noise_like(shapes.slow_critic, seed=2),
         retnorm=NormaliserState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2)),
+        novelty=None if state.novelty is None else NormaliserState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2)),
     )

@@ -273,7 +273,13 @@ HEADS = {"any": None, "concentrated": 3.0, "uniform": 0.0}
 
 
 @pytest.mark.parametrize(
-    ("variant", "kind", "devices"), [("plain", "vmap", 2), ("plain", "pmap", 4), ("ring", "pmap", 2)]
+    ("variant", "kind", "devices"),
+    [
+        ("plain", "vmap", 2),
+        ("plain", "pmap", 4),
+        ("ring", "pmap", 2),
+        pytest.param("explorer", "pmap", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_devices_give_the_same_update(learner, variant, kind, devices):
     """Contract 28: from the same global batch; every device ends with the same state, ring and percentiles included."""

@@ -1,0 +1,69 @@
+"""The ensemble of one-step predictors: members of their own, and what they predict of either world model."""
+
+from __future__ import annotations
+
+import conftest
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from dreamjax.models.ensemble import make_ensemble
+from dreamjax.models.nets import MLP
+from dreamjax.models.world_model import make_world_model
+from dreamjax.types import RSSMState
+
+SPEC = conftest.make_tiny_spec()  # a board of 24 cells, a vector of 5, 3 bits
+
+
+def make(tiny_config, **model):
+    return make_ensemble(small.vary(tiny_config, ensemble={"size": 3, "units": 8, "layers": 1}, model=model), SPEC)
+
+
+def test_members_are_networks_of_their_own(tiny_config):
+    """Each gives what an MLP with its part of the parameters gives; at the start all differ."""
+    ensemble = make(tiny_config)
+    init = jax.jit(ensemble.init, static_argnums=1, compiler_options=small.QUICK)
+    params = init(jax.random.key(0), 32)
+    rng = np.random.default_rng(0)
+    feat, action = rng.normal(size=(2, 4, 32)).astype(np.float32), rng.normal(size=(2, 4, 3)).astype(np.float32)
+    together = ensemble.apply(params, feat, action)
+    assert together.shape == (3, 2, 4, 16)
+    assert together.dtype == jnp.float32
+    single = MLP(1, 8, 16)
+    for k in range(3):
+        member = jax.tree.map(lambda x, k=k: x[k], params)
+        alone = single.apply({"params": member}, np.concatenate([feat, action], -1))
+        np.testing.assert_allclose(together[k], alone, rtol=1e-5, atol=1e-6)
+    assert np.all(np.var(together, 0) > 0)
+
+
+def test_the_vector_models_target_is_the_next_latent(tiny_config):
+    rng = np.random.default_rng(0)
+    states = [RSSMState(deter=rng.normal(size=(2, 16)), stoch=np.eye(4)[rng.integers(0, 4, (2, 4))]) for _ in range(2)]
+    target = make(tiny_config).target(*states)
+    np.testing.assert_array_equal(target, states[1].stoch.reshape(2, 16))
+
+
+def test_the_grid_models_target_is_what_changes_on_the_board(tiny_config):
+    """Cells and vector entries, not the memory nor the latents; nothing where nothing changed."""
+    config = small.vary(tiny_config, ensemble={"size": 3}, model={"kind": "grid"})
+    ensemble, initial = make_ensemble(config, SPEC), make_world_model(config, SPEC).initial(1)
+    before = RSSMState(deter=np.random.default_rng(0).random((1, 24 + 5 + 16)), stoch=initial.stoch)
+    assert before.deter.shape == initial.deter.shape
+    after = before.replace(deter=before.deter.copy(), stoch=before.stoch + 1)
+    after.deter[0, [7, 26, 40]] += [0.5, 2.0, 3.0]  # a cell, an entry of the vector, memory
+    expected = np.zeros((1, 29))
+    expected[0, [7, 26]] = 0.5, 2.0
+    np.testing.assert_allclose(ensemble.target(before, after), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["rssm", "grid"])
+def test_no_gradient_flows_through_the_target(tiny_config, kind):
+    config = small.vary(tiny_config, ensemble={"size": 3}, model={"kind": kind})
+    ensemble, state = make_ensemble(config, SPEC), make_world_model(config, SPEC).initial(2)
+    grads = jax.grad(lambda a, b: jnp.sum(ensemble.target(a, b) ** 2 + ensemble.target(a, b)), (0, 1))(
+        state, jax.tree.map(lambda x: x + 1, state)
+    )
+    assert all(np.all(grad == 0) for grad in jax.tree.leaves(grads))
