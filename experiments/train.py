@@ -4,22 +4,32 @@
     python -m experiments.train --config=experiments/tetris_direct.py:smoke --workdir=runs/try
     python -m experiments.train --config=experiments/cartpole.py --config.seed=1 --config.total_steps=1e5
 
+Several processes, each with the same command and its own number (or under SLURM, which says all three itself):
+
+    python -m experiments.train --config=FILE --workdir=SHARED --distributed.coordinator=HOST:PORT \\
+        --distributed.num_processes=2 --distributed.process_id=0
+
 --config.FIELD=VALUE sets any field of dreamjax/config.py. Ctrl-C or SIGTERM writes a checkpoint and exits. Exit codes:
 0 complete or stopped with a checkpoint, 1 failure, 2 wrong usage or configuration.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dreamjax.config import Config
+from dreamjax.config import Config, ConfigError
 from dreamjax.training import memory, workdir
 from dreamjax.training.stop import Stop
 from experiments import cli
+
+if TYPE_CHECKING:
+    from dreamjax.training import hosts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,11 +49,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     config = cli.load_config(known.config, cli.split_overrides(rest))
     file, variant = cli.split_variant(known.config)
     path = known.workdir or Path("runs") / (f"{file.stem}_{variant}" if variant else file.stem)
-    workdir.check(path, config, known.resume)
-    print(
-        f"dreamjax: {known.config} on {config.env.id} for {config.total_steps:,} environment steps in {path}",
-        flush=True,
-    )
+    process = vars(known)["distributed.process_id"]
+    if int(os.environ.get("SLURM_PROCID", 0) if process is None else process) == 0:  # of several, the first one writes
+        workdir.check(path, config, known.resume)
+        print(
+            f"dreamjax: {known.config} on {config.env.id} for {config.total_steps:,} environment steps in {path}",
+            flush=True,
+        )
 
     with Stop() as stop:
         return _train(config, path, known.resume, stop, vars(known))
@@ -53,12 +65,21 @@ def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given
     memory.configure(config.parallel)
     cli.cache_compilations()
     # Only now: JAX takes seconds to import, and reads the settings made above.
-    from dreamjax.envs.adapter import EnvError
-    from dreamjax.training import parallel
-    from dreamjax.training.trainer import CheckpointError, Trainer, TrainError
+    from dreamjax.training import hosts
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    parallel.initialize(*(given[f"distributed.{name}"] for name in ("coordinator", "num_processes", "process_id")))
+    hosts.join(hosts.settings(*(given[f"distributed.{name}"] for name in hosts.Settings._fields)))
+    group = hosts.Group()
+    if group.count == 1:
+        return _run(config, path, resume, stop)
+    code = cli.run(lambda: _run_with_others(group, config, path, resume, stop))
+    return code if code == cli.OK else group.leave(code)
+
+
+def _run(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
+    from dreamjax.envs.adapter import EnvError
+    from dreamjax.training.trainer import CheckpointError, Trainer, TrainError
+
     try:
         trainer = Trainer(config, path, resume=resume, stop=stop)
     except EnvError as error:
@@ -72,6 +93,24 @@ def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given
     finally:
         trainer.close()
     return cli.OK
+
+
+def _run_with_others(group: hosts.Group, config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
+    """As ``_run``; where another process is lost, says so rather than what the devices make of it."""
+    from dreamjax.training import checkpoint, hosts
+
+    try:
+        return _run(config, path, resume, stop)
+    except (ConfigError, workdir.UsageError):
+        raise
+    except Exception as error:  # a broken connection is a RuntimeError or a ValueError, by the backend
+        if not isinstance(error, hosts.ProcessLost) and not hosts.is_connection(error):
+            traceback.print_exc()
+        reason = group.failure() or str(error).partition("\n")[0]
+        return cli.fail(
+            f"process {group.index} ends, the run has lost a process ({reason}). Start all of them again to go on from "
+            f"{checkpoint.latest(path) or 'the beginning'}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Checkpoints: everything a run needs to go on, complete or invisible, verified when read.
 
 ``checkpoints/<step>/`` holds ``params/`` and ``learner/`` (the rest of the ``TrainState``) as Orbax trees, ``host/``
-(replay, collector, ...) as one ``.npy`` file for each array and ``host.json`` for the rest, ``meta.json``, and
-``manifest.json`` with the size and SHA-256 of every other file. It is written beside its place and renamed into it.
+(replay, collector, ...) as one ``.npy`` file for each array and ``host.json`` for the rest (``host.<i>/`` and
+``host.<i>.json`` for the other processes of a run of several), ``meta.json``, and ``manifest.json`` with the size and
+SHA-256 of every other file. It is written beside its place and renamed into it.
 Only arrays and JSON are read: nothing in a checkpoint can run code.
 """
 
@@ -24,10 +25,12 @@ import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dreamjax.training.hosts import Group
 from dreamjax.training.parallel import local
+from dreamjax.training.workdir import UsageError
 from dreamjax.types import Params, TrainState
 
-MANIFEST, META, HOST = "manifest.json", "meta.json", "host.json"
+MANIFEST, META = "manifest.json", "meta.json"
 _TEMPORARY = "tmp."
 
 
@@ -64,40 +67,69 @@ def latest(workdir: str | Path) -> Path | None:
 
 
 def save(
-    workdir: str | Path, step: int, state: TrainState, host: dict[str, Any], meta: dict[str, Any], *, keep: int
+    workdir: str | Path,
+    step: int,
+    state: TrainState,
+    host: dict[str, Any],
+    meta: dict[str, Any],
+    *,
+    keep: int,
+    group: Group | None = None,
 ) -> Path:
     """Writes a checkpoint, then deletes all but the newest ``keep`` and the one with the greatest ``meta["score"]``.
+
+    In a run of several processes all call it: process 0 writes what there is once, each its own ``host``.
 
     Args:
         step: environment steps, the checkpoint's name.
         state: what learning changes.
         host: nested dictionaries and lists of NumPy arrays, numbers, strings and None.
         meta: small facts as JSON; ``score``, where present, is the evaluation's mean return.
+        group: the processes of the run (default: those there are).
 
     Raises:
-        CheckpointError: it could not be written (no space, no permission, ...); earlier ones are untouched.
+        CheckpointError: it could not be written (no space, no permission, ...), by whichever process; earlier ones are
+            untouched.
     """
+    group = group or Group()
     there = folder(workdir)
     # The number after the newest one's, not how many there are: older ones of this step may have been deleted.
     taken = [saved_again(path) for path in all_checkpoints(workdir) if step_of(path) == step]
-    final = there / (f"{step:012d}.{taken[-1] + 1}" if taken else f"{step:012d}")
-    temporary = there / f"{_TEMPORARY}{final.name}"
-    try:
+    name = group.from_leader(f"{step:012d}.{taken[-1] + 1}" if taken else f"{step:012d}")
+    final, temporary = there / name, there / f"{_TEMPORARY}{name}"
+
+    def begin() -> None:
         there.mkdir(parents=True, exist_ok=True)
         for left in there.glob(f"{_TEMPORARY}*"):  # of a run that was killed; the work directory's lock is ours
             shutil.rmtree(left)
         temporary.mkdir()
         _write_tree(temporary / "params", state.params)
         _write_tree(temporary / "learner", dataclasses.replace(state, params={}))
-        _write_host(temporary, host)
-        (temporary / META).write_text(json.dumps({"step": step} | meta, indent=1))
+        (temporary / META).write_text(json.dumps({"step": step, "num_processes": group.count} | meta, indent=1))
+
+    def finish() -> None:
         _write_manifest(temporary)
         temporary.rename(final)
         _sync(there)
-    except Exception as error:  # Orbax and TensorStore raise their own kinds
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(f"cannot save {final}: {error}. Last good checkpoint: {latest(workdir)}") from error
-    _prune(workdir, keep)
+
+    for part, mine in ((begin, group.leads), (lambda: _write_host(temporary, host, group.index), True),
+                       (finish, group.leads)):  # fmt: skip
+        cause, told = None, None
+        try:
+            if mine:
+                part()
+        except Exception as error:  # Orbax and TensorStore raise their own kinds
+            cause, told = error, str(error)
+        failed = [
+            f"process {i}: {text}" if group.count > 1 else text for i, text in enumerate(group.gather(told)) if text
+        ]
+        if failed:
+            if group.leads:
+                shutil.rmtree(temporary, ignore_errors=True)
+            problem = "; ".join(failed)
+            raise CheckpointError(f"cannot save {final}: {problem}. Last good checkpoint: {latest(workdir)}") from cause
+    if group.leads:
+        _prune(workdir, keep)
     return final
 
 
@@ -117,11 +149,11 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], d
     return _read(path, like)
 
 
-def _read(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
+def _read(path: Path, like: TrainState, index: int = 0) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
     params = _read_tree(path / "params", like.params)
     learner = _read_tree(path / "learner", dataclasses.replace(like, params={}))
     try:
-        host = _read_host(path)
+        host = _read_host(path, index)
     except (OSError, ValueError, KeyError, TypeError) as error:  # intact as written, but not by us
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
     return dataclasses.replace(learner, params=params), host, read_meta(path)
@@ -133,14 +165,35 @@ def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
     return _read_tree(path / "params", like), read_meta(path)
 
 
-def restore_latest(workdir: str | Path, like: TrainState) -> tuple[Path, TrainState, dict[str, Any], dict[str, Any]]:
+def restore_latest(
+    workdir: str | Path, like: TrainState, group: Group | None = None
+) -> tuple[Path, TrainState, dict[str, Any], dict[str, Any]]:
     """The newest checkpoint that is intact; damaged ones are named in a warning and passed over.
+
+    Process 0 of a run of several verifies and chooses; each reads what it wrote.
 
     Raises:
         CheckpointError: none is intact, or the newest intact one does not fit ``like``.
+        UsageError: it was written by another number of processes.
     """
-    path = intact(workdir)
-    return path, *_read(path, like)
+    group = group or Group()
+    chosen, problem = None, None
+    if group.leads:
+        try:
+            chosen = str(intact(workdir))
+        except CheckpointError as error:
+            problem = str(error)
+    chosen, problem = group.from_leader([chosen, problem])
+    if problem is not None:
+        raise CheckpointError(problem)
+    path = Path(chosen)
+    wrote = read_meta(path).get("num_processes", 1)
+    if wrote != group.count:
+        raise UsageError(
+            f"checkpoint {path} holds the environments and replay of {wrote} processes, and this run has {group.count}: "
+            f"go on with distributed.num_processes={wrote}, or begin in another --workdir"
+        )
+    return path, *_read(path, like, group.index)
 
 
 def intact(workdir: str | Path, *parts: str) -> Path:
@@ -190,6 +243,8 @@ def verify(path: Path, *parts: str) -> None:
 def _write_tree(path: Path, tree: Any) -> None:
     """A tree as a flat Orbax dictionary by leaf path; typed keys as their data."""
     flat = {name: local(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in _leaves(tree)}
+    if jax.process_count() > 1:  # Orbax takes arrays of one process only from NumPy
+        flat = jax.tree.map(np.asarray, flat)
     with _checkpointer() as checkpointer:
         checkpointer.save(path, flat)
     if not path.is_dir():
@@ -216,7 +271,15 @@ def _read_tree(path: Path, like: Any) -> Any:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    """Orbax for this process alone: which process writes what, and when, is said in ``save``."""
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    index = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process{index}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _leaves(tree: Any) -> list[tuple[str, Any]]:
@@ -232,8 +295,14 @@ def _signature(leaf: Any) -> str:
     return f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
 
 
-def _write_host(path: Path, host: dict[str, Any]) -> None:
-    (path / "host").mkdir()
+def _part(index: int) -> str:
+    """Name of a process's folder in a checkpoint."""
+    return f"host.{index}" if index else "host"
+
+
+def _write_host(path: Path, host: dict[str, Any], index: int = 0) -> None:
+    arrays = path / _part(index)
+    arrays.mkdir()
     count = iter(range(10**9))
 
     def write(value: Any) -> Any:
@@ -243,16 +312,16 @@ def _write_host(path: Path, host: dict[str, Any]) -> None:
             return {"list": [write(entry) for entry in value]}
         if isinstance(value, np.ndarray | np.generic):
             array, name = np.asarray(value), f"{next(count):04d}.npy"
-            np.save(path / "host" / name, array, allow_pickle=False)  # bfloat16 as two raw bytes a number
+            np.save(arrays / name, array, allow_pickle=False)  # bfloat16 as two raw bytes a number
             return {"array": name, "dtype": array.dtype.name}
         if value is None or isinstance(value, bool | int | float | str):
             return {"value": value}
         raise TypeError(f"a checkpoint holds arrays, numbers, strings and None, not {type(value).__name__}")
 
-    (path / HOST).write_text(json.dumps(write(host)))
+    (path / f"{_part(index)}.json").write_text(json.dumps(write(host)))
 
 
-def _read_host(path: Path) -> dict[str, Any]:
+def _read_host(path: Path, index: int = 0) -> dict[str, Any]:
     def read(node: dict[str, Any]) -> Any:
         ((kind, value),) = ((name, entry) for name, entry in node.items() if name != "dtype")
         if kind == "dict":
@@ -260,11 +329,11 @@ def _read_host(path: Path) -> dict[str, Any]:
         if kind == "list":
             return [read(entry) for entry in value]
         if kind == "array":
-            array = np.load(path / "host" / Path(value).name, allow_pickle=False)
+            array = np.load(path / _part(index) / Path(value).name, allow_pickle=False)
             return array.view(ml_dtypes.bfloat16) if node["dtype"] == "bfloat16" else array
         return value
 
-    return read(json.loads((path / HOST).read_text()))
+    return read(json.loads((path / f"{_part(index)}.json").read_text()))
 
 
 def _write_manifest(path: Path) -> None:

@@ -81,13 +81,15 @@ def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
 class Collector:
     """One vector step at a time: ``begin`` sends the policy to the device, ``finish`` waits and steps the environments.
 
-    Between the two the host is free. A vector step counts ``num_envs`` environment steps, resets included, so that the
+    Between the two the host is free. A vector step counts one step of every environment, resets included, so that the
     count is known ahead. Record ``t`` is stored with the action chosen from it, so the newest record waits here.
 
     Args:
         policy: compiled policy. env: the environments. replay: where records go.
         num_envs: number of environments. seed: of the run.
         keep_latents: store the policy's latents beside the records.
+        counted: environment steps that a vector step counts (default ``num_envs``): those of all processes.
+        gather: the value of every process, from this one's.
     """
 
     def __init__(
@@ -99,9 +101,12 @@ class Collector:
         num_envs: int,
         seed: int,
         keep_latents: bool = False,
+        counted: int | None = None,
+        gather: Callable[[Any], list[Any]] = lambda value: [value],
     ) -> None:
         self._policy, self._env, self._replay = policy, env, replay
         self._num_envs, self._seed, self._keep_latents = num_envs, seed, keep_latents
+        self._counted, self._gather = counted or num_envs, gather
         self._key = jax.random.fold_in(jax.random.key(seed), _STREAM)
         self._records: Records | None = None
         self._carry = policy.initial_carry(num_envs)
@@ -138,7 +143,7 @@ class Collector:
         final, self._records = self._env.step(action)
         if final is not None:
             self._close(final)
-        self.step += self._num_envs
+        self.step += self._counted
         for episode in ended_episodes(final, self._records):
             for name, value in episode.items():
                 if name != "env":
@@ -150,8 +155,13 @@ class Collector:
         self._replay.add(records, np.zeros((len(records), spec.record_size), spec.record_dtype))
 
     def peek_episodes(self) -> dict[str, float]:
-        """Means over the episodes that ended since the last ``pop_episodes``, as ``episode/<name>``; empty if none."""
-        return {f"episode/{name}": float(np.mean(values)) for name, values in self._episodes.items()}
+        """Means over the episodes that ended since the last ``pop_episodes``, of all processes, as ``episode/<name>``;
+        empty if none."""
+        merged: dict[str, list[float]] = {}
+        for episodes in self._gather(self._episodes):
+            for name, values in episodes.items():
+                merged.setdefault(name, []).extend(values)
+        return {f"episode/{name}": float(np.mean(values)) for name, values in merged.items()}
 
     def pop_episodes(self) -> dict[str, float]:
         """As ``peek_episodes``, and begins the next means."""

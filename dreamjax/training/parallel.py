@@ -22,25 +22,6 @@ T = TypeVar("T")
 Update = Callable[[TrainState, Batch], tuple[TrainState, Metrics, ReplayOuts]]
 
 
-def initialize(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Joins the processes of one run; call before anything touches a device. No coordinator: nothing to join.
-
-    Raises:
-        ConfigError: some but not all three are given, or a value cannot be.
-    """
-    given = (coordinator, num_processes, process_id)
-    if given == (None, None, None):
-        return
-    if coordinator is None or num_processes is None or process_id is None:
-        raise ConfigError(
-            "distributed.coordinator, distributed.num_processes and distributed.process_id go together: "
-            f"got {coordinator!r}, {num_processes!r}, {process_id!r}"
-        )
-    if not 0 <= process_id < num_processes:
-        raise ConfigError(f"distributed.process_id={process_id} is not allowed: must lie in [0, {num_processes})")
-    jax.distributed.initialize(coordinator, num_processes, process_id)
-
-
 def device_count(num_devices: int) -> int:
     """Resolves ``parallel.num_devices`` (0: all local devices).
 
@@ -60,12 +41,16 @@ def check_divisible(name: str, size: int, parts: int) -> None:
     """Raises ConfigError unless ``size`` splits into ``parts`` (known only now where ``num_devices=0``)."""
     if size % parts:
         raise ConfigError(
-            f"{name}={size} is not allowed: must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}"
+            f"{name}={size} is not allowed: must be a multiple of "
+            f"processes x parallel.num_devices x optimiser.accumulate = {parts}"
         )
 
 
 def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
-    """Compiles ``fn(state, batch, axis_name=...)`` for ``num_devices`` local devices.
+    """Compiles ``fn(state, batch, axis_name=...)`` for ``num_devices`` local devices of every process.
+
+    In a run of several processes all must call it in step, each with its part of the global batch and the same state;
+    what comes back is the new state, and ``outs`` of that part.
 
     Returns:
         ``(state, batch [B, T, ...]) -> (state, metrics, outs [B, T, ...])``. ``state`` is donated: use the new one.
@@ -75,7 +60,7 @@ def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
         ConfigError: there are fewer devices.
     """
     num_devices = device_count(num_devices)
-    if num_devices == 1:
+    if num_devices == jax.process_count() == 1:
         return jax.jit(fn, donate_argnums=0)
     mapped = jax.pmap(
         partial(fn, axis_name=AXIS),
@@ -83,7 +68,7 @@ def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
         in_axes=(None, 0),
         out_axes=(None, None, 0),
         donate_argnums=0,
-        devices=jax.local_devices()[:num_devices],
+        devices=[device for i in range(jax.process_count()) for device in jax.local_devices(i)[:num_devices]],
     )
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics, ReplayOuts]:
@@ -100,7 +85,7 @@ def jaxpr_of(update: Any, fn: Callable[..., Any], state: Any, batch: Any, num_de
     Args:
         update: ``make_update(fn, num_devices)``; on one device its first call reuses this trace.
     """
-    if num_devices == 1:
+    if hasattr(update, "trace"):
         return update.trace(state, batch).jaxpr
     share = jax.tree.map(lambda x: jax.ShapeDtypeStruct((x.shape[0] // num_devices, *x.shape[1:]), x.dtype), batch)
     return jax.make_jaxpr(fn)(state, share)
@@ -108,7 +93,7 @@ def jaxpr_of(update: Any, fn: Callable[..., Any], state: Any, batch: Any, num_de
 
 def temporary_bytes(update: Any, state: Any, batch: Any) -> int | None:
     """Bytes that the compiled update takes beside its arguments, from shapes; None where that would compile it anew."""
-    if not hasattr(update, "lower"):
+    if not hasattr(update, "lower"):  # on several devices
         return None
     stats = update.lower(state, batch).compile().memory_analysis()
     return stats.temp_size_in_bytes if stats is not None else None
@@ -122,8 +107,8 @@ def run_once(fn: Callable[..., T], *args: Any) -> T:
 
 
 def replicate(state: T, num_devices: int) -> T:
-    """A state on every device the update runs on, as the update gives it back (so that it is compiled once)."""
-    if num_devices == 1:
+    """A state on every local device the update runs on, as the update gives it back (so that it is compiled once)."""
+    if num_devices == jax.process_count() == 1:
         return jax.device_put(state)
     mesh = Mesh(np.asarray(jax.local_devices()[:num_devices]), (AXIS,))
     return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
@@ -131,7 +116,7 @@ def replicate(state: T, num_devices: int) -> T:
 
 def place(batch: T, num_devices: int) -> T:
     """Starts the batch's way to the device; several devices take their parts from the host when they run."""
-    return jax.device_put(batch) if num_devices == 1 else batch
+    return jax.device_put(batch) if num_devices == jax.process_count() == 1 else batch
 
 
 def local(tree: T) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import math
 import time
@@ -18,7 +19,7 @@ from dreamjax.buffers.sequence_buffer import Indices, SequenceBuffer, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.reporting.logger import Logger
-from dreamjax.training import checkpoint, memory, parallel, workdir
+from dreamjax.training import checkpoint, hosts, memory, parallel, workdir
 from dreamjax.training.checkpoint import CheckpointError
 from dreamjax.training.collector import Collector, Policy, make_policy
 from dreamjax.training.evaluator import evaluate
@@ -55,19 +56,20 @@ class Trainer:
         resume: workdir.Resume = "auto",
         stop: Callable[[], bool] | None = None,
     ) -> None:
-        self.config, self.path, self._stop = config, Path(path).resolve(), stop or Stop()
-        workdir.check(path, config, resume)
-        if jax.process_count() > 1:
-            raise ConfigError(f"distributed.num_processes={jax.process_count()}: runs of several processes are to come")
+        self.config, self.path, self.group = config, Path(path).resolve(), hosts.Group()
+        self._asked = stop or Stop()
+        self._stop = self.group.agreed(self._asked)
+        if self.group.leads:
+            workdir.check(path, config, resume)
         self.num_devices = parallel.device_count(config.parallel.num_devices)
-        for name, size in (("batch_size", config.batch_size), ("imagination.draw", config.imagination.draw)):
-            parallel.check_divisible(name, size, self.num_devices * config.optimiser.accumulate)
+        self.schedule = make_schedule(config)
+        self._check_layout()
+        self._share = hosts.share(config, self.group)
 
-        self._env = make_env(config.env, config.num_envs, seed=config.seed)
+        self._env = make_env(config.env, self._share.num_envs, seed=self._share.seed)
         self._eval_env: Adapter | None = None
         self.agent = make_agent(config, self._env.spec)
         shapes = jax.eval_shape(self.agent.init, jax.random.key(config.seed))
-        self.schedule = make_schedule(config)
         self._updates = {
             phase: parallel.make_update(getattr(self.agent, phase), self.num_devices) for phase in get_args(Phase)
         }
@@ -75,14 +77,11 @@ class Trainer:
         self.buffer = self._make_buffer()
         self.means = MetricMeans()
 
-        self._lock = workdir.Lock(self.path)
-        workdir.check(path, config, resume)  # again, now that nobody else can write
-        self.logger = Logger(
-            self.path,
-            total_steps=config.total_steps,
-            tensorboard=config.log.tensorboard,
-            terminal_every=config.log.every,
-        )
+        self._lock = workdir.Lock(self.path) if self.group.leads else None
+        if self.group.leads:
+            workdir.check(path, config, resume)  # again, now that nobody else can write
+        hosts.check_shared(self.path, self.group)
+        self.logger = self._make_logger()
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
         policy = make_policy(self.agent.policy, self.agent.initial_carry)
         self.policy = Policy(policy.initial_carry, self._announced("the policy", policy.act))
@@ -93,9 +92,11 @@ class Trainer:
             self.policy,
             self._env,
             self.buffer,
-            num_envs=config.num_envs,
-            seed=config.seed,
+            num_envs=self._share.num_envs,
+            seed=self._share.seed,
             keep_latents=config.replay.keep_latents,
+            counted=config.num_envs,
+            gather=self.group.gather,
         )
         self._shown: dict[str, float] = {}
         self._score: float | None = None
@@ -104,7 +105,30 @@ class Trainer:
         self._evaluation_pending = False  # the run was stopped during an evaluation that was due
         self._line_time = (time.monotonic(), 0, 0)
         self._begin(shapes)
-        workdir.write_config(self.path, config)
+        if self.group.leads:
+            workdir.write_config(self.path, config)
+
+    def _check_layout(self) -> None:
+        """Batches split over processes, devices and micro-batches; every process has the same number of devices."""
+        config, count = self.config, self.group.count
+        there = self.group.gather(self.num_devices)
+        if len(set(there)) > 1:
+            raise ConfigError(
+                f"parallel.num_devices={config.parallel.num_devices} is not allowed: the processes have {there} devices"
+            )
+        sizes = {"batch_size": config.batch_size, "imagination.draw": config.imagination.draw}
+        if config.schedule.kind == "plan":
+            sizes["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
+        for name, size in sizes.items():
+            parallel.check_divisible(name, size, count * self.num_devices * config.optimiser.accumulate)
+
+    def _make_logger(self) -> Logger | hosts.Silent:
+        if not self.group.leads:
+            return hosts.Silent()
+        log = self.config.log
+        return Logger(
+            self.path, total_steps=self.config.total_steps, tensorboard=log.tensorboard, terminal_every=log.every
+        )
 
     def _latents(self) -> Any:
         """Shapes ``[1, ...]`` of the latents that replay keeps, or None."""
@@ -127,13 +151,18 @@ class Trainer:
     def _check_memory(self, shapes: Any) -> memory.Need:
         """What the run needs; refused before any of it is allocated where it cannot fit."""
         config = self.config
-        capacity, num_envs = config.replay.capacity, config.num_envs
-        replay = nbytes_for(self._env.spec, capacity, num_envs=num_envs, latent_spec=self._latent_spec(), promoted=True)
+        replay = nbytes_for(
+            self._env.spec,
+            self._share.replay.capacity,
+            num_envs=self._share.num_envs,
+            latent_spec=self._latent_spec(),
+            promoted=True,
+        )
         host = memory.host_available()
-        memory.check_replay(replay, capacity, host)
+        memory.check_replay(replay, config.replay.capacity, host)
         activations = 0
         for phase, size in self.schedule.batches.items():
-            fn, batch = getattr(self.agent, phase), self._batch_shapes(size)
+            fn, batch = getattr(self.agent, phase), self._batch_shapes(size // self.group.count)
             jaxpr = parallel.jaxpr_of(self._updates[phase], fn, shapes, batch, self.num_devices)
             activations = max(activations, memory.activation_bytes(jaxpr))
         needed = memory.need(shapes, activations=activations, replay=replay)
@@ -142,25 +171,24 @@ class Trainer:
         return needed
 
     def _make_buffer(self) -> SequenceBuffer:
-        config = self.config
-        sampler = make_sampler(config.replay, num_envs=config.num_envs)
+        num_envs, replay, seed = self._share
         return SequenceBuffer(
             self._env.spec,
-            capacity=config.replay.capacity,
-            num_envs=config.num_envs,
+            capacity=replay.capacity,
+            num_envs=num_envs,
             latent_spec=self._latent_spec(),
-            sampler=sampler,
-            seed=config.seed,
+            sampler=make_sampler(replay, num_envs=num_envs),
+            seed=seed,
         )
 
     def _begin(self, shapes: Any) -> None:
         """The state to go on from: the newest intact checkpoint's, or a fresh one."""
-        if checkpoint.latest(self.path) is None:
+        if self.group.from_leader(checkpoint.latest(self.path) is None):
             state = parallel.run_once(self.agent.init, jax.random.key(self.config.seed))
             self.state = parallel.replicate(state, self.num_devices)
             self.collector.start()
             return
-        path, state, host, meta = checkpoint.restore_latest(self.path, shapes)
+        path, state, host, meta = checkpoint.restore_latest(self.path, shapes, self.group)
         self.state = parallel.replicate(state, self.num_devices)
         self.buffer.load_state_dict(host["replay"])
         self.schedule.load_state_dict(host["schedule"])
@@ -210,7 +238,9 @@ class Trainer:
         return self._finish()
 
     def _draw(self, batch_size: int) -> Drawn:
-        batch, indices = self.buffer.sample(batch_size, self.config.batch_length)
+        size = batch_size // self.group.count  # this process's rows of the global batch
+        batch, indices = self.buffer.sample(size, self.config.batch_length)
+        batch = dataclasses.replace(batch, row=batch.row + np.int32(self.group.index * size))
         return parallel.place(batch, self.num_devices), indices
 
     def _learn(self, due: list[Due], drawn: Drawn | None) -> None:
@@ -248,28 +278,13 @@ class Trainer:
             "time/env_steps_per_s": (self.step - step) / seconds,
             "time/updates_per_s": (self.schedule.updates - updates) / seconds,
             "replay/ratio": self.schedule.ratio(self.step) * self.config.batch_length,
-            "replay/size": len(self.buffer),
+            "replay/size": sum(self.group.gather(len(self.buffer))),
         }
 
     def _evaluate(self) -> bool:
         """Logs ``eval/<name>_mean`` and ``_stderr`` of the policy as it is; False where it is asked to stop."""
-        config = self.config
-        num_envs = min(config.eval.num_envs, config.eval.episodes)
-        seed = config.seed + EVAL_SEED
-        if self._eval_env is None:
-            self._eval_env = make_env(config.env, num_envs, seed=seed)
         self.means.fetch()  # a policy from a bad update is not measured
-        self.logger.phase(f"evaluating {config.eval.episodes} episodes ...")
-        result = evaluate(
-            self.policy,
-            parallel.local(self.state.params),
-            self._eval_env,
-            num_envs=num_envs,
-            episodes=config.eval.episodes,
-            greedy=config.eval.greedy,
-            seed=seed,
-            should_stop=self._stop,
-        )
+        result = self.group.from_leader(self._play() if self.group.leads else None)
         if result is None:
             return False
         values = {f"eval/{name}_{key}": entry[key] for name, entry in result.items() for key in ("mean", "stderr")}
@@ -279,6 +294,25 @@ class Trainer:
         self._shown |= values
         self._score, self._evaluated = result["return"]["mean"], self.step
         return True
+
+    def _play(self) -> dict[str, dict[str, Any]] | None:
+        """What ``evaluate`` gives, of process 0: the others wait. None where this one is asked to stop."""
+        config = self.config
+        num_envs = min(config.eval.num_envs, config.eval.episodes)
+        seed = config.seed + EVAL_SEED
+        if self._eval_env is None:
+            self._eval_env = make_env(config.env, num_envs, seed=seed)
+        self.logger.phase(f"evaluating {config.eval.episodes} episodes ...")
+        return evaluate(
+            self.policy,
+            parallel.local(self.state.params),
+            self._eval_env,
+            num_envs=num_envs,
+            episodes=config.eval.episodes,
+            greedy=config.eval.greedy,
+            seed=seed,
+            should_stop=self._asked,
+        )
 
     def _save(self, logger_state: Any = None) -> Path:
         versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
@@ -298,7 +332,9 @@ class Trainer:
             "config": to_dict(self.config),
             "versions": versions,
         }
-        path = checkpoint.save(self.path, self.step, self.state, host, meta, keep=self.config.checkpoint.keep)
+        path = checkpoint.save(
+            self.path, self.step, self.state, host, meta, keep=self.config.checkpoint.keep, group=self.group
+        )
         self._saved = self.step
         return path
 
@@ -332,7 +368,7 @@ class Trainer:
         """Pictures and figures of what the world model predicts, beside what came."""
         from dreamjax.reporting.dreams import dream_report  # matplotlib and pillow take their time
 
-        if self.buffer.num_windows(self.config.batch_length) == 0:
+        if not self.group.leads or self.buffer.num_windows(self.config.batch_length) == 0:
             return
         batch, _ = self.buffer.sample(min(8, self.config.batch_size), self.config.batch_length)
         context = min(5, self.config.batch_length - 1)
@@ -345,7 +381,12 @@ class Trainer:
 
     def _announced_update(self, phase: Phase, update: parallel.Update) -> parallel.Update:
         """``update``, announced, and telling after its first call what it takes of the device's memory."""
-        call, told = self._announced(f"{phase} for {self.num_devices} x {jax.devices()[0].device_kind}", update), False
+        call, told = (
+            self._announced(
+                f"{phase} for {self.group.count * self.num_devices} x {jax.devices()[0].device_kind}", update
+            ),
+            False,
+        )
 
         def first(state: TrainState, batch: Batch) -> Any:
             nonlocal told
@@ -388,7 +429,8 @@ class Trainer:
         if self._eval_env is not None:
             self._eval_env.close()
         self.logger.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
 __all__ = ["CheckpointError", "TrainError", "Trainer"]

@@ -82,14 +82,6 @@ def test_a_batch_must_split() -> None:
         parallel.check_divisible("batch_size", 6, 4)
 
 
-def test_processes_need_all_three_settings() -> None:
-    parallel.initialize(None, None, None)
-    with pytest.raises(ConfigError, match="go together"):
-        parallel.initialize("localhost:1", 2, None)
-    with pytest.raises(ConfigError, match="process_id=2"):
-        parallel.initialize("localhost:1", 2, 2)
-
-
 def test_the_agents_update_gives_the_same_on_several_devices(
     tiny_config: Config, tiny_spec: EnvSpec, tiny_batch: Any
 ) -> None:

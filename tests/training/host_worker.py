@@ -1,0 +1,80 @@
+"""One of the processes of ``test_hosts``: takes updates from its part of fixed batches and writes what comes out.
+
+Run as ``python -m training.host_worker OUT COORDINATOR NUM_PROCESSES PROCESS_ID``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import small
+
+from dreamjax.agents.dream_agent import make_agent
+from dreamjax.config import Config, from_dict, merge, to_dict
+from dreamjax.training import hosts, parallel
+from training import fakes
+
+BATCHES = 2
+TINY = {
+    "model": {
+        "deter": 16, "blocks": 2, "stoch": 4, "classes": 4, "hidden": 16, "units": 16, "layers": 1, "bins": 15,
+        "conv_depth": 2, "prior_layers": 1,
+    },
+    "actor": {"layers": 1, "units": 16},
+    "critic": {"layers": 1, "units": 16, "bins": 15},
+    "imagination": {"capacity": 1024},
+}  # fmt: skip
+# Two-hot heads are left out: their largest bins turn rounding of nearly uniform outputs into targets (test_update has
+# them on several devices). Adam with a large epsilon moves a parameter in proportion to its gradient.
+CHANGES = {
+    "model": {"reward_head": "mse"},
+    "critic": {"head": "mse"},
+    "imagination": {"use_ring": True},
+    "optimiser": {"kind": "adam", "eps": 0.1, "agc": 0.0, "warmup": 0, "world_model_lr": 0.01, "actor_lr": 0.01},
+}
+
+
+def make_tiny_config(**overrides: Any) -> Config:
+    return from_dict(merge(to_dict(fakes.make_tiny_config()), TINY, overrides))
+
+
+def make() -> Any:
+    return make_agent(make_tiny_config(**CHANGES), small.EVERY_ACTION)
+
+
+def batches(index: int = 0, count: int = 1) -> Any:
+    """Rows of process ``index`` of each global batch."""
+    for seed in range(BATCHES):
+        batch = small.random_batch(small.EVERY_ACTION, batch=8, seed=seed)
+        size = 8 // count
+        yield jax.tree.map(lambda x: x[index * size : (index + 1) * size], batch)  # noqa: B023
+
+
+def flat(state: Any, metrics: Any) -> dict[str, np.ndarray]:
+    state = parallel.local(dataclasses.replace(state, key=jax.random.key_data(state.key)))
+    leaves = jax.tree_util.tree_leaves_with_path((state, parallel.local(metrics)))
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def main(out: str, coordinator: str, num_processes: str, process_id: str) -> None:
+    hosts.join(hosts.settings(coordinator, int(num_processes), int(process_id)), timeout=60)
+    group = hosts.Group()
+    agent = make()
+    update = parallel.make_update(agent.update, jax.local_device_count())
+    state = parallel.replicate(parallel.run_once(agent.init, jax.random.key(0)), jax.local_device_count())
+    for batch in batches(group.index, group.count):
+        state, metrics, outs = update(state, batch)
+    assert group.gather({"index": group.index}) == [{"index": i} for i in range(group.count)]
+    assert group.from_leader(f"of {group.index}") == "of 0"
+    assert group.agreed(lambda: group.index == 1)()
+    assert not group.agreed(lambda: False)()
+    np.savez(Path(out) / f"{group.index}.npz", priority=np.asarray(outs.priority), **flat(state, metrics))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
