@@ -78,7 +78,7 @@ def test_everything_comes_back_bit_for_bit(saved: Path) -> None:
     assert path.name == f"{20:012d}"
     assert_same(state, make_state(2))
     assert_same(host, HOST)
-    assert meta == {"step": 20, "update": 10}
+    assert meta == {"step": 20, "num_processes": 1, "update": 10}
 
 
 def test_parameters_alone_do_not_need_the_rest(workdir: Path) -> None:
