@@ -227,14 +227,16 @@ def make_update(
     ) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
         actor_params, critic_params = trained
         rollouts, returns, value, replayed, boot = part
-        feat = rollouts.feat[:, :-1]
+        # The heads read the last state too, which takes part in no loss: the critic's outputs are then the very product
+        # that the returns were computed from, and XLA computes it once.
+        feat = rollouts.feat
         mask = None if rollouts.mask is None else rollouts.mask[:, :-1]
-        policy = make_policy(spec.action, actor.apply(actor_params, feat), mask, config.actor)
+        policy = make_policy(spec.action, actor.apply(actor_params, feat)[:, :-1], mask, config.actor)
         use_ring = config.imagination.use_ring
         policy_loss, metrics = actor_loss(policy, rollouts, returns, value, scale, config, off_policy=use_ring)
         weight = step_weights(rollouts.cont[:, :-1], gamma=config.loss.gamma)
         outputs, slow = critic.apply(critic_params, feat), critic.apply(slow_critic, feat)
-        value_loss = critic_loss(outputs, slow, returns, weight, config)
+        value_loss = critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, config)
         losses = {"actor": policy_loss, "critic": value_loss}
 
         replay_feat, reward, is_last, is_terminal = replayed

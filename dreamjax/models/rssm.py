@@ -17,7 +17,7 @@ from dreamjax.types import RSSMState
 
 
 class BlockGRU(nn.Module):
-    """A GRU whose recurrent kernels are block-diagonal; every block reads all inputs.
+    """A GRU whose recurrent kernels are block-diagonal; every block reads all inputs; all arguments are ``[N, ...]``.
 
     ``reset, candidate, update = gates(layer([deter_block, inputs]))``;
     ``deter' = sigma(update - 1) tanh(sigma(reset) candidate) + (1 - sigma(update - 1)) deter``.
@@ -33,17 +33,15 @@ class BlockGRU(nn.Module):
             Layer(config.hidden, config.act, config.norm, self.dtype, name=name)(x)
             for name, x in (("in_deter", deter), ("in_stoch", stoch), ("in_action", action))
         ]
-        joint = jnp.concatenate(inputs, -1)[..., None, :]
-        joint = jnp.broadcast_to(joint, (*joint.shape[:-2], config.blocks, joint.shape[-1]))
-        size = config.deter // config.blocks
-        blocks = deter.reshape(*deter.shape[:-1], config.blocks, size)
-        x = BlockDense(size, self.dtype, name="hidden")(jnp.concatenate([blocks, joint], -1))
-        x = NormAct(config.act, config.norm, self.dtype, name="hidden_norm")(x.reshape(deter.shape))
-        gates = BlockDense(3 * size, self.dtype, name="gates")(x.reshape(blocks.shape))
-        reset, candidate, update = (gate.reshape(deter.shape) for gate in jnp.split(gates, 3, -1))
-        # The bias of -1 keeps the state by default.
-        update = jax.nn.sigmoid(update - 1)
-        return update * jnp.tanh(jax.nn.sigmoid(reset) * candidate) + (1 - update) * deter
+        joint = jnp.concatenate(inputs, -1)
+        rows, size = deter.shape[0], config.deter // config.blocks
+        blocks = jnp.swapaxes(deter.reshape(rows, config.blocks, size), 0, 1)
+        x = BlockDense(size, self.dtype, name="hidden")(blocks, joint)
+        x = NormAct(config.act, config.norm, self.dtype, by_blocks=True, name="hidden_norm")(x)
+        gates = BlockDense(3 * size, self.dtype, name="gates")(x)
+        following = _gated(blocks, *jnp.split(gates, 3, -1))
+        # Blocks side by side by concatenation: where XLA fuses a transpose into the gates, CPUs compute them one by one.
+        return jnp.concatenate([block[0] for block in jnp.split(following, config.blocks, 0)], -1)
 
 
 class DenseGRU(nn.Module):
@@ -57,9 +55,13 @@ class DenseGRU(nn.Module):
         config = self.config
         x = Layer(config.hidden, config.act, config.norm, self.dtype, name="in")(jnp.concatenate([stoch, action], -1))
         gates = Dense(3 * config.deter, dtype=self.dtype, name="gates")(jnp.concatenate([x, deter], -1))
-        reset, candidate, update = jnp.split(gates, 3, -1)
-        update = jax.nn.sigmoid(update - 1)
-        return update * jnp.tanh(jax.nn.sigmoid(reset) * candidate) + (1 - update) * deter
+        return _gated(deter, *jnp.split(gates, 3, -1))
+
+
+def _gated(deter: jax.Array, reset: jax.Array, candidate: jax.Array, update: jax.Array) -> jax.Array:
+    """``sigma(update - 1) tanh(sigma(reset) candidate) + (1 - sigma(update - 1)) deter``: -1 keeps by default."""
+    update = jax.nn.sigmoid(update - 1)
+    return update * jnp.tanh(jax.nn.sigmoid(reset) * candidate) + (1 - update) * deter
 
 
 class RSSM(nn.Module):

@@ -37,15 +37,26 @@ def test_rms_norm_divides_by_the_root_mean_square():
     np.testing.assert_allclose(y, expected, rtol=1e-5)
 
 
+def test_rms_norm_by_blocks_is_that_of_the_blocks_side_by_side():
+    x = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float32)
+    params = {"params": {"scale": jnp.arange(1.0, 7)}}
+    side_by_side = nets.RMSNorm().apply(params, x.swapaxes(0, 1).reshape(5, 6))
+    by_blocks = nets.RMSNorm(by_blocks=True).apply(params, x)
+    np.testing.assert_allclose(by_blocks.swapaxes(0, 1).reshape(5, 6), side_by_side, rtol=1e-6)
+
+
 def test_block_dense_is_one_matrix_for_each_block():
+    """Of its own input, then of what all blocks share."""
     layer = nets.BlockDense(4)
-    x = np.random.default_rng(0).normal(size=(5, 3, 2)).astype(np.float32)
-    params = small.random_params(layer.init, x)["params"]
-    y = jax.jit(layer.apply)({"params": params}, x)
+    rng = np.random.default_rng(0)
+    x, shared = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 5, 2), (5, 6)))
+    params = small.random_params(layer.init, x, shared)["params"]
+    y = jax.jit(layer.apply)({"params": params}, x, shared)
     for block in range(3):
-        expected = x[:, block] @ np.asarray(params["kernel"][block]) + np.asarray(params["bias"][block])
-        np.testing.assert_allclose(y[:, block], expected, rtol=1e-5, atol=1e-6)
-    assert params["kernel"].shape == (3, 2, 4)
+        inputs = np.concatenate([x[block], shared], -1)
+        expected = inputs @ np.asarray(params["kernel"][block]) + np.asarray(params["bias"][block])
+        np.testing.assert_allclose(y[block], expected, rtol=1e-5, atol=1e-6)
+    assert params["kernel"].shape == (3, 8, 4)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +64,7 @@ def test_block_dense_is_one_matrix_for_each_block():
     [
         (nets.Dense(400), (1, 400), 400, 1.0),
         (nets.Dense(400, scale=0.01), (1, 400), 400, 0.01),
-        (nets.BlockDense(200), (1, 8, 100), 100, 1.0),  # the fan-in is that of one block, not of all
+        (nets.BlockDense(200), (8, 1, 100), 100, 1.0),  # the fan-in is that of one block, not of all
     ],
     ids=["dense", "dense_0.01", "block"],
 )
