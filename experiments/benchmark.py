@@ -1,17 +1,18 @@
 """How fast DreamJAX is on this machine: each figure is a median with its spread, after a warm-up.
 
     python -m experiments.benchmark [update|env|replay|policy|all] [--json=FILE] [--size=1m] [--config=FILE[:variant]]
+    python -m experiments.benchmark update --peer=sheeprl
 
 The update is measured at DreamerV3's size ``--size`` (vector of 200, eight actions, 16 x 64, horizon 15), or, with
-``--config``, at a configuration's own sizes and environment. ``peak`` is the machine's measured rate of matrix products
-in the same process, so that figures of different machines can be compared.
+``--config``, at a configuration's own sizes and environment, beside the machine's rate of matrix products in the same
+process, so that figures of different machines can be compared. ``--peer=sheeprl`` takes turns with sheeprl's update of
+the same sizes, installed on the first use into an environment of its own under ``build/``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import sys
 import time
@@ -39,16 +40,25 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--size", default="1m", help="DreamerV3's size of the update (default: 1m)")
     parser.add_argument("--config", metavar="FILE[:variant]", help="measure this configuration's update and policy")
+    parser.add_argument("--peer", choices=("sheeprl",), help="measure the update in turns with this project's")
     parser.add_argument("--repeats", type=int, default=10, help="repetitions of each measurement (default: 10)")
     known = parser.parse_args(arguments)
     if known.repeats < 1:
         raise UsageError(f"--repeats={known.repeats} is not allowed: must be 1 or more")
+    if known.peer and known.config:
+        raise UsageError("--peer measures DreamerV3's sizes: give --size, not --config")
     config = cli.load_config(known.config, {}) if known.config else from_dict(merge(size(known.size)))
     cli.cache_compilations()
     subjects = SUBJECTS if known.subject == "all" else (known.subject,)
     rows: list[Row] = []
     for subject in subjects:
-        for row in _measure(subject, config, bool(known.config), known.repeats):
+        if subject == "update":
+            from experiments.benchmark_update import measure_update
+
+            measured = measure_update(config, _spec(config, bool(known.config)), known.repeats, known.peer, known.size)
+        else:
+            measured = _measure(subject, config, bool(known.config), known.repeats)
+        for row in measured:
             rows.append({"subject": subject, **row})
             print(_line(rows[-1]), flush=True)
     if known.json:
@@ -97,7 +107,7 @@ def _measure(subject: str, config: Config, own_env: bool, repeats: int) -> list[
             }
             for row in measure_env(repeats=min(repeats, 7))
         ]
-    return {"update": _update, "replay": _replay, "policy": _policy}[subject](config, own_env, repeats)
+    return {"replay": _replay, "policy": _policy}[subject](config, own_env, repeats)
 
 
 def _spec(config: Config, own_env: bool) -> Any:
@@ -111,43 +121,6 @@ def _spec(config: Config, own_env: bool) -> Any:
         return env.spec
     action = ActionSpec((ActionPart("categorical", 8),))
     return EnvSpec({"observation": ObsSpec("vector", (200,), "float32")}, action)
-
-
-def _update(config: Config, own_env: bool, repeats: int) -> list[Row]:
-    """The whole update, beside the rate of plain matrix products."""
-    import jax
-    import jax.numpy as jnp
-
-    from dreamjax.agents.dream_agent import dummy_batch, make_agent
-
-    spec = _spec(config, own_env)
-    agent = make_agent(config, spec)
-    state = jax.jit(agent.init)(jax.random.key(0))
-    batch = dummy_batch(spec, config.batch_size, config.batch_length)
-    began = time.perf_counter()
-    update = jax.jit(agent.update).lower(state, batch).compile()
-    compile_time = time.perf_counter() - began
-    flops = float((update.cost_analysis() or {}).get("flops", float("nan")))
-    times = timed(lambda: update(state, batch)[0], repeats)
-    side = 1024
-    matrix = jnp.ones((side, side))
-    product = jax.jit(lambda x: x @ x)
-    rates = [2 * side**3 / seconds / 1e9 for seconds in timed(lambda: product(matrix), repeats)]
-    parameters = sum(x.size for x in jax.tree.leaves(state.params))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    shape = f"{config.batch_size}x{config.batch_length}, horizon {config.horizon}"
-    return [
-        _row(
-            f"update {shape}",
-            times,
-            "s",
-            parameters=parameters,
-            compile_s=compile_time,
-            xla_gflop_scans_counted_once=flops / 1e9,
-            peak_GiB=peak,
-        ),
-        _row("matrix products 1024", rates, "GFLOP/s"),
-    ]
 
 
 def _policy(config: Config, own_env: bool, repeats: int) -> list[Row]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -22,6 +23,7 @@ from dreamjax.training.workdir import UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
 PREFIX = "--config."
+CACHE_BYTES = 2 << 30  # of compiled programs; an update of size 1m takes about 1 MiB
 
 
 class Parser(argparse.ArgumentParser):
@@ -183,11 +185,31 @@ def _number(kind: type, text: str, name: str) -> float | int:
 def cache_compilations() -> None:
     """Keeps compiled programs in the user's cache folder between runs; settings in the environment stand.
 
-    Must run before JAX is imported.
+    Must run before JAX is imported. The folder that is ours is held below ``CACHE_BYTES``.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(home / "dreamjax" / "jax"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = home / "dreamjax" / "jax"
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        drop_oldest(folder, CACHE_BYTES)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+
+
+def drop_oldest(folder: Path, limit: int) -> None:
+    """Removes the files written longest ago until the rest hold at most ``limit`` bytes.
+
+    JAX's own bound needs a further package. What another process removes or still writes is passed over.
+    """
+    found = []
+    for file in folder.glob("*") if folder.is_dir() else ():
+        with contextlib.suppress(OSError):
+            found.append((file.stat().st_mtime, file.stat().st_size, file))
+    kept = 0
+    for _, size, file in sorted(found, reverse=True):
+        kept += size
+        if kept > limit:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def run(body: Callable[[], int]) -> int:

@@ -255,3 +255,13 @@ def test_config_json_is_what_was_asked_for(tmp_path: Path) -> None:
     workdir.write_config(tmp_path, config)
     assert json.loads((tmp_path / "config.json").read_text())["total_steps"] == 1000
     assert workdir.read_config(tmp_path) == config
+
+
+def test_the_cache_drops_what_was_written_longest_ago(tmp_path: Path) -> None:
+    for age, name in enumerate(("new", "middle", "old")):
+        file = tmp_path / name
+        file.write_bytes(bytes(100))
+        os.utime(file, (1000 - age, 1000 - age))
+    cli.drop_oldest(tmp_path, 200)
+    assert {file.name for file in tmp_path.iterdir()} == {"new", "middle"}
+    cli.drop_oldest(tmp_path / "missing", 200)

@@ -1,0 +1,188 @@
+"""The update's work by arithmetic, its speed beside the machine's matrix products, and beside a peer's update."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dreamjax.config import Config
+from dreamjax.training.workdir import UsageError
+
+PEERS = Path(__file__).resolve().parents[1] / "build" / "peers"
+SHEEPRL = ("torch==2.13.0+cpu", "sheeprl==0.8.4")
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+SIDE = 1024  # of the matrices whose product measures the machine
+
+
+def update_gflop(config: Config, obs: int, actions: int) -> float:
+    """Matrix products of one update in GFLOP, two for each multiplication and addition, counted by hand.
+
+    For a vector of ``obs`` numbers, one categorical action of ``actions`` classes, categorical latents, the block GRU and
+    two-hot heads. A layer costs its kernel once forward, once for the kernel's gradient and once for its input's, the
+    last not where the input needs none (observations, actions, features that the behaviour learns on). The critic's
+    forward pass over imagined states is counted once, though returns and loss both name it.
+    """
+    model, actor, critic = config.model, config.actor, config.critic
+    deter, hidden, latent, units = model.deter, model.hidden, model.stoch * model.classes, model.units
+    feat, size = deter + latent, deter // model.blocks
+    mlp = lambda inputs, layers, units, outputs: (inputs * units, (layers - 1) * units**2 + units * outputs)  # noqa: E731
+    whole = lambda inputs, *net: sum(mlp(inputs, *net))  # noqa: E731
+    block = deter * (size + 3 * hidden) + 3 * deter * size
+    cell = (deter + latent) * hidden + block
+    prior = deter * hidden + (model.prior_layers - 1) * hidden**2 + hidden * latent
+    post = (units + deter) * hidden + (model.posterior_layers - 1) * hidden**2 + hidden * latent
+    reward = whole(feat, model.head_layers, units, model.bins)
+    cont = whole(feat, model.head_layers, units, 1)
+    decoder = whole(feat, model.layers, units, obs)
+    encoder = mlp(obs, model.layers, units, 0)
+    actor_first, actor_rest = mlp(feat, actor.layers, actor.units, actions)
+    critic_first, critic_rest = mlp(feat, critic.layers, critic.units, critic.bins)
+
+    steps = config.batch_size * config.batch_length
+    starts = config.batch_size * (config.imagination.last or config.batch_length)
+    learned = 2 * (encoder[0] + actions * hidden) + 3 * (encoder[1] + cell + prior + post + reward + cont + decoder)
+    imagined = config.horizon * (cell + actions * hidden + prior + actor_first + actor_rest)
+    states = config.horizon + 1
+    imagined += states * (reward + cont + 2 * actor_first + 3 * actor_rest)
+    imagined += states * (3 * critic_first + 4 * critic_rest)  # with gradient, and the slow critic's forward pass
+    replayed = (3 * critic_first + 4 * critic_rest) if config.critic.replay_scale else 0
+    return 2 * (steps * learned + starts * (imagined + replayed)) / 1e9
+
+
+def measure_update(config: Config, spec: Any, repeats: int, peer: str | None, size: str) -> list[dict[str, Any]]:
+    """Rows of the benchmark: the update, the machine's matrix products, and a peer's update taken in turns with ours."""
+    import jax
+    import jax.numpy as jnp
+
+    from dreamjax.agents.dream_agent import dummy_batch, make_agent
+
+    agent = make_agent(config, spec)
+    state = jax.jit(agent.init)(jax.random.key(0))
+    parameters = sum(x.size for x in jax.tree.leaves(state.params))
+    batch = dummy_batch(spec, config.batch_size, config.batch_length)
+    began = time.perf_counter()
+    compiled = jax.jit(agent.update, donate_argnums=0).lower(state, batch).compile()
+    compile_time = time.perf_counter() - began
+
+    def ours() -> tuple[float, float]:
+        nonlocal state
+        began, cpu = time.perf_counter(), time.process_time()
+        state = jax.block_until_ready(compiled(state, batch)[0])
+        return time.perf_counter() - began, time.process_time() - cpu
+
+    matrix = jnp.ones((SIDE, SIDE))
+    product = jax.jit(lambda x: x @ x)
+
+    def machine() -> tuple[float, float]:
+        began, cpu = time.perf_counter(), time.process_time()
+        for _ in range(20):
+            jax.block_until_ready(product(matrix))
+        return (time.perf_counter() - began) / 20, (time.process_time() - cpu) / 20
+
+    turns: dict[str, Callable[[], tuple[float, float]]] = {"ours": ours, "machine": machine}
+    other = None
+    if peer:
+        other = Peer(size, config, spec.obs["observation"].size, spec.action.vector_size)
+        turns["peer"] = other.step
+    for _ in range(2):
+        for turn in turns.values():
+            turn()
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
+    for _ in range(repeats):
+        for name, turn in turns.items():
+            taken[name].append(turn())
+
+    wall = {name: [x for x, _ in values] for name, values in taken.items()}
+    cpu = {name: statistics.median(x for _, x in values) for name, values in taken.items()}
+    rate = [2 * SIDE**3 / x / 1e9 for x in wall["machine"]]
+    more = {"parameters": parameters, "compile_s": compile_time, "cpu_s": cpu["ours"]}
+    if list(spec.obs) == ["observation"] and config.model.kind == "rssm":
+        gflop = update_gflop(config, spec.obs["observation"].size, spec.action.vector_size)
+        speed = gflop / statistics.median(wall["ours"])
+        more |= {"gflop": gflop, "gflop_per_s": speed, "share_of_matrix_products": speed / statistics.median(rate)}
+    more["peak_GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    shape = f"{config.batch_size}x{config.batch_length}, horizon {config.horizon}"
+    rows = [
+        _row(f"update {shape}", wall["ours"], "s", **more),
+        _row(f"matrix products {SIDE}", rate, "GFLOP/s"),
+    ]
+    if other is not None:
+        numbers = other.close()
+        if numbers["parameters"] != parameters:
+            raise UsageError(f"sheeprl has {numbers['parameters']} parameters, we {parameters}: not the same sizes")
+        ratio = [theirs / mine for mine, theirs in zip(wall["ours"], wall["peer"], strict=True)]
+        extra = {"cpu_s": cpu["peer"], "parameters": numbers["parameters"], "peak_GiB": numbers["peak_GiB"]}
+        rows.append(_row(f"sheeprl's update {shape}", wall["peer"], "s", **extra))
+        best = min(wall["peer"]) / min(wall["ours"])
+        rows.append(_row("times faster than sheeprl", ratio, "x", of_minima=best, of_cpu=cpu["peer"] / cpu["ours"]))
+    return rows
+
+
+def _row(name: str, values: list[float], unit: str, **more: float) -> dict[str, Any]:
+    spread = {"value": statistics.median(values), "least": min(values), "greatest": max(values)}
+    return {"name": name, "unit": unit, **spread, **more}
+
+
+class Peer:
+    """sheeprl in a process and a Python environment of its own, one update at a time."""
+
+    def __init__(self, size: str, config: Config, obs: int, actions: int) -> None:
+        program = Path(__file__).with_name("benchmark_sheeprl.py")
+        sizes = [size, config.batch_size, config.batch_length, obs, actions]
+        # Passive: threads that wait spin otherwise, and take the cores that we are measured on.
+        self._process = subprocess.Popen(
+            [str(_sheeprl_python()), str(program), *map(str, sizes)],
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._numbers = self._read()
+
+    def _read(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        while line and not line.startswith("{"):
+            line = self._process.stdout.readline()
+        if not line:
+            raise UsageError(f"--peer=sheeprl: its process ended with code {self._process.wait()}; see above")
+        return json.loads(line)
+
+    def step(self) -> tuple[float, float]:
+        """One update; its seconds and CPU seconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._numbers = self._read()
+        return self._numbers["seconds"], self._numbers["cpu_seconds"]
+
+    def close(self) -> dict[str, float]:
+        """Ends the process; its last numbers."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        return self._numbers
+
+
+def _sheeprl_python() -> Path:
+    """The Python of an environment that holds sheeprl, made on the first use."""
+    home = PEERS / "sheeprl"
+    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if (home / "installed").exists():
+        return python
+    print(f"installing {' and '.join(SHEEPRL)} into {home} (some minutes, once)", file=sys.stderr)
+    venv.create(home, with_pip=True, clear=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--extra-index-url", TORCH_INDEX, *SHEEPRL]
+    if subprocess.run(install, check=False).returncode:
+        raise UsageError("--peer=sheeprl: pip could not install it; see above")
+    (home / "installed").touch()
+    return python

@@ -1,0 +1,50 @@
+"""The benchmark's arithmetic against a count of every matrix product in the traced update."""
+
+import math
+
+import jax
+import pytest
+
+from dreamjax.agents.dream_agent import dummy_batch, make_agent
+from dreamjax.config import from_dict, merge
+from dreamjax.presets import size
+from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from experiments.benchmark_update import update_gflop
+
+OBS, ACTIONS = 200, 8
+
+
+def products(jaxpr):
+    """Multiplications and additions of the matrix products of a traced function, scans as often as they run."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            ((contracted, _), _) = eqn.params["dimension_numbers"]
+            left = eqn.invars[0].aval.shape
+            total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
+        times = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        for value in eqn.params.values():
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns"):
+                total += times * products(inner)
+    return total
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"horizon": 4, "batch_length": 7, "actor": {"layers": 2}}], ids=["1m", "other"]
+)
+def test_gflop_by_hand_is_the_count_of_the_traced_products(changes):
+    config = from_dict(merge(size("1m"), changes))
+    spec = EnvSpec(
+        {"observation": ObsSpec("vector", (OBS,), "float32")}, ActionSpec((ActionPart("categorical", ACTIONS),))
+    )
+    agent = make_agent(config, spec)
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    batch = dummy_batch(spec, config.batch_size, config.batch_length)
+    counted = products(jax.make_jaxpr(agent.update)(state, batch).jaxpr) / 1e9
+    critic, feat = config.critic, config.model.deter + config.model.stoch * config.model.classes
+    forward = feat * critic.units + (critic.layers - 1) * critic.units**2 + critic.units * critic.bins
+    starts = config.batch_size * config.batch_length
+    # The trace names the critic's forward pass twice; the compiler makes one of them.
+    counted -= 2 * starts * (config.horizon + 1) * forward / 1e9
+    assert counted == pytest.approx(update_gflop(config, OBS, ACTIONS), rel=0.005)
