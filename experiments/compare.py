@@ -8,13 +8,15 @@
 Dellacherie's greedy player and `greedy` takes the placement that pays most at once, both by the exact rules. At 10k, 20k,
 50k, ... steps each plays --episodes greedy games on seeds of their own. A run is one file in --results, written anew at
 each evaluation; one that is complete is not run again. --plot draws every group of results in --results there as PNG and
-prints its table. The form of a result is in experiments/curves.py.
+prints its table, runs of Dreamer beside them where --runs names their work directories (--keep: for good). The form of a
+result is in experiments/curves.py.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib.util
 import math
@@ -51,6 +53,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--settings", default="", metavar="A=X,B=Y", help="of a learner, in place of its defaults")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="(default: experiments/results)")
     parser.add_argument("--runs", default="", metavar="DIR,FILE", help="further results for --plot")
+    parser.add_argument("--keep", action="store_true", help="also write those results into --results")
     parser.add_argument("--plot", action="store_true", help="draw what there is")
     known = parser.parse_args(arguments)
     agents = [name for name in known.agents.split(",") if name]
@@ -63,6 +66,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         raise UsageError(f"--episodes={known.episodes} is not allowed: must be 2 or more")
     if known.runs and not known.plot:
         raise UsageError("--runs is of --plot: give both")
+    if known.keep and not known.runs:
+        raise UsageError("--keep is of --runs: give both")
     steps, seeds = _whole("--steps", known.steps, 1), [_whole("--seeds", text, 0) for text in known.seeds.split(",")]
     settings = parse_settings(known.settings)
     if settings and not set(agents) & set(LEARNERS):
@@ -71,13 +76,17 @@ def _main(arguments: Sequence[str] | None) -> int:
         if set(agents) & set(LEARNERS) and importlib.util.find_spec(package) is None:
             name = package.replace("_", "-")
             raise UsageError(f"{name} is not installed, which ppo and dqn need: pip install -e '.[baselines]'")
+    if settings:
+        _check_settings(settings, agents, known.mode)
     # Before anything is run: a file that cannot be read should not be found out about after hours.
     others = [curves.read_result(Path(name)) for name in known.runs.split(",") if name]
 
     cli.cache_compilations()
     for agent in agents:
         for seed in seeds:
-            _run(agent, known.mode, known.reward, seed, steps, known.episodes, settings, known.results)
+            _run(agent, seed, steps, settings, known)
+    for result in others if known.keep else ():
+        curves.write_result(known.results / curves.file_name(result), result)
     if known.plot:
         _plot(known.results, others)
     return cli.OK
@@ -103,35 +112,30 @@ def parse_settings(text: str) -> dict[str, Any]:
         raise UsageError(f"--settings={text} is not allowed: must be NAME=NUMBER,NAME=NUMBER,...") from None
 
 
+def _check_settings(settings: dict[str, Any], agents: Sequence[str], mode: str) -> None:
+    from experiments import baselines
+
+    for agent in (name for name in agents if name in LEARNERS):
+        defaults = baselines.defaults(agent, mode)
+        for name in settings:
+            if name not in defaults:
+                raise UsageError(f"--settings: {agent} has no {name}; it has {', '.join(defaults)}")
+
+
 def checkpoints(steps: int) -> list[int]:
     """10k, 20k, 50k, 100k, 200k, ... below ``steps``, and ``steps``."""
     scaled = (step * 10**power for power in range(6) for step in CHECKPOINTS)
     return sorted({step for step in scaled if step < steps} | {steps})
 
 
-def _run(
-    agent: str,
-    mode: str,
-    reward: str,
-    seed: int,
-    steps: int,
-    episodes: int,
-    settings: dict[str, Any],
-    results: Path,
-) -> None:
-    learns = agent in LEARNERS
+def _run(agent: str, seed: int, steps: int, settings: dict[str, Any], known: argparse.Namespace) -> None:
+    learns, mode, reward, episodes = agent in LEARNERS, known.mode, known.reward, known.episodes
     marks = ",".join(f"{name}={value}" for name, value in settings.items()) if learns else ""
-    path = results / f"{mode}_{reward}_{agent}{f'_{marks}' if marks else ''}_{seed}.json".replace(" ", "")
     fields = {"action_mode": mode, "max_episode_length": 1000} | curves.REWARDS[reward]
     command = f"python -m experiments.compare --agents={agent} --mode={mode} --reward={reward} --seeds={seed}"
     command += f" --episodes={episodes}" + f" --steps={steps}" * learns
     if marks:
         command += f" --settings='{marks}'"
-    if path.exists():
-        last = curves.read_result(path)["curve"][-1]["step"]
-        if not learns or last >= steps:
-            print(f"{path.name}: there already", flush=True)
-            return
     result: curves.Result = {
         "agent": f"{agent} {marks}".strip(),
         "env": f"dreamjax/Tetris-v0/{mode}",
@@ -143,6 +147,12 @@ def _run(
         "fields": fields,
         "curve": [],
     }
+    path = known.results / curves.file_name(result)
+    if path.exists():
+        last = curves.read_result(path)["curve"][-1]["step"]
+        if not learns or last >= steps:
+            print(f"{path.name}: there already", flush=True)
+            return
     print(f"{path.name}: begins", flush=True)
     began = time.perf_counter()
 
@@ -166,11 +176,7 @@ def _run(
         return
     from experiments import baselines
 
-    defaults = baselines.defaults(agent, mode)
-    for name in settings:
-        if name not in defaults:
-            raise UsageError(f"--settings: {agent} has no {name}; it has {', '.join(defaults)}")
-    result["settings"] = defaults | settings
+    result["settings"] = baselines.defaults(agent, mode) | settings
     result["versions"] = baselines.versions()
     baselines.train(
         agent,
@@ -199,8 +205,7 @@ def _plot(results: Path, others: list[curves.Result]) -> None:
     if not found:
         raise UsageError(f"{results} holds no results")
     for (env, reward), group in curves.grouped(found).items():
-        mode = env.rpartition("/")[2]
-        path = results / f"{mode}_{reward.replace(' ', '_').replace('/', '_')}.png"
+        path = results / f"{curves.group_name(env, reward)}.png"
         curves.draw(group, path, f"{env}, reward: {reward}")
         print(f"{env}, reward: {reward} -> {path}\n{curves.table(group)}\n", flush=True)
 

@@ -18,12 +18,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamjax.config import to_dict
 from dreamjax.reporting.metrics import read_metrics
 from dreamjax.training import workdir
 from dreamjax.training.workdir import UsageError
@@ -34,10 +36,17 @@ KINDS: dict[str, Any] = {
 }  # fmt: skip
 REWARDS: dict[str, dict[str, Any]] = {
     "lines": {"reward": "lines", "piece_reward": 0.1},
-    "shaped": {"reward": "lines", "shaping": "difference"},
+    "shaped": {
+        "reward": "lines",
+        "piece_reward": 0.1,
+        "death_penalty": 5.0,
+        "shaping": "difference",
+        "shaping_discount": 0.99,
+    },
 }
-"""What agents are paid for, as fields of the environment: 1, 3, 5, 8 for one to four lines and 0.1 for each piece that
-locks; or the lines and, in place of the piece, the change in the shape of the stack (heights, holes, bumpiness)."""
+"""What agents are paid for, as fields of the environment. ``lines``: 1, 3, 5, 8 for one to four lines, and 0.1 for each
+piece that locks. ``shaped``: besides, the change in the shape of the stack (heights, holes, bumpiness), and a loss costs 5:
+without that the change pays best to those who lose at once, since each further piece costs more than 0.1."""
 
 Result = dict[str, Any]
 
@@ -81,6 +90,17 @@ def checked(result: Any, source: object) -> Result:
     if not steps or any(later <= earlier for earlier, later in itertools.pairwise(steps)):
         raise UsageError(f"{source}: the steps of a curve must rise, and there must be one")
     return result
+
+
+def group_name(env: str, reward: str) -> str:
+    """Action mode and reward as the beginning of file names."""
+    return re.sub(r"[^\w.,=-]+", "_", f"{env.rpartition('/')[2]}_{reward}")
+
+
+def file_name(result: Result) -> str:
+    """What a result is called among others: its group, agent and seed, without what file names cannot hold."""
+    agent = re.sub(r"[^\w.,=-]+", "_", result["agent"]).strip("_")
+    return f"{group_name(result['env'], result['reward'])}_{agent}_{result['seed']}.json"
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -135,9 +155,10 @@ def read_run(path: Path) -> Result:
         "reward": reward_name(config.env.kwargs),
         "seed": config.seed,
         "curve": [curve[step] for step in sorted(curve)],
-        "command": f"python -m experiments.train, settings in {path / 'config.json'}",
+        "command": "python -m experiments.train, with these settings",
         "hardware": "not recorded",
         "wall_s": wall,
+        "settings": to_dict(config),
     }
     return checked(result, path)
 
@@ -192,11 +213,12 @@ def grouped(results: Iterable[Result]) -> dict[tuple[str, str], dict[str, list[R
 def table(group: Mapping[str, Sequence[Result]]) -> str:
     """Mean and standard error by agent and step, as text, one line for each point."""
     lines = []
+    width = max(16, *map(len, group))
     for agent, results in group.items():
         for point in mean_curve(results):
             when = f"{point.step:>9,} steps" if point.step else "no learning"
             runs = f"{point.seeds} seed" + "s" * (point.seeds > 1)
-            lines.append(f"{agent:<16} {when:<16} {point.mean:9.2f} ± {point.stderr:<7.2f} {runs}")
+            lines.append(f"{agent:<{width}} {when:<16} {point.mean:9.2f} ± {point.stderr:<7.2f} {runs}")
     return "\n".join(lines)
 
 

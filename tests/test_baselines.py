@@ -207,6 +207,15 @@ def test_agents_train_and_are_measured_when_they_should_be(agent, fields):
     assert all(report[2] for report in reports) or fields is DIRECT
 
 
+def test_unknown_settings_are_refused_before_anything_runs(tmp_path, capsys):
+    baselines()
+    from experiments import compare
+
+    assert compare.main(["--agents=random,dqn", "--settings=n_steps=3", f"--results={tmp_path}"]) == 2
+    assert "--settings: dqn has no n_steps; it has num_envs, " in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_buttons_begin_with_their_bias():
     model, masked = baselines()._ppo(DIRECT, baselines().DEFAULTS["ppo"] | TINY["ppo"], 0)
     assert not masked

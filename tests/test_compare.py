@@ -119,7 +119,7 @@ def test_runs_of_dreamer_are_read_from_their_work_directory(tmp_path):
 
 def test_rewards_go_by_their_names():
     assert curves.reward_name({"piece_reward": 0.1, "width": 10}) == "lines"
-    assert curves.reward_name({"reward": "lines", "shaping": "difference"}) == "shaped"
+    assert curves.reward_name(curves.REWARDS["shaped"] | {"height": 20}) == "shaped"
     other = {"piece_reward": 0.1, "shaping": "potential", "shaping_holes": 1}
     assert curves.reward_name(other) == "piece_reward=0.1 reward=lines shaping=potential shaping_holes=1"
 
@@ -173,6 +173,7 @@ def test_settings_are_read_as_python_writes_them():
         (["--agents=ppo", "--settings=units"], "--settings=units is not allowed: must be NAME=NUMBER"),
         (["--agents=ppo", "--settings=units=open"], "--settings=units=open is not allowed"),
         (["--agents=random", "--runs=a"], "--runs is of --plot"),
+        (["--plot", "--keep"], "--keep is of --runs"),
         (["--plot", "--runs=no/such.json"], "no/such.json cannot be read"),
         (["--plot"], "holds no results"),
         (["--nonsense"], "--nonsense"),
@@ -230,6 +231,19 @@ def test_players_are_run_once_written_and_drawn(tmp_path, capsys, monkeypatch):
     assert len(played) == 4  # they were there already
     assert "random           no learning           6.00 ± 5.00    2 seeds" in capsys.readouterr().out
     assert (tmp_path / "direct_lines.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_of_dreamer_can_be_kept_beside_the_others(tmp_path, capsys):
+    evaluated = {"step": 20, "wall_time": 4.0, "eval/lines_mean": 1.5, "eval/lines_stderr": 0.5}
+    run = run_of_dreamer(tmp_path / "run", [evaluated], kwargs=curves.REWARDS["shaped"])
+    results = tmp_path / "results"
+    assert compare.main([f"--results={results}", "--plot", f"--runs={run}"]) == 0
+    assert [file.name for file in results.iterdir()] == ["locked_position_shaped.png"]
+    assert compare.main([f"--results={results}", "--plot", f"--runs={run}", "--keep"]) == 0
+    kept = curves.read_result(results / "locked_position_shaped_dreamer_rssm_7.json")
+    assert kept == curves.read_run(run) and kept["settings"]["seed"] == 7
+    assert compare.main([f"--results={results}", "--plot"]) == 0
+    assert capsys.readouterr().out.count("dreamer (rssm)          20 steps       1.50 ± 0.50") == 3
 
 
 def test_committed_results_have_the_form():
