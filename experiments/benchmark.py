@@ -1,12 +1,14 @@
 """How fast DreamJAX is on this machine: each figure is a median with its spread, after a warm-up.
 
-    python -m experiments.benchmark [update|env|replay|policy|all] [--json=FILE] [--size=1m] [--config=FILE[:variant]]
+    python -m experiments.benchmark [update|env|replay|policy|startup|all] [--json=FILE]
+                                    [--size=1m] [--config=FILE[:variant]]
     python -m experiments.benchmark update --peer=sheeprl
 
 The update is measured at DreamerV3's size ``--size`` (vector of 200, eight actions, 16 x 64, horizon 15), or, with
 ``--config``, at a configuration's own sizes and environment, beside the machine's rate of matrix products in the same
 process, so that figures of different machines can be compared. ``--peer=sheeprl`` takes turns with sheeprl's update of
-the same sizes, installed on the first use into an environment of its own under ``build/``.
+the same sizes, installed on the first use into an environment of its own under ``build/``. ``startup`` runs the training
+command on CartPole at ``--size``, twice.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from dreamjax.presets import size
 from dreamjax.training.workdir import UsageError
 from experiments import cli
 
-SUBJECTS = ("update", "env", "replay", "policy")
+SUBJECTS = ("update", "env", "replay", "policy", "startup")
 Row = dict[str, Any]
 
 
@@ -56,6 +58,10 @@ def _main(arguments: Sequence[str] | None) -> int:
             from experiments.benchmark_update import measure_update
 
             measured = measure_update(config, _spec(config, bool(known.config)), known.repeats, known.peer, known.size)
+        elif subject == "startup":
+            from experiments.benchmark_startup import measure_startup
+
+            measured = measure_startup(known.size)
         else:
             measured = _measure(subject, config, bool(known.config), known.repeats)
         for row in measured:

@@ -9,6 +9,7 @@ from dreamjax.agents.dream_agent import dummy_batch, make_agent
 from dreamjax.config import from_dict, merge
 from dreamjax.presets import size
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from experiments import benchmark_startup
 from experiments.benchmark_update import update_gflop
 
 OBS, ACTIONS = 200, 8
@@ -48,3 +49,12 @@ def test_gflop_by_hand_is_the_count_of_the_traced_products(changes):
     # The trace names the critic's forward pass twice; the compiler makes one of them.
     counted -= 2 * starts * (config.horizon + 1) * forward / 1e9
     assert counted == pytest.approx(update_gflop(config, OBS, ACTIONS), rel=0.005)
+
+
+def test_a_run_has_begun_to_learn_when_its_metrics_say_so(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    assert not benchmark_startup._updates(file)
+    file.write_text('{"step": 8, "update": 0}\n')
+    assert not benchmark_startup._updates(file)
+    file.write_text('{"step": 8, "update": 0}\n{"step": 16, "update": 1}\n{"step": 1')
+    assert benchmark_startup._updates(file)
