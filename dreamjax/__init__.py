@@ -22,10 +22,13 @@ gymnasium.register(
 
 
 def load(workdir: str | Path) -> Player:
-    """A trained agent from a work directory: ``action, carry = agent.act(obs, carry, is_first=..., key=...)``.
+    """A trained agent: ``action, carry = agent.act(obs, carry, is_first=..., key=...)``.
+
+    Args:
+        workdir: directory of a run, or, where that holds none, the name of an agent that comes with the package.
 
     Raises:
-        UsageError: the directory holds no run, or a run without a checkpoint.
+        UsageError: the directory holds no run, or a run without a checkpoint; the message lists the shipped agents.
         CheckpointError: no checkpoint is intact.
     """
     from dreamjax.training.load import load_player

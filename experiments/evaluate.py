@@ -1,20 +1,40 @@
 """Evaluates a trained agent over whole episodes: mean, standard error and every episode.
 
     python -m experiments.evaluate --workdir=runs/tetris_direct --episodes=100 --json=result.json
+    python -m experiments.evaluate --workdir=runs/tetris_locked --world-model     # how often the model is right
+    python -m experiments.evaluate --workdir=runs/tetris_locked --robustness      # other pieces, a board begun badly
+
+--workdir may also name an agent that comes with the package.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage.
 """
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
 import sys
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dreamjax.training import memory, workdir
+from dreamjax.training.workdir import UsageError
 from experiments import cli
+
+if TYPE_CHECKING:
+    from dreamjax.training.collector import Policy
+    from dreamjax.training.load import Loaded
+
+TETRIS = "dreamjax/Tetris-v0"
+EPISODES, MODEL_EPISODES = 100, 50
+GARBAGE = 5  # rows of --robustness
+HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
+SEQUENCES = ("bag", "uniform", "sz")
+Settings = dict[str, dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,65 +43,196 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    parser = cli.Parser(__doc__ or "")
-    parser.add_argument("--workdir", type=Path, required=True, help="of a run of experiments.train")
-    parser.add_argument("--episodes", type=int, default=100, help="(default: 100)")
-    parser.add_argument("--agent", choices=("policy", "planner"), default="policy", help="(default: policy)")
-    parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
-    parser.add_argument("--seed", type=int, default=0, help="of environments and policy (default: 0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
-    known = parser.parse_args(arguments)
-    if known.episodes < 1:
-        raise workdir.UsageError(f"--episodes={known.episodes} is not allowed: must be 1 or more")
-    if known.seed < 0:
-        raise workdir.UsageError(f"--seed={known.seed} is not allowed: must be 0 or more")
-    if known.agent == "planner":
-        raise workdir.UsageError("--agent=planner is not there yet: use --agent=policy")
+    known = _parser().parse_args(arguments)
+    _check(known)
     config = workdir.read_config(known.workdir)
-    print(f"dreamjax: {known.episodes} episodes of {config.env.id} by the agent of {known.workdir}", flush=True)
+    settings = settings_of(known)
+    if settings and config.env.id.rpartition(":")[2] != TETRIS:
+        raise UsageError(f"--sequence, --garbage and --robustness are for {TETRIS}, not for {config.env.id}")
+    episodes = known.episodes or (MODEL_EPISODES if known.world_model else EPISODES)
+    print(f"dreamjax: {episodes} episodes of {config.env.id} by the agent of {known.workdir}", flush=True)
 
     memory.configure(config.parallel)
     cli.cache_compilations()
     from dreamjax.envs.adapter import EnvError
     from dreamjax.training.checkpoint import CheckpointError
     from dreamjax.training.collector import make_policy
-    from dreamjax.training.evaluator import evaluate
     from dreamjax.training.load import load
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    num_envs = min(config.eval.num_envs, known.episodes)
+    num_envs = min(config.eval.num_envs, episodes)
+    first: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
     try:
-        loaded = load(known.workdir, num_envs=num_envs, seed=known.seed)
+        loaded = load(known.workdir, num_envs=num_envs, seed=known.seed, changes=first)
     except EnvError as error:
-        raise workdir.UsageError(str(error)) from error
+        raise UsageError(str(error)) from error
     except CheckpointError as error:
         return cli.fail(error)
+    print(f"checkpoint {loaded.path.name}, {loaded.meta['update']:,} updates", flush=True)
+    watch = Stopwatch(make_policy(loaded.agent.policy, loaded.agent.initial_carry))
+    play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy)
     try:
-        result = evaluate(
-            make_policy(loaded.agent.policy, loaded.agent.initial_carry),
-            loaded.params,
-            loaded.env,
-            num_envs=num_envs,
-            episodes=known.episodes,
-            greedy=known.greedy,
-            seed=known.seed,
-        )
+        if known.world_model:
+            result = _model(loaded, watch.policy, play, known.seed)
+        elif settings:
+            result = _settings(loaded, watch.policy, play, known.seed, settings)
+        else:
+            result = _play(loaded, watch.policy, play, known.seed)
     except EnvError as error:
+        if settings:
+            raise UsageError(str(error)) from error
         return cli.fail(error)
     finally:
         loaded.env.close()
-    assert result is not None
-    print(f"checkpoint {loaded.path.name}, {loaded.meta['update']:,} updates")
-    for name, entry in result.items():
-        print(f"{name:>8}  {entry['mean']:10.3f} ± {entry['stderr']:.3f}")
+    seconds = watch.seconds / max(watch.calls, 1)
+    print(
+        f"time per move: {1e3 * seconds / num_envs:.3f} ms ({1e3 * seconds:.1f} ms for {num_envs} games side by side)"
+    )
     if known.json:
         facts = {"agent": known.agent, "greedy": known.greedy, "seed": known.seed, "step": loaded.meta["step"]}
+        facts |= {"seconds_per_move": seconds / num_envs, "num_envs": num_envs}
         try:
             known.json.parent.mkdir(parents=True, exist_ok=True)
             known.json.write_text(json.dumps(result | facts, indent=1) + "\n")
         except OSError as error:
             return cli.fail(f"--json={known.json} cannot be written: {error}")
     return cli.OK
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser(__doc__ or "")
+    parser.add_argument("--workdir", type=Path, required=True, help="of a run of experiments.train, or a shipped agent")
+    parser.add_argument("--episodes", type=int, help=f"(default: {EPISODES}; of the world model {MODEL_EPISODES})")
+    parser.add_argument("--agent", choices=("policy", "planner"), default="policy", help="(default: policy)")
+    parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
+    parser.add_argument("--seed", type=int, default=0, help="of environments and policy (default: 0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
+    parser.add_argument(
+        "--world-model", action="store_true", help="measure the model's predictions instead of the play"
+    )
+    parser.add_argument("--sequence", choices=SEQUENCES, help="how Tetris deals pieces, beside the standard game")
+    parser.add_argument("--garbage", type=int, metavar="N", help="rows with one hole that Tetris begins with")
+    parser.add_argument(
+        "--robustness", action="store_true", help=f"all three sequences, and garbage of N rows (default: {GARBAGE})"
+    )
+    return parser
+
+
+def _check(known: argparse.Namespace) -> None:
+    """Raises UsageError on a value that cannot be."""
+    if known.episodes is not None and known.episodes < 1:
+        raise UsageError(f"--episodes={known.episodes} is not allowed: must be 1 or more")
+    if known.seed < 0:
+        raise UsageError(f"--seed={known.seed} is not allowed: must be 0 or more")
+    if known.garbage is not None and known.garbage < 1:
+        raise UsageError(f"--garbage={known.garbage} is not allowed: must be 1 or more")
+    if known.agent == "planner":
+        raise UsageError("--agent=planner is not there yet: use --agent=policy")
+    if known.robustness and known.sequence:
+        raise UsageError("--robustness plays every --sequence: give one of the two")
+    if known.world_model and (known.robustness or known.sequence or known.garbage):
+        raise UsageError(
+            "--world-model is measured on the run's own games: without --sequence, --garbage, --robustness"
+        )
+
+
+def settings_of(known: argparse.Namespace) -> Settings:
+    """The games to compare, by name, as arguments of Tetris; the standard one first. None where none is asked for."""
+    standard: dict[str, Any] = {"randomizer": "bag", "garbage_rows": 0}
+    garbage = known.garbage or (GARBAGE if known.robustness else 0)
+    if known.robustness:
+        others: Settings = {name: standard | {"randomizer": name} for name in SEQUENCES[1:]}
+        others[f"garbage {garbage}"] = standard | {"garbage_rows": garbage}
+    elif known.sequence or garbage:
+        sequence = known.sequence or "bag"
+        name = f"{sequence}, garbage {garbage}" if garbage else sequence
+        others = {name: {"randomizer": sequence, "garbage_rows": garbage}}
+    else:
+        return {}
+    return {"bag": standard} | others
+
+
+class Stopwatch:
+    """Times the calls of a policy, waiting for each; the first, which compiles, is not counted."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy._replace(act=self._act)
+        self.seconds, self.calls = 0.0, -1
+        self._timed = policy.act
+
+    def _act(self, *args: Any, **kwargs: Any) -> Any:
+        import jax
+
+        start = time.perf_counter()
+        result = jax.block_until_ready(self._timed(*args, **kwargs))
+        if self.calls >= 0:
+            self.seconds += time.perf_counter() - start
+        self.calls += 1
+        return result
+
+
+def _play(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> dict[str, Any]:
+    from dreamjax.training.evaluator import evaluate
+
+    result = evaluate(policy, loaded.params, loaded.env, seed=seed, **play)
+    assert result is not None
+    for name, entry in result.items():
+        print(f"{name:>8}  {entry['mean']:10.3f} ± {entry['stderr']:.3f}")
+    return result
+
+
+def _model(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> dict[str, Any]:
+    from dreamjax.reporting.accuracy import table
+    from dreamjax.training.model_evaluator import evaluate_model
+
+    held_out = seed + loaded.config.seed + HELD_OUT
+    result = evaluate_model(loaded.agent, policy, loaded.params, loaded.env, seed=held_out, **play)
+    print(
+        f"the prior alone, {result['steps']:,} steps of {result['episodes']} episodes; open loop after {result['context']}"
+    )
+    for name, rows in result["observations"].items():
+        print(table(rows, name))
+    if not result["observations"]:
+        print(f"{loaded.config.env.id} has no boards or other grids to predict")
+    return result | {"model_seed": held_out}
+
+
+def _settings(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int, settings: Settings) -> dict[str, Any]:
+    from dreamjax.envs.adapter import make_env
+    from dreamjax.training.evaluator import evaluate
+
+    results: dict[str, Any] = {}
+    print(f"{'game':<20}{'lines':>18}{'loss':>18}{'share':>9}{'pieces':>18}")
+    for name, fields in settings.items():
+        config = dataclasses.replace(loaded.config.env, kwargs={**loaded.config.env.kwargs, **fields})
+        env = make_env(config, play["num_envs"], seed=seed)
+        try:
+            result = evaluate(policy, loaded.params, env, seed=seed, **play)
+        finally:
+            env.close()
+        assert result is not None
+        results[name] = {"env": fields} | result
+        shown = f"{name:<20}{_error(result['lines']):>18}"
+        if len(results) > 1:
+            lost = loss(next(iter(results.values()))["lines"], result["lines"])
+            results[name]["loss"] = lost
+            share = "-" if lost["share"] is None else f"{100 * lost['share']:.0f} %"
+            shown += f"{_error(lost):>18}{share:>9}"
+        else:
+            shown += f"{'':>27}"
+        print(f"{shown}{_error(result['pieces']):>18}", flush=True)
+    return {"settings": results}
+
+
+def loss(standard: dict[str, Any], other: dict[str, Any]) -> dict[str, float | None]:
+    """Mean lines lost against the standard game, their standard error (games are independent), and the share lost."""
+    mean = standard["mean"] - other["mean"]
+    stderr = (standard["stderr"] ** 2 + other["stderr"] ** 2) ** 0.5
+    return {"mean": mean, "stderr": stderr, "share": mean / standard["mean"] if standard["mean"] else None}
+
+
+def _error(entry: dict[str, Any]) -> str:
+    return f"{entry['mean']:.2f} ± {entry['stderr']:.2f}"
 
 
 if __name__ == "__main__":

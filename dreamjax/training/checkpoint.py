@@ -242,7 +242,7 @@ def verify(path: Path, *parts: str) -> None:
 
 def _write_tree(path: Path, tree: Any) -> None:
     """A tree as a flat Orbax dictionary by leaf path; typed keys as their data."""
-    flat = {name: local(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in _leaves(tree)}
+    flat = {name: local(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in named_leaves(tree)}
     if jax.process_count() > 1:  # Orbax takes arrays of one process only from NumPy
         flat = jax.tree.map(np.asarray, flat)
     with _checkpointer() as checkpointer:
@@ -254,7 +254,7 @@ def _write_tree(path: Path, tree: Any) -> None:
 def _read_tree(path: Path, like: Any) -> Any:
     """Reads what ``_write_tree`` wrote into the structure of ``like``, or raises naming the first difference."""
     wanted = {
-        name: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for name, leaf in _leaves(like)
+        name: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for name, leaf in named_leaves(like)
     }
     with _checkpointer() as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
@@ -266,7 +266,7 @@ def _read_tree(path: Path, like: Any) -> Any:
                 )
         numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         flat = checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=numpy))
-    leaves = [jax.random.wrap_key_data(flat[n]) if _is_key(leaf) else flat[n] for n, leaf in _leaves(like)]
+    leaves = [jax.random.wrap_key_data(flat[n]) if _is_key(leaf) else flat[n] for n, leaf in named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -282,7 +282,8 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """The leaves of a tree, each with its path, names joined by dots."""
     found = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in found]
 
@@ -361,16 +362,20 @@ def _sync(directory: Path) -> None:
         os.close(handle)
 
 
-def _prune(workdir: str | Path, keep: int) -> None:
-    found = all_checkpoints(workdir)
+def best(workdir: str | Path) -> Path | None:
+    """The checkpoint with the greatest ``meta["score"]``, the newest of several; None where none was evaluated."""
     scores = {}
-    for path in found:
+    for path in reversed(all_checkpoints(workdir)):
         try:
             scores[path] = float(read_meta(path).get("score"))  # type: ignore[arg-type]
         except (OSError, ValueError, TypeError):
             continue
-    best = max(reversed(found), key=lambda path: scores.get(path, -np.inf)) if scores else None
-    for path in found[:-keep]:
-        if path != best:
+    return max(scores, key=scores.__getitem__) if scores else None
+
+
+def _prune(workdir: str | Path, keep: int) -> None:
+    kept = best(workdir)
+    for path in all_checkpoints(workdir)[:-keep]:
+        if path != kept:
             # Renamed first: deleting takes time, and half a checkpoint must not look like one.
             shutil.rmtree(path.rename(path.with_name(f"{_TEMPORARY}{path.name}")), ignore_errors=True)

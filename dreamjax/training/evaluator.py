@@ -12,6 +12,13 @@ from dreamjax.training.collector import Environments, Policy, ended_episodes
 from dreamjax.types import Params
 
 
+def quotas(episodes: int, num_envs: int) -> np.ndarray:
+    """int ``[num_envs]``: how many of ``episodes`` each environment plays, fixed beforehand."""
+    quota = np.full(num_envs, episodes // num_envs)
+    quota[: episodes % num_envs] += 1
+    return quota
+
+
 def evaluate(
     policy: Policy,
     params: Params,
@@ -38,8 +45,7 @@ def evaluate(
         tells them, episodes ordered by environment; None if it was stopped. ``stderr`` is the standard error of the
         mean (0 for one episode).
     """
-    quota = np.full(num_envs, episodes // num_envs)
-    quota[: episodes % num_envs] += 1
+    quota = quotas(episodes, num_envs)
     played: list[list[dict[str, float]]] = [[] for _ in range(num_envs)]
     key, carry, step = jax.random.key(seed), policy.initial_carry(num_envs), 0
     records = env.reset(seed)

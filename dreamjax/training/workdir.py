@@ -14,6 +14,7 @@ from typing import Any, Literal
 from dreamjax.config import Config, from_dict, to_dict
 
 CONFIG, LOCK = "config.json", "lock"
+SHIPPED = Path(__file__).resolve().parents[1] / "shipped"  # agents that come with the package
 FREE = ("total_steps", "log", "checkpoint", "eval", "parallel")  # what may change when a run goes on
 Resume = Literal["auto", "never", "must"]
 
@@ -22,17 +23,29 @@ class UsageError(ValueError):
     """A request that cannot be met as it stands; the message says why and what to do."""
 
 
+def shipped_names() -> list[str]:
+    """Names of the agents that come with the package."""
+    return sorted(file.parent.name for file in SHIPPED.glob(f"[a-z]*/{CONFIG}"))
+
+
+def resolve(path: str | Path) -> Path:
+    """The directory of a run as it is, or, where it holds none, the folder of the shipped agent of that name."""
+    holds_run = (Path(path) / CONFIG).is_file()
+    return SHIPPED / str(path) if not holds_run and str(path) in shipped_names() else Path(path)
+
+
 def read_config(path: str | Path) -> Config:
-    """The configuration of the run in this directory.
+    """The configuration of the run in this directory, or of the shipped agent of this name.
 
     Raises:
         UsageError: there is none, or it cannot be read.
     """
-    file = Path(path) / CONFIG
+    file = resolve(path) / CONFIG
     try:
         return from_dict(json.loads(file.read_text()))
     except FileNotFoundError:
-        raise UsageError(f"{path} holds no run: there is no {file}") from None
+        names = ", ".join(shipped_names()) or "none"
+        raise UsageError(f"{path} holds no run: there is no {file}. Shipped agents: {names}") from None
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
 

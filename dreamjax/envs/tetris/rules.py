@@ -56,7 +56,10 @@ class TetrisConfig:
       spawn_column: column of the box of a three-wide piece as it enters; `None` is
         ``width // 2 - 1``, the package's; ``width // 2 - 2`` is the guideline's.
       hold_resets: a held piece comes back unrotated (guideline) instead of as it was stored.
-      randomizer: `bag` deals each seven pieces in a random order, `uniform` draws independently.
+      randomizer: `bag` deals each seven pieces in a random order, `uniform` draws independently, `sz`
+        draws S or Z alone, independently.
+      garbage_rows: rows at the floor of the board a game begins with that are full but for one hole
+        each, at a column drawn by the game's key.
       gravity_every: steps between two rows of gravity (`direct` only).
       illegal: what a cell that is no code does in `locked_position`: `nearest` takes the nearest
         code, `refuse` makes it a step without effect.
@@ -84,6 +87,7 @@ class TetrisConfig:
     spawn_column: int | None = None
     hold_resets: bool = False
     randomizer: str = "bag"
+    garbage_rows: int = 0
     gravity_every: int = 1
     illegal: str = "nearest"
     reward: str = "lines"
@@ -98,7 +102,7 @@ class TetrisConfig:
     def __post_init__(self) -> None:
         self._one_of("action_mode", ("direct", "locked_position"))
         self._one_of("buttons", ("any", "one"))
-        self._one_of("randomizer", ("bag", "uniform"))
+        self._one_of("randomizer", ("bag", "uniform", "sz"))
         self._one_of("illegal", ("nearest", "refuse"))
         self._one_of("reward", ("lines", "gymnasium"))
         self._one_of("shaping", ("none", "potential", "difference"))
@@ -107,6 +111,7 @@ class TetrisConfig:
         self._whole("max_episode_length", 1, 2**30)
         self._whole("height", 4, 26)
         self._whole("width", 4, 32)
+        self._whole("garbage_rows", 0, self.height - 4)
         self._whole("preview", 1, 7)
         self._whole("gravity_every", 1, 2**30)
         for name in ("piece_reward", "death_penalty"):
@@ -325,8 +330,22 @@ def deal(config: TetrisConfig, key: jax.Array, index: Any) -> jax.Array:
         word = threefry(key, (index, 0))[0]
         return jnp.asarray(_SHUFFLES)[word % jnp.uint32(len(_SHUFFLES))]
     index = jnp.uint32(index) * jnp.uint32(7)
-    words = [threefry(key, (index + jnp.uint32(i), 0))[0] % jnp.uint32(7) for i in range(7)]
-    return sum((w << jnp.uint32(3 * i) for i, w in enumerate(words)), jnp.uint32(0))
+    words = [threefry(key, (index + jnp.uint32(i), 0))[0] for i in range(7)]
+    if config.randomizer == "sz":
+        pieces = [jnp.uint32(PIECES.index("S")) + word % jnp.uint32(2) for word in words]
+    else:
+        pieces = [word % jnp.uint32(7) for word in words]
+    return sum((w << jnp.uint32(3 * i) for i, w in enumerate(pieces)), jnp.uint32(0))
+
+
+def first_board(config: TetrisConfig, key: jax.Array) -> jax.Array:
+    """uint32[width]: the board that a game with this key (uint32[2]) begins with, see ``garbage_rows``."""
+    board = jnp.zeros((config.width,), jnp.uint32)
+    columns = jnp.arange(config.width, dtype=jnp.uint32)
+    for row in range(config.height - config.garbage_rows, config.height):
+        hole = threefry(key, (row, 2))[0] % jnp.uint32(config.width)
+        board = board | jnp.where(columns == hole, jnp.uint32(0), jnp.uint32(1 << row))
+    return board
 
 
 def coming(state: TetrisState, ahead: int) -> jax.Array:
@@ -356,7 +375,7 @@ def draw(config: TetrisConfig, state: TetrisState, number: jax.Array) -> TetrisS
 
 
 def new_game(config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixed: Any) -> TetrisState:
-    """An empty board with the first piece at its spawn.
+    """The first board, empty but for ``garbage_rows``, with the first piece at its spawn.
 
     Args:
       key: uint32[2], words of the episode's key.
@@ -368,7 +387,7 @@ def new_game(config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixe
     zero, false = jnp.int32(0), jnp.bool_(False)
     state = TetrisState(
         key=key,
-        board=jnp.zeros((config.width,), jnp.uint32),
+        board=first_board(config, key),
         piece=zero,
         rotation=zero,
         x=zero,

@@ -19,7 +19,8 @@ CONFIG = TetrisConfig()
     [
         ("action_mode", "buttons", "'direct', 'locked_position'"),
         ("buttons", "two", "'any', 'one'"),
-        ("randomizer", "random", "'bag', 'uniform'"),
+        ("randomizer", "random", "'bag', 'uniform', 'sz'"),
+        ("garbage_rows", 17, "from 0 to 16"),
         ("illegal", "ignore", "'nearest', 'refuse'"),
         ("reward", "score", "'lines', 'gymnasium'"),
         ("shaping", True, "'none', 'potential', 'difference'"),
@@ -158,6 +159,36 @@ def test_the_uniform_randomizer_draws_independently():
     bags = np.asarray(_bags(config, jax.random.bits(jax.random.key(1), (700, 2), jnp.uint32))).reshape(-1, 7)
     pairs = np.bincount((bags[:, :-1] * 7 + bags[:, 1:]).reshape(-1), minlength=49)
     assert _chi_square(pairs) < 84.0  # 48 degrees of freedom.
+
+
+def test_the_sz_randomizer_draws_s_and_z_alone_fairly_and_independently():
+    config = TetrisConfig(randomizer="sz")
+    bags = np.asarray(_bags(config, jax.random.bits(jax.random.key(2), (300, 2), jnp.uint32))).reshape(-1, 7)
+    assert {rules.PIECES[piece] for piece in np.unique(bags)} == {"S", "Z"}
+    pairs = np.bincount(((bags[:, :-1] - 3) * 2 + bags[:, 1:] - 3).reshape(-1), minlength=4)
+    assert _chi_square(pairs) < 16.3  # 3 degrees of freedom: exceeded once in 1,000.
+
+
+def test_streams_of_pieces_are_those_of_earlier_versions():
+    key = jnp.array([1, 2], jnp.uint32)
+    for randomizer, words in (("bag", [82845, 714763, 477848]), ("uniform", [180624, 1002596, 429189])):
+        config = TetrisConfig(randomizer=randomizer)
+        assert [int(rules.deal(config, key, i)) for i in range(3)] == words
+
+
+def test_garbage_has_one_hole_a_row_anywhere_and_nothing_above_it():
+    config = TetrisConfig(garbage_rows=7)
+    keys = jax.random.bits(jax.random.key(3), (400, 2), jnp.uint32)
+    boards = jax.jit(jax.vmap(lambda key: rules.board_cells(config, rules.first_board(config, key))))(keys)
+    boards = np.asarray(boards)
+    assert not boards[:, :13].any()
+    np.testing.assert_array_equal(boards[:, 13:].sum(-1), 9)
+    holes = boards[:, 13:].argmin(-1)
+    for row in range(7):  # 9 degrees of freedom: 27.9 is exceeded once in 1,000.
+        assert _chi_square(np.bincount(holes[:, row], minlength=10)) < 27.9
+    pairs = np.bincount((holes[:, :-1] * 10 + holes[:, 1:]).reshape(-1), minlength=100)
+    assert _chi_square(pairs) < 149  # 99 degrees of freedom.
+    assert not np.asarray(rules.first_board(CONFIG, keys[0])).any()
 
 
 def _stream(state, number, ahead):

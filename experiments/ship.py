@@ -1,0 +1,118 @@
+"""Makes an agent that comes with the package out of a run: `dreamjax.load("NAME")`.
+
+    python -m experiments.ship --workdir=runs/tetris_locked --name=tetris_locked
+
+Its parameters, configuration, measured play and origin go to `dreamjax/shipped/NAME`. Float16 is taken only where greedy
+play, every game of it, is what it is in float32.
+
+Exit codes: 0 done, 1 failure, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dreamjax.training import memory, workdir
+from dreamjax.training.workdir import UsageError
+from experiments import cli
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return cli.run(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = cli.Parser(__doc__ or "")
+    parser.add_argument("--workdir", type=Path, required=True, help="of a run of experiments.train")
+    parser.add_argument("--name", required=True, help="of the agent: small letters, digits, _")
+    parser.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="(default: best)")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="(default: float32)")
+    parser.add_argument("--episodes", type=int, default=100, help="that it is measured on (default: 100)")
+    parser.add_argument("--seed", type=int, default=1, help="of these episodes (default: 1)")
+    parser.add_argument("--command", default="", help="that trained it, for its README")
+    parser.add_argument("--folder", type=Path, default=workdir.SHIPPED, help="(default: dreamjax/shipped)")
+    known = parser.parse_args(arguments)
+    if known.episodes < 1:
+        raise UsageError(f"--episodes={known.episodes} is not allowed: must be 1 or more")
+    if known.seed < 0:
+        raise UsageError(f"--seed={known.seed} is not allowed: must be 0 or more")
+    config = workdir.read_config(known.workdir)
+    print(f"dreamjax: ships the agent of {known.workdir} as {known.name}", flush=True)
+
+    memory.configure(config.parallel)
+    cli.cache_compilations()
+    from dreamjax.envs.adapter import EnvError
+    from dreamjax.training import shipped
+    from dreamjax.training.checkpoint import CheckpointError
+    from dreamjax.training.collector import make_policy
+    from dreamjax.training.evaluator import evaluate
+    from dreamjax.training.load import load
+
+    shipped.check_name(known.name)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    num_envs = min(config.eval.num_envs, known.episodes)
+    try:
+        loaded = load(known.workdir, num_envs=num_envs, which=known.checkpoint)
+    except EnvError as error:
+        raise UsageError(str(error)) from error
+    except CheckpointError as error:
+        return cli.fail(error)
+    try:
+        policy = make_policy(loaded.agent.policy, loaded.agent.initial_carry)
+        play: dict[str, Any] = dict(num_envs=num_envs, episodes=known.episodes, greedy=True, seed=known.seed)
+        result = evaluate(policy, loaded.params, loaded.env, **play)
+        if known.dtype != "float32":
+            again = evaluate(policy, shipped.rounded(loaded.params, known.dtype), loaded.env, **play)
+            if again != result:
+                raise UsageError(f"--dtype={known.dtype} is not allowed: it plays otherwise than float32")
+    except EnvError as error:
+        return cli.fail(error)
+    finally:
+        loaded.env.close()
+    assert result is not None
+    figures = {name: {"mean": entry["mean"], "stderr": entry["stderr"]} for name, entry in result.items()}
+    facts = {
+        "command": known.command,
+        "seed": config.seed,
+        "step": loaded.meta["step"],
+        "update": loaded.meta["update"],
+        "versions": loaded.meta.get("versions", {}),
+        "measured": {"episodes": known.episodes, "seed": known.seed, "greedy": True} | figures,
+    }
+    readme = readme_of(known.name, config.env.id, facts)
+    try:
+        folder = shipped.write(known.name, config, loaded.params, facts, readme, dtype=known.dtype, root=known.folder)
+    except OSError as error:
+        return cli.fail(f"{known.folder / known.name} cannot be written: {error}")
+    size = (folder / shipped.PARAMS).stat().st_size
+    print(f"{readme}\n{folder}: {size:,} bytes of parameters")
+    return cli.OK
+
+
+def readme_of(name: str, env: str, facts: dict[str, Any]) -> str:
+    """What a shipped agent is, in Markdown."""
+    measured = facts["measured"]
+    figures = ", ".join(
+        f"{entry['mean']:.2f} ± {entry['stderr']:.2f} {key}"
+        for key, entry in measured.items()
+        if isinstance(entry, dict)
+    )
+    check = (
+        f"python -m experiments.evaluate --workdir={name} --episodes={measured['episodes']} --seed={measured['seed']}"
+    )
+    trained = f" by `{facts['command']}`" if facts["command"] else ""
+    return (
+        f"# {name}\n\n"
+        f"Plays {env}. Trained{trained} with seed {facts['seed']}: {facts['step']:,} environment steps, "
+        f"{facts['update']:,} updates. Over {measured['episodes']} greedy games: {figures} (mean ± standard error; "
+        f"`{check}`).\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
