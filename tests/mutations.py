@@ -57,6 +57,9 @@ EXPLORATION, ENSEMBLE = "tests/algorithms/test_exploration.py", "tests/models/te
 SWITCHES = "tests/test_switches.py"
 DEVICES = UPDATE + "::test_devices_give_the_same_update"
 
+ACCURACY, SHIPPED = "tests/reporting/test_accuracy.py", "tests/training/test_shipped.py"
+MODEL_EVALUATOR, TETRIS_RULES = "tests/training/test_model_evaluator.py", "tests/envs/tetris/test_rules.py"
+
 PYTEST = ("-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist")
 
 MUTATIONS = [
@@ -470,6 +473,29 @@ MUTATIONS = [
              "bootstrap_key = jax.random.fold_in(key, 3)",
              "bootstrap_key = jax.random.fold_in(key, 3)\n                model_grads = jax.tree.map("
              "lambda x: 2 * x, model_grads)\n                grads[\"world_model\"] = model_grads", SWITCHES),
+    # Accuracy of the world model, harder games, shipped agents.
+    Mutation("accuracy_counts_contexts", "reporting.accuracy",
+             "(begins[:, None] | (index >= context)[None])", "(begins[:, None] | (index >= 0)[None])", ACCURACY),
+    Mutation("accuracy_unchanged_since_the_last_step", "reporting.accuracy",
+             "real[:, context - 1 : context], valid", "real[:, context - 2 + k : context - 1 + k], valid", ACCURACY),
+    Mutation("accuracy_clears_before_the_step", "reporting.accuracy",
+             "np.nan_to_num(cleared[:, 1:])", "np.nan_to_num(cleared[:, :-1])", ACCURACY),
+    Mutation("accuracy_error_of_independent_steps", "reporting.accuracy",
+             "(episodes / (episodes - 1) * squares) ** 0.5 / float(total)",
+             "(mean * (1 - mean) / float(total)) ** 0.5", ACCURACY),
+    Mutation("model_windows_overlap", "training.model_evaluator",
+             "range(0, length, max(HORIZONS))", "range(0, length, max(HORIZONS) - 1)", MODEL_EVALUATOR),
+    Mutation("model_windows_forget_the_action_before", "training.model_evaluator",
+             "episode.action[start - 1] if start", "episode.action[start] if start", MODEL_EVALUATOR),
+    Mutation("garbage_has_one_hole_for_all_rows", "envs.tetris.rules",
+             "threefry(key, (row, 2))[0] %", "threefry(key, (0, 2))[0] %", TETRIS_RULES),
+    Mutation("sz_deals_z_and_j", "envs.tetris.rules",
+             'jnp.uint32(PIECES.index("S"))', 'jnp.uint32(PIECES.index("Z"))', TETRIS_RULES),
+    Mutation("shipped_without_its_checksum", "training.shipped", "if not intact:", "if False:", SHIPPED),
+    Mutation("best_is_the_worst_checkpoint", "training.checkpoint",
+             "max(scores, key=scores.__getitem__)", "min(scores, key=scores.__getitem__)", SHIPPED),
+    Mutation("robustness_gains", "experiments.evaluate",
+             'standard["mean"] - other["mean"]', 'other["mean"] - standard["mean"]', "tests/test_evaluate.py"),
 ]  # fmt: skip
 
 
