@@ -343,6 +343,40 @@ class EnsembleConfig:
 
 
 @dataclass(frozen=True)
+class SearchConfig:
+    """One step of search in the learned model, for actions that can be listed (cells, classes, up to 12 buttons).
+
+    Attributes:
+        learn: targets from searching every replayed state: "off", "replace" (of imagination's actor and critic losses) or
+            "add" (beside them). collect: act by search while collecting. evaluate: and in evaluations.
+        actions: candidates tried at each state that is learned from, act_actions: where it acts; all legal ones, where
+            there are no more.
+        temperature: of the improved policy that is learned, in standard deviations of a state's values.
+        act_temperature: of the one that collects.
+        trace: share of what really followed that reaches back past an action the search would not have taken: 0 is tree
+            backup (off-policy, exact), 1 plain lambda-returns.
+        prior: weight of the actor's log-probability in the improved policy.
+    """
+
+    learn: Literal["off", "replace", "add"] = "off"
+    collect: bool = False
+    evaluate: bool = False
+    actions: int = 16
+    act_actions: int = 64
+    temperature: float = 0.3
+    act_temperature: float = 0.1
+    trace: float = 0.0
+    prior: float = 0.0
+
+    def __post_init__(self) -> None:
+        _fraction(self, "trace")
+        for name in ("actions", "act_actions"):
+            _require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
+        _positive(self, "temperature", "act_temperature")
+        _not_negative(self, "prior")
+
+
+@dataclass(frozen=True)
 class ScheduleConfig:
     """When updates run.
 
@@ -455,6 +489,7 @@ class Config:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

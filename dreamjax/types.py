@@ -250,8 +250,8 @@ class WorldModel(NamedTuple):
         init: ``(key) -> params``.
         initial: ``(batch_size) -> RSSMState`` zeros.
         embed: ``(params, obs) -> embed`` from *preprocessed* observations.
-        observe: ``(params, state, action, embed, is_first, keys) -> (post, post_logit)`` one step of ``[B]``; masks state
-            and action where ``is_first``; ``keys`` are ``[B]`` typed keys, one a row, consumed.
+        observe: ``(params, state, action, embed, is_first, keys, *, effect=None) -> (post, post_logit)`` one step
+            of ``[B]``; masks state and action where ``is_first``; ``keys`` are ``[B]`` typed keys, one a row, consumed.
         imagine: ``(params, state, action, keys) -> (prior, prior_logit)`` one step of ``[B]``.
         prior_logit: ``(params, deter) -> logit``.
         kl: ``(logit, logit) -> float32 [...]`` summed over latents.
@@ -264,6 +264,11 @@ class WorldModel(NamedTuple):
         mask: ``(params, feat) -> logit [..., C]`` which actions are legal there, or None without masks.
         entropy: ``(logit) -> float32 [...]`` nats, summed over latents.
         feat_size: length of the last axis of ``feat``.
+        effects: ``(params, start, embed, previous action, is_first) -> [B, T, ...]``: what of a window's transitions does
+            not depend on the recurrent state, computed for all its steps at once; ``observe`` takes them step by step as
+            ``effect``. None where there is no such part.
+        needs_previous: whether ``predict`` reads the previous state: a window's first step that has none is then no part
+            of the reconstruction loss.
     """
 
     init: Callable[..., Params]
@@ -281,3 +286,5 @@ class WorldModel(NamedTuple):
     mask: Callable[..., Array] | None
     entropy: Callable[..., Array]
     feat_size: int
+    effects: Callable[..., Array] | None = None
+    needs_previous: bool = False

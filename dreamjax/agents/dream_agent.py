@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -9,15 +10,16 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from dreamjax.algorithms.distributions import action_record, make_policy, observation_mode
+from dreamjax.algorithms.distributions import Policy, action_record, make_policy, observation_mode, scalar_decode
 from dreamjax.algorithms.imagination import imagine_actions
 from dreamjax.algorithms.randomness import row_keys
-from dreamjax.algorithms.update import Networks, init_state, make_update
+from dreamjax.algorithms.search import NEVER, candidates, evaluate_candidates, joint_actions, standardise
+from dreamjax.algorithms.update import init_state, make_update
 from dreamjax.algorithms.world_model_loss import observe_window, window_inputs
 from dreamjax.config import Config, ConfigError
 from dreamjax.models.encoders import preprocess
 from dreamjax.models.ensemble import make_ensemble
-from dreamjax.models.heads import make_actor, make_critic
+from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
 from dreamjax.types import MASK_KEY, Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
 
@@ -40,6 +42,7 @@ class Agent(NamedTuple):
         initial_carry: ``(num_envs) -> Carry``.
         policy: ``(params, carry, obs, is_first, keys, *, greedy) -> (carry, action record [N, K], latents)``; ``obs`` in
             the records' dtypes, ``keys`` typed ``[N]``, consumed; ``greedy`` takes the policy's mode.
+        search_policy: as ``policy``, by one step of search (``algorithms.search``), or None where it is not configured.
         open_loop: ``(params, batch, key, *, context) -> dict``, see ``make_open_loop``.
         world_model: the world model's own functions.
         spec: the environment.
@@ -51,6 +54,7 @@ class Agent(NamedTuple):
     update_actor_critic: Callable
     initial_carry: Callable[[int], Carry]
     policy: Callable
+    search_policy: Callable | None
     open_loop: Callable
     world_model: WorldModel
     spec: EnvSpec
@@ -85,6 +89,7 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         keys: jax.Array,
         *,
         greedy: bool,
+        search: bool = False,
     ) -> tuple[Carry, jax.Array, RSSMState]:
         split = jax.vmap(jax.random.split)(keys)
         embed = world_model.embed(params["world_model"], preprocess(spec.obs, obs))
@@ -92,8 +97,29 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         mask = jnp.asarray(obs[MASK_KEY]) > 0 if MASK_KEY in spec.obs else None
         outputs = networks.actor.apply(params["actor"], world_model.feat(state))
         chosen = make_policy(spec.action, outputs, mask, config.actor)
-        action = chosen.mode() if greedy else chosen.sample(split[:, 1])
+        if search:
+            action = searched(params, state, chosen, split[:, 1], greedy)
+        else:
+            action = chosen.mode() if greedy else chosen.sample(split[:, 1])
         return Carry(state, action), action_record(spec.action, action), state
+
+    configured = config.search.collect or config.search.evaluate or config.search.learn != "off"
+    joint = joint_actions(spec.action) if configured else None
+
+    def searched(
+        params: dict[str, Params], state: RSSMState, prior: Policy, keys: jax.Array, greedy: bool
+    ) -> jax.Array:
+        assert joint is not None
+        draw, dream, pick = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
+        tried = candidates(prior, joint, config.search.act_actions, None if greedy else draw)
+        value_fn = lambda feat: scalar_decode(networks.critic.apply(params["critic"], feat), config.loss.reach)  # noqa: E731
+        found = evaluate_candidates(world_model, params["world_model"], value_fn, state, tried, dream, config)
+        score = standardise(found.q, tried.legal) / config.search.act_temperature
+        score = jnp.where(tried.legal, score, NEVER)
+        if not greedy:
+            score += jax.vmap(lambda key: jax.random.gumbel(key, score.shape[1:]))(pick)
+        index = jnp.argmax(score, 1)
+        return jnp.take_along_axis(tried.action, index[:, None, None], 1)[:, 0]
 
     return Agent(
         init=lambda key: init_state(networks, config, spec, key),
@@ -102,6 +128,7 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         update_actor_critic=make_update(networks, config, spec, ("actor_critic",)),
         initial_carry=initial_carry,
         policy=policy,
+        search_policy=functools.partial(policy, search=True) if configured else None,
         open_loop=make_open_loop(world_model, config, spec),
         world_model=world_model,
         spec=spec,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,12 @@ from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale,
 from dreamjax.algorithms.optimisers import make_optimisers, update_average
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.returns import step_weights
+from dreamjax.algorithms.search_loss import search_loss, search_targets
 from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
 from dreamjax.buffers import imagination_buffer
 from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble
-from dreamjax.models.heads import Head
+from dreamjax.models.heads import Networks
 from dreamjax.types import (
     MASK_KEY,
     Batch,
@@ -38,22 +39,12 @@ from dreamjax.types import (
     ReplayOuts,
     RSSMState,
     TrainState,
-    WorldModel,
 )
 
 Phase = Literal["world_model", "actor_critic"]
 T = TypeVar("T")
 Means = TypeVar("Means")
 Rows = TypeVar("Rows")
-
-
-class Networks(NamedTuple):
-    """The functions an update works on."""
-
-    world_model: WorldModel
-    actor: Head
-    critic: Head
-    ensemble: Ensemble | None = None
 
 
 def accumulate(fn: Callable[[T], tuple[Means, Rows]], inputs: T, count: int) -> tuple[Means, Rows]:
@@ -294,6 +285,22 @@ def make_update(
         }
         return grads, metrics, retnorm, error
 
+    def search_phase(
+        state: TrainState, batch: Batch, post: Posterior, key: jax.Array
+    ) -> tuple[tuple[Params, Params], Metrics, jax.Array]:
+        params = state.params
+
+        def micro(part: tuple[Batch, RSSMState]) -> tuple[Any, jax.Array]:
+            window, states = part
+            targets = search_targets(networks, config, spec, params, state.slow_critic, window, states, key)
+            grad_fn = jax.grad(search_loss, has_aux=True)
+            trained = params["actor"], params["critic"]
+            grads, (metrics, error) = grad_fn(trained, state.slow_critic, networks, config, spec, window, targets)
+            return (grads, metrics), error
+
+        (grads, metrics), error = accumulate(micro, (batch, post.state), count)
+        return grads, metrics, error
+
     def update(
         state: TrainState, batch: Batch, *, axis_name: str | None = None
     ) -> tuple[TrainState, Metrics, ReplayOuts]:
@@ -309,16 +316,22 @@ def make_update(
                 grads["ensemble"], more = ensemble_phase(ensemble, state.params["ensemble"], batch, post, bootstrap_key)
                 metrics = {**metrics, **more}
         retnorm, ring, novelty = state.retnorm, state.ring, state.novelty
-        if learn_behaviour:
+        if learn_behaviour and config.search.learn != "off":
+            found, more, error = search_phase(state, batch, post, jax.random.fold_in(key, 4))
+            grads["actor"], grads["critic"] = found
+            metrics = {**metrics, **more}
+            priority += error
+        if learn_behaviour and config.search.learn != "replace":
             rollouts = dream_phase(state.params, batch, post, dream_key)
             if config.imagination.use_ring:
                 ring, rollouts = through_ring(ring, rollouts, ring_key, axis_name)
             if ensemble is not None:
                 rollouts, novelty, more = explore(ensemble, state, rollouts, axis_name)
                 metrics = {**metrics, **more}
-            (grads["actor"], grads["critic"]), more, retnorm, error = behaviour_phase(
-                state, batch, post, rollouts, axis_name
-            )
+            found, more, retnorm, error = behaviour_phase(state, batch, post, rollouts, axis_name)
+            if "actor" in grads:
+                found = jax.tree.map(jnp.add, found, (grads["actor"], grads["critic"]))
+            grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
             priority += jnp.pad(error, ((0, 0), (priority.shape[1] - error.shape[1], 0)))
         if axis_name is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -57,12 +57,16 @@ def observe_window(
     previous = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)
     length = is_first.shape[1]
 
-    def step(state: RSSMState, inputs: tuple[jax.Array, ...]) -> tuple[RSSMState, Posterior]:
-        t, embed_t, action_t, first_t = inputs
-        post, logit = world_model.observe(params, state, action_t, embed_t, first_t, step_keys(keys, t))
+    effects = None
+    if world_model.effects is not None:
+        effects = world_model.effects(params, start, embed, previous, is_first)
+
+    def step(state: RSSMState, inputs: tuple[Any, ...]) -> tuple[RSSMState, Posterior]:
+        t, embed_t, action_t, first_t, effect = inputs
+        post, logit = world_model.observe(params, state, action_t, embed_t, first_t, step_keys(keys, t), effect=effect)
         return post, Posterior(post, logit)
 
-    times = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (embed, previous, is_first))
+    times = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (embed, previous, is_first, effects))
     _, posts = jax.lax.scan(step, start, (jnp.arange(length), *times))
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), posts)
 
@@ -126,10 +130,13 @@ def world_model_loss(
     taken = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)
     previous, taken = reset_where(is_first, previous, taken)
     predictions = world_model.predict(params, previous, taken, post.state)
+    known = jnp.ones_like(batch.reward)
+    if world_model.needs_previous and batch.context is None:
+        known = known.at[:, 0].set(jnp.asarray(batch.is_first, known.dtype)[:, 0])
     if world_model.mask is not None:
         predictions = {**predictions, MASK_KEY: world_model.mask(params, feat)}
     for name, prediction in predictions.items():
-        losses[f"rec_{name}"] = observation_loss(spec.obs[name], prediction, obs[name], config.model.symlog)
+        losses[f"rec_{name}"] = known * observation_loss(spec.obs[name], prediction, obs[name], config.model.symlog)
         weights[f"rec_{name}"] = scales.rec
 
     chex.assert_shape(list(losses.values()), batch.reward.shape)

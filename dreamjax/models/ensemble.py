@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.config import Config
-from dreamjax.models.grid import grid_layout
+from dreamjax.models.grid_layers import grid_layout
 from dreamjax.models.nets import MLP
 from dreamjax.types import EnvSpec, Params, RSSMState
 

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.config import Config
-from dreamjax.models.grid import GridActor, GridTrunk, grid_layout
+from dreamjax.models.ensemble import Ensemble
+from dreamjax.models.grid_layers import GridActor, GridTrunk, grid_layout
 from dreamjax.models.nets import MLP
-from dreamjax.types import ActionSpec, EnvSpec, Params
+from dreamjax.types import ActionSpec, EnvSpec, Params, WorldModel
 
 
 class Head(NamedTuple):
@@ -20,6 +21,15 @@ class Head(NamedTuple):
 
     init: Callable[[jax.Array, int], Params]
     apply: Callable[[Params, jax.Array], jax.Array]
+
+
+class Networks(NamedTuple):
+    """The functions an update works on."""
+
+    world_model: WorldModel
+    actor: Head
+    critic: Head
+    ensemble: Ensemble | None = None
 
 
 def policy_outputs(spec: ActionSpec) -> int:

@@ -105,7 +105,14 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         return module.apply({"params": params}, *args, method=method)
 
     def observe(
-        params: Params, state: RSSMState, action: jax.Array, embed: jax.Array, is_first: jax.Array, keys: jax.Array
+        params: Params,
+        state: RSSMState,
+        action: jax.Array,
+        embed: jax.Array,
+        is_first: jax.Array,
+        keys: jax.Array,
+        *,
+        effect: None = None,
     ) -> tuple[RSSMState, jax.Array]:
         state, action = reset_where(is_first, state, action)
         deter = call("transition", params, state, action)

@@ -83,8 +83,9 @@ class Trainer:
         hosts.check_shared(self.path, self.group)
         self.logger = self._make_logger()
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
-        policy = make_policy(self.agent.policy, self.agent.initial_carry)
-        self.policy = Policy(policy.initial_carry, self._announced("the policy", policy.act))
+        self.policy = self._policy(config.search.collect)
+        same = config.search.collect == config.search.evaluate
+        self.eval_policy = self.policy if same else self._policy(config.search.evaluate)
         self._updates = {phase: self._announced_update(phase, update) for phase, update in self._updates.items()}
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
         self._feeds_back = config.replay.sampler == "prioritised" or config.replay.keep_latents
@@ -169,6 +170,12 @@ class Trainer:
         device = memory.device_available()
         memory.check_device(needed, config.batch_size, on_host=device is None, available=device or host)
         return needed
+
+    def _policy(self, search: bool) -> Policy:
+        fn = self.agent.search_policy if search else self.agent.policy
+        assert fn is not None
+        policy = make_policy(fn, self.agent.initial_carry)
+        return Policy(policy.initial_carry, self._announced("the policy", policy.act))
 
     def _make_buffer(self) -> SequenceBuffer:
         num_envs, replay, seed = self._share
@@ -304,7 +311,7 @@ class Trainer:
             self._eval_env = make_env(config.env, num_envs, seed=seed)
         self.logger.phase(f"evaluating {config.eval.episodes} episodes ...")
         return evaluate(
-            self.policy,
+            self.eval_policy,
             parallel.local(self.state.params),
             self._eval_env,
             num_envs=num_envs,

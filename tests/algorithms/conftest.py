@@ -12,9 +12,8 @@ import pytest
 import small
 
 from dreamjax.agents.dream_agent import make_agent
-from dreamjax.algorithms.update import Networks
 from dreamjax.models.ensemble import make_ensemble
-from dreamjax.models.heads import make_actor, make_critic
+from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
 from dreamjax.types import NormaliserState
 
