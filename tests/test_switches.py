@@ -7,6 +7,7 @@ computed exactly as before. A view says whose outputs:
 - "init": shapes of the parameters, by part of the world model and by network, and of the ring; "start": their values;
 - "model": the update of the world model; "behaviour": that of actor and critic; both are what the whole update does;
 - "optimiser": one step of each group's optimiser;
+- "acting": what a policy does while collecting (a draw) and in evaluations (greedy);
 - "replay": which windows are drawn from which steps; "schedule": which updates are owed when.
 
 What a whole family of fields must leave alone is shown for the family at once, at the end.
@@ -32,7 +33,7 @@ import small
 from fingerprints import fingerprints
 
 from dreamjax import config as config_lib
-from dreamjax.agents.dream_agent import dummy_batch, make_agent
+from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
 from dreamjax.training.schedule import make_schedule
@@ -62,6 +63,14 @@ SCALE = {*ACTOR, "imagination/return_scale", "imagination/advantage_size"}
 RETURNS = {*SCALE, *CRITIC, *REPLAYED, "retnorm", "imagination/return"}
 DREAMS = {*RETURNS, "imagination/reward", "imagination/cont", "imagination/value", "train/actor_entropy"}
 GROUPS = {"world_model", "actor", "critic"}
+# What a search says of itself, and what follows from other targets of it for the actor, and for both.
+SEARCH_ACTOR = {"actor", "train/grad_norm/actor", "train/loss/actor_search"}
+SEARCH_CRITIC = {
+    "critic", "slow_critic", "train/grad_norm/critic", "train/loss/critic_search", "search/target",
+    "search/value_error", "search/model_bias", "priority",
+}  # fmt: skip
+SEARCHED = {*SEARCH_ACTOR, *SEARCH_CRITIC, "search/value", "imagination/return"}
+ACTING = {"collecting", "evaluating"}
 
 RING = {"imagination": {"use_ring": True, "capacity": 60}}
 GAUSSIAN = {"model": {"latent": "gaussian"}}
@@ -71,6 +80,7 @@ PRIORITISED = {"replay": {"sampler": "prioritised"}}
 ENSEMBLE = {"ensemble": {"size": 3, "units": 16}}
 BONUS = {"ensemble": {"size": 3, "bonus": 0.5}}
 PLAN = {"schedule": {"kind": "plan"}}
+SEARCH = {"search": {"learn": "replace", "collect": True, "evaluate": True, "actions": 6, "act_actions": 6}}
 
 
 class Row(NamedTuple):
@@ -179,6 +189,25 @@ ROWS = [
     Row("ensemble.bonus", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
     Row("ensemble.extrinsic", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
     Row("ensemble.rate", 0.5, "behaviour", {*RETURNS, "imagination/reward", "novelty"}, BONUS),
+    # Search: other targets, or other actions.
+    Row("search.learn", "replace", "behaviour", {*DREAMS, *SEARCHED, "search/agreement"}, spec="board"),
+    Row("search.learn", "add", "behaviour", {*SEARCHED, "search/agreement"} - {"imagination/return"}, spec="board"),
+    Row("search.learn", "replace", "acting", set(), spec="board"),
+    Row("search.collect", True, "acting", {"collecting"}, spec="board"),
+    Row("search.collect", True, "behaviour", set(), spec="board"),
+    Row("search.evaluate", True, "acting", {"evaluating"}, spec="board"),
+    Row("search.evaluate", True, "behaviour", set(), spec="board"),
+    Row("search.actions", 4, "behaviour", SEARCHED | {"search/agreement"}, SEARCH, "board"),
+    Row("search.actions", 4, "acting", set(), SEARCH, "board"),
+    Row("search.act_actions", 4, "acting", ACTING, SEARCH, "board"),
+    Row("search.act_actions", 4, "behaviour", set(), SEARCH, "board"),
+    Row("search.temperature", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
+    Row("search.temperature", 0.5, "acting", set(), SEARCH, "board"),
+    Row("search.act_temperature", 0.5, "acting", ACTING, SEARCH, "board"),
+    Row("search.act_temperature", 0.5, "behaviour", set(), SEARCH, "board"),
+    Row("search.trace", 0.5, "behaviour", SEARCH_CRITIC, SEARCH, "board"),
+    Row("search.prior", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
+    Row("search.prior", 0.5, "acting", set(), SEARCH, "board"),
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
@@ -198,7 +227,7 @@ ROWS = [
     Row("schedule.collect_steps", 20, "schedule", set()),
 ]  # fmt: skip
 
-CLASSES = ("model", "actor", "critic", "loss", "optimiser", "imagination", "ensemble", "replay", "schedule")
+CLASSES = ("model", "actor", "critic", "loss", "optimiser", "imagination", "ensemble", "search", "replay", "schedule")
 
 
 def test_every_field_has_a_row() -> None:
@@ -271,6 +300,8 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         return gather({jax.tree_util.keystr(path): hash((str(path), x.shape)) for path, x in shapes}, init_name)
     if view == "start":
         return gather(fingerprints(agent.init, jax.random.key(0)), init_name)
+    if view == "acting":
+        return acting_outputs(config, agent)
     update, other = {
         "model": (agent.update_world_model, {"actor", "critic", "slow_critic", "retnorm", "ring", "novelty"}),
         "behaviour": (agent.update_actor_critic, {"world_model", "ensemble"}),
@@ -303,6 +334,21 @@ def optimiser_outputs(config: Config) -> dict[str, int]:
         name: optimisers[name].update(grads, states[name], grads)[0] for name in optimisers
     }  # fmt: skip
     return gather(fingerprints(step, states, params), lambda path: path.split("'")[1])
+
+
+def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
+    trainer: Any = object.__new__(Trainer)  # what its policies are made from, without an environment or a directory
+    trainer.config, trainer.agent, trainer._announced = config, agent, lambda _, fn: fn
+    params = jax.eval_shape(agent.init, jax.random.key(0)).params
+    obs = jax.eval_shape(lambda: dummy_batch(agent.spec, 2, 1)).obs
+    obs = {name: jax.ShapeDtypeStruct((2, *x.shape[2:]), x.dtype) for name, x in obs.items()}
+    carry = jax.eval_shape(lambda: agent.initial_carry(2))
+    args = params, carry, obs, jax.ShapeDtypeStruct((2,), bool), jax.random.key(0), np.uint32(0)
+    names = {}
+    for name, policy, greedy in zip(("collecting", "evaluating"), trainer._make_policies(), (False, True), strict=True):
+        prints = fingerprints(functools.partial(policy.act, greedy=greedy), *args)
+        names[name] = prints["[1]"]  # the action record
+    return names
 
 
 def replay_outputs(config: Config) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from dreamjax.algorithms.distributions import Policy, action_record, make_policy, observation_mode, scalar_decode
@@ -16,7 +17,7 @@ from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.search import NEVER, candidates, evaluate_candidates, joint_actions, standardise
 from dreamjax.algorithms.update import init_state, make_update
 from dreamjax.algorithms.world_model_loss import observe_window, window_inputs
-from dreamjax.config import Config, ConfigError
+from dreamjax.config import Config, ConfigError, SearchConfig
 from dreamjax.models.encoders import preprocess
 from dreamjax.models.ensemble import make_ensemble
 from dreamjax.models.heads import Networks, make_actor, make_critic
@@ -60,11 +61,29 @@ class Agent(NamedTuple):
     spec: EnvSpec
 
 
+def listed_actions(config: Config, spec: EnvSpec) -> np.ndarray | None:
+    """The actions that search tries, float32 ``[M, A]``, or None where no search is configured.
+
+    Raises:
+        ConfigError: if they cannot be listed.
+    """
+    search, off = config.search, SearchConfig()
+    asked = [name for name in ("learn", "collect", "evaluate") if getattr(search, name) != getattr(off, name)]
+    if not asked:
+        return None
+    try:
+        return joint_actions(spec.action)
+    except ValueError as error:
+        value, allowed = (getattr(x, asked[0]) for x in (search, off))
+        raise ConfigError(f"search.{asked[0]}={value!r} is not allowed: {error}; {allowed!r} is allowed") from None
+
+
 def make_agent(config: Config, spec: EnvSpec) -> Agent:
     """The agent of a configuration for an environment.
 
     Raises:
-        ConfigError: if ``actor.binary_bias`` does not fit the action space.
+        ConfigError: if ``actor.binary_bias`` does not fit the action space, or search is configured for actions that cannot
+            be listed.
     """
     bits = [part.size for part in spec.action.parts if part.kind == "binary"]
     bias = config.actor.binary_bias
@@ -103,21 +122,20 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
             action = chosen.mode() if greedy else chosen.sample(split[:, 1])
         return Carry(state, action), action_record(spec.action, action), state
 
-    configured = config.search.collect or config.search.evaluate or config.search.learn != "off"
-    joint = joint_actions(spec.action) if configured else None
+    joint = listed_actions(config, spec)
 
     def searched(
         params: dict[str, Params], state: RSSMState, prior: Policy, keys: jax.Array, greedy: bool
     ) -> jax.Array:
         assert joint is not None
-        draw, dream, pick = jnp.moveaxis(jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0)
-        tried = candidates(prior, joint, config.search.act_actions, None if greedy else draw)
+        split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
+        tried = candidates(prior, joint, config.search.act_actions, None if greedy else split[:, 0])
         value_fn = lambda feat: scalar_decode(networks.critic.apply(params["critic"], feat), config.loss.reach)  # noqa: E731
-        found = evaluate_candidates(world_model, params["world_model"], value_fn, state, tried, dream, config)
+        found = evaluate_candidates(world_model, params["world_model"], value_fn, state, tried, split[:, 1], config)
         score = standardise(found.q, tried.legal) / config.search.act_temperature
         score = jnp.where(tried.legal, score, NEVER)
         if not greedy:
-            score += jax.vmap(lambda key: jax.random.gumbel(key, score.shape[1:]))(pick)
+            score += jax.vmap(lambda key: jax.random.gumbel(key, score.shape[1:]))(split[:, 2])
         index = jnp.argmax(score, 1)
         return jnp.take_along_axis(tried.action, index[:, None, None], 1)[:, 0]
 
@@ -128,7 +146,7 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         update_actor_critic=make_update(networks, config, spec, ("actor_critic",)),
         initial_carry=initial_carry,
         policy=policy,
-        search_policy=functools.partial(policy, search=True) if configured else None,
+        search_policy=None if joint is None else functools.partial(policy, search=True),
         open_loop=make_open_loop(world_model, config, spec),
         world_model=world_model,
         spec=spec,

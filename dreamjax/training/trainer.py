@@ -83,9 +83,7 @@ class Trainer:
         hosts.check_shared(self.path, self.group)
         self.logger = self._make_logger()
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
-        self.policy = self._policy(config.search.collect)
-        same = config.search.collect == config.search.evaluate
-        self.eval_policy = self.policy if same else self._policy(config.search.evaluate)
+        self.policy, self.eval_policy = self._make_policies()
         self._updates = {phase: self._announced_update(phase, update) for phase, update in self._updates.items()}
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
         self._feeds_back = config.replay.sampler == "prioritised" or config.replay.keep_latents
@@ -171,11 +169,18 @@ class Trainer:
         memory.check_device(needed, config.batch_size, on_host=device is None, available=device or host)
         return needed
 
-    def _policy(self, search: bool) -> Policy:
-        fn = self.agent.search_policy if search else self.agent.policy
-        assert fn is not None
-        policy = make_policy(fn, self.agent.initial_carry)
-        return Policy(policy.initial_carry, self._announced("the policy", policy.act))
+    def _make_policies(self) -> tuple[Policy, Policy]:
+        """Of collecting and of evaluating: one that is compiled once, where both search or neither does."""
+
+        def build(search: bool) -> Policy:
+            fn = self.agent.search_policy if search else self.agent.policy
+            assert fn is not None
+            policy = make_policy(fn, self.agent.initial_carry)
+            return Policy(policy.initial_carry, self._announced("the policy", policy.act))
+
+        collect, evaluate = self.config.search.collect, self.config.search.evaluate
+        policy = build(collect)
+        return policy, policy if evaluate == collect else build(evaluate)
 
     def _make_buffer(self) -> SequenceBuffer:
         num_envs, replay, seed = self._share

@@ -1,5 +1,7 @@
 """The acting agent: the same filtering as in training, greedy and sampled actions, masks; and its dreams."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,8 @@ from dreamjax.agents.dream_agent import Carry, dummy_batch, make_agent
 from dreamjax.algorithms.distributions import action_record, make_policy
 from dreamjax.config import ConfigError
 from dreamjax.models.encoders import preprocess
-from dreamjax.models.heads import make_actor
+from dreamjax.models.heads import make_actor, make_critic
+from dreamjax.models.nets import symexp
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 from tests.conftest import make_tiny_config, make_tiny_spec
 
@@ -182,3 +185,52 @@ def test_a_fresh_state_has_no_weak_types(kind):
     config = make_tiny_config(model={"kind": kind}, imagination={"use_ring": True})
     state = jax.eval_shape(make_agent(config, make_tiny_spec()).init, jax.random.key(0))
     assert [jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(state) if x.weak_type] == []
+
+
+# Acting by search.
+
+
+def test_greedy_search_takes_the_best_legal_action(tiny_config):
+    """By brute force: every legal action, imagined from the filtered state with the row's own key."""
+    searched = {"search": {"evaluate": True}, "model": {"reward_head": "mse"}, "critic": {"head": "mse"}}
+    config = small.vary(tiny_config, **searched)
+    agent = make_agent(config, SPEC)
+    params = small.noise_like(jax.eval_shape(agent.init, jax.random.key(0)).params)
+    carry, obs = situation(agent)
+    is_first = np.zeros(N, bool)
+    joint = np.array([[*np.eye(3)[i], j, k] for i in range(3) for j in (0, 1) for k in (0, 1)], np.float32)
+
+    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    def both(params, *keys):
+        acted = [agent.search_policy(params, carry, obs, is_first, keys[i], greedy=i == 0) for i in (0, 1)]
+        state, wm = acted[0][2], agent.world_model
+        luck = jax.vmap(lambda key: jax.random.split(jax.random.split(key)[1], 3)[1])(keys[2])
+
+        def value(action):
+            following, _ = wm.imagine(params["world_model"], state, jnp.tile(action[None], (N, 1)), luck)
+            feat = wm.feat(following)
+            ends = jax.nn.sigmoid(wm.cont(params["world_model"], feat)) / config.loss.gamma
+            reward = wm.reward(params["world_model"], feat)[..., 0]
+            worth = make_critic(config, SPEC).apply(params["critic"], feat)[..., 0]
+            return symexp(reward) + config.loss.gamma * jnp.minimum(ends, 1) * symexp(worth)
+
+        return acted, jnp.stack([value(action) for action in joint], 1)
+
+    (best, drawn), q = both(params, keys(), keys(), keys())
+    legal = obs["action_mask"][:, np.argmax(joint[:, :3], 1)] > 0
+    assert not legal.all() and np.any(np.argmax(q, 1) != np.argmax(np.where(legal, q, -np.inf), 1))
+    np.testing.assert_array_equal(best[0].action, joint[np.argmax(np.where(legal, q, -np.inf), 1)])
+    np.testing.assert_array_equal(best[1], action_record(SPEC.action, best[0].action))
+    chosen = np.argmax(drawn[0].action[:, :3], 1)
+    assert np.all(obs["action_mask"][np.arange(N), chosen] > 0)
+
+
+@pytest.mark.parametrize(("field", "value"), [("learn", "replace"), ("collect", True), ("evaluate", True)])
+def test_search_is_refused_where_actions_cannot_be_listed(tiny_config, field, value):
+    config = small.vary(tiny_config, search={field: value})
+    buttons = EnvSpec(SPEC.obs, ActionSpec((ActionPart("binary", 13),)))
+    with pytest.raises(ConfigError, match=rf"^search\.{field}={value!r} is not allowed: .* continuous .* is allowed"):
+        make_agent(config, small.EVERY_ACTION)
+    with pytest.raises(ConfigError, match=rf"^search\.{field}={value!r} is not allowed: .* more than 4096"):
+        make_agent(config, buttons)
+    assert make_agent(tiny_config, small.EVERY_ACTION).search_policy is None

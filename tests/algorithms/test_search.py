@@ -96,8 +96,9 @@ def test_values_in_units_of_their_spread():
     np.testing.assert_allclose(got[1], 0, atol=1e-4)
 
 
-def counting_model():
-    """A state is a number; action ``i`` adds ``i + 1``. Reward (symexp mean head) is a tenth of it; odd states end."""
+def counting_model(go_on=50.0):
+    """A state is a number; action ``i`` adds ``i + 1``. Reward (symexp mean head) is a tenth of it; odd states end, and
+    ``go_on`` is the logit of the others."""
 
     def imagine(params, state, action, keys):
         step = action @ jnp.arange(1.0, action.shape[-1] + 1)
@@ -109,19 +110,22 @@ def counting_model():
         init=nothing, initial=nothing, embed=nothing, observe=nothing, imagine=imagine, prior_logit=nothing, kl=nothing,
         feat=lambda state: state.deter, decode=nothing, predict=nothing,
         reward=lambda params, feat: jnp.log1p(feat / 10),
-        cont=lambda params, feat: jnp.where(feat[..., 0] % 2 == 1, -50.0, 50.0),
+        cont=lambda params, feat: jnp.where(feat[..., 0] % 2 == 1, -50.0, go_on),
         mask=None, entropy=nothing, feat_size=1,
     )  # fmt: skip
 
 
-def test_q_is_reward_and_discounted_value_where_it_goes_on(tiny_config):
-    config = small.vary(tiny_config, loss={"gamma": 0.9, "cont_discount": False}, search={"temperature": 0.5})
+# Where the continue target holds the discount, the probability that nothing ends is the discount.
+@pytest.mark.parametrize(("cont_discount", "go_on"), [(False, 50.0), (True, np.log(9)), (True, 50.0)])
+def test_q_is_reward_and_discounted_value_where_it_goes_on(tiny_config, cont_discount, go_on):
+    config = small.vary(tiny_config, loss={"gamma": 0.9, "cont_discount": cont_discount}, search={"temperature": 0.5})
     state = RSSMState(jnp.array([[0.0], [1.0]]), jnp.zeros((2, 1, 1)))
     policy = policy_of(ActionSpec((ActionPart("categorical", 3),)), 2, config)
     action = jnp.broadcast_to(jnp.eye(3)[None], (2, 3, 3))
     legal = jnp.array([[True, True, True], [True, True, False]])
     tried = search.Candidates(action, jnp.zeros((2, 3)), legal)
-    found = search.evaluate_candidates(counting_model(), {}, lambda f: 10 * f[..., 0], state, tried, keys_of(2), config)
+    model = counting_model(go_on)
+    found = search.evaluate_candidates(model, {}, lambda f: 10 * f[..., 0], state, tried, keys_of(2), config)
     # From 0 to 1, 2, 3 and from 1 to 2, 3, 4: odd ones end.
     np.testing.assert_allclose(found.q, [[0.1, 0.2 + 18, 0.3], [0.2 + 18, 0.3, 0.4 + 36]], rtol=1e-4)
     score = np.asarray(search.standardise(found.q, legal)) / 0.5
@@ -129,6 +133,19 @@ def test_q_is_reward_and_discounted_value_where_it_goes_on(tiny_config):
     np.testing.assert_allclose(found.weight, expected / expected.sum(1, keepdims=True), rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(found.value, np.sum(np.asarray(found.weight) * np.asarray(found.q), 1), rtol=1e-5)
     assert policy.spec.vector_size == 3
+
+
+def test_one_states_candidates_share_their_luck(tiny_config):
+    def imagine(params, state, action, keys):
+        return RSSMState(jax.vmap(jax.random.uniform)(keys)[:, None], state.stoch), state.stoch
+
+    model = counting_model()._replace(imagine=imagine)
+    state = RSSMState(jnp.zeros((3, 1)), jnp.zeros((3, 1, 1)))
+    action = jnp.broadcast_to(jnp.eye(4)[None], (3, 4, 4))
+    tried = search.Candidates(action, jnp.zeros((3, 4)), jnp.ones((3, 4), bool))
+    q = search.evaluate_candidates(model, {}, lambda f: f[..., 0], state, tried, keys_of(3), tiny_config).q
+    np.testing.assert_array_equal(q, np.broadcast_to(q[:, :1], (3, 4)))
+    assert len(np.unique(q)) == 3
 
 
 def tree_backup_loop(value, q, weight, reward, is_last, is_terminal, gamma, lam):
@@ -197,3 +214,11 @@ def test_distillation_of_buttons_reads_the_factors(tiny_config):
     )
     # Each button's probability moves towards how often the improved policy presses it.
     np.testing.assert_allclose(grad[0], [0.5 - 0.75, 0.5 - 0.0], rtol=1e-5)
+
+
+def test_distillation_leaves_out_what_is_illegal(tiny_config):
+    policy = policy_of(CELLS, 3, tiny_config, MASK)
+    tried = search.candidates(policy, search.joint_actions(CELLS), 6, keys_of(3))
+    weight = jnp.full((3, 6), 0.5)
+    loss = search.distillation_loss(policy, tried, search.Searched(weight, weight, weight[:, 0]))
+    np.testing.assert_allclose(loss, -0.5 * np.where(tried.legal, tried.log_prob, 0).sum(1), rtol=1e-5)

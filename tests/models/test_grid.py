@@ -12,12 +12,11 @@ from conftest import make_tiny_config
 
 from dreamjax.agents.dream_agent import make_agent, make_open_loop
 from dreamjax.algorithms.distributions import observation_mode
-from dreamjax.algorithms.world_model_loss import window_inputs, world_model_loss
+from dreamjax.algorithms.world_model_loss import observe_window, window_inputs, world_model_loss
 from dreamjax.config import ConfigError
 from dreamjax.models.encoders import preprocess
-from dreamjax.models.grid import (
+from dreamjax.models.grid_layers import (
     MAX_SHIFT,
-    BandedConv,
     BandEdit,
     CellScores,
     GridLayout,
@@ -53,7 +52,7 @@ SPECS = {
     "narrow, mask of four": EnvSpec({"board": board(2, 2, 1), "action_mask": mask(4)}, CLASS(4, masked=True)),
 }
 CASES = [("cells", 2), ("object", 0), ("object", 1), ("colours", 0), ("colours", 2)]
-WIDE = GridLayout("board", 2, 14, 16, 2, (), (), 0, 8, "action")
+WIDE = GridLayout("board", 2, 14, 16, 2, (), (), 0, 8, 5, "action")
 jit = functools.partial(jax.jit, compiler_options=small.QUICK)
 
 
@@ -119,11 +118,11 @@ def test_layouts():
     cells, thing, colours, alone = (
         grid_layout(config, SPECS[name]) for name in ("cells", "object", "colours", "alone")
     )
-    assert cells == ("board", 1, 6, 5, 2, ("piece",), (3,), 3, 16, "action")
-    assert thing == ("board", 2, 6, 5, 2, ("kind", "piece"), (6, 3), 9, 16, "object")
-    assert colours == ("board", 6, 5, 7, 3, ("kind",), (6,), 6, 16, "object")
-    assert alone == ("board", 1, 6, 4, 2, (), (), 0, 16, "centre")
-    assert (colours.cells, colours.deter) == (210, 232)
+    assert cells == ("board", 1, 6, 5, 2, ("piece",), (3,), 3, 16, 16, "action")
+    assert thing == ("board", 2, 6, 5, 2, ("kind", "piece"), (6, 3), 9, 16, 16, "object")
+    assert colours == ("board", 6, 5, 7, 3, ("kind",), (6,), 6, 16, 16, "object")
+    assert alone == ("board", 1, 6, 4, 2, (), (), 0, 16, 16, "centre")
+    assert (colours.cells, colours.deter) == (210, 248)
 
 
 def test_the_place_of_the_action():
@@ -136,27 +135,17 @@ def test_the_place_of_the_action():
         ("object", ([2, 5, 0], [1, 4, 2])),
         ("centre", ([3] * 3, [2] * 3)),
     ):
-        layout = GridLayout("board", 2, 6, 5, 2, (), (), 0, 8, focus)
+        layout = GridLayout("board", 2, 6, 5, 2, (), (), 0, 8, 5, focus)
         np.testing.assert_array_equal(focus_place(layout, cells, action), expected, focus)
 
 
 def test_split_state_gives_back_what_was_joined():
     layout = grid_layout(grid_config(0), SPECS["object"])
-    cells, vector, memory = bits(2, 3, 2, 6, 5), np.full((2, 3, 9), 0.5), np.full((2, 3, 16), 2.0)
+    cells, vector, memory = bits(2, 3, 2, 6, 5), np.full((2, 3, 9), 0.5), np.full((2, 3, 32), 2.0)
     deter = np.concatenate([cells.reshape(2, 3, -1), vector, memory], -1)
     assert deter.shape[-1] == layout.deter
     for got, expected in zip(split_state(layout, deter), (cells, vector, memory), strict=True):
         np.testing.assert_array_equal(got, expected)
-
-
-@pytest.mark.parametrize("near", [1, 3])
-def test_banded_products_are_the_convolution(near):
-    x = np.random.default_rng(0).normal(size=(2, 3, 6, 5)).astype(np.float32)
-    conv = BandedConv(4, near, jnp.float32)
-    params = small.random_params(conv.init, x)
-    kernel = params["params"]["kernel"]
-    expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NHWC"))
-    np.testing.assert_allclose(conv.apply(params, x), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("shift", range(MAX_SHIFT + 1))
@@ -179,18 +168,19 @@ def test_a_pointer_can_clear_lines():
         x[n, 0, full, :] = 1
     params = jax.tree.map(np.zeros_like, small.random_params(pointer.init, x))["params"]
     params["rows"]["kernel"][:, 0], params["rows"]["bias"][0] = 10, -25  # 15 where all four are set, else below 0
-    params["features"]["kernel"][0], params["features"]["bias"][:] = 10, -20
+    params["feature"]["kernel"][0], params["feature"]["bias"][:] = 10, -20
     for d in range(MAX_SHIFT + 1):  # score of shift d: - sharp |full rows below - d|, by two units
         for unit, sign in ((2 * d, 1), (2 * d + 1, -1)):
             params["joint"]["kernel"][1, unit], params["joint"]["bias"][unit] = sign * sharp, -sign * sharp * d
             params["score"]["kernel"][unit, d] = -1
     params["joint"]["kernel"][0, 10], params["score"]["kernel"][10] = sharp, -4  # full rows go nowhere
     params["blank"]["bias"][:] = -10
-    moved = jit(pointer.apply)({"params": params}, x)
+    moved, hard = (jit(pointer.apply, static_argnums=2)({"params": params}, x, hard) for hard in (False, True))
     for n in range(5):
         kept = x[n, 0][x[n, 0].sum(1) < 4]
         expected = np.concatenate([np.zeros((8 - len(kept), 4)), kept])
         np.testing.assert_allclose(moved[n, 0], expected, atol=1e-3, err_msg=str(n))
+        np.testing.assert_array_equal(hard[n, 0], expected, err_msg=str(n))
     # "Below" leaves out the row itself: a full row above all others, allowed to move, stays.
     params["score"]["kernel"][10] = 0
     x[:, :, 0], x[:, :, 1:, 0] = 1, 0
@@ -206,6 +196,31 @@ def test_pointers_keep_probabilities_probabilities(height):
     assert moved.shape == x.shape
     assert np.all((moved >= 0) & (moved <= 1 + 1e-6))
     assert np.all(moved[4:8] == 0)
+
+
+def sharpened(pointer):
+    """A pointer's parameters with the same heaviest shift of every row, which outweighs all others."""
+    factor = {"kernel": 1e3, "bias": 1e3}
+    heavy = {name: jax.tree.map(lambda x, f: x * f, dict(pointer[name]), factor) for name in ("score", "blank")}
+    for part in heavy.values():
+        part["bias"] = part["bias"] + 1e5  # above the scores of what is never taken
+    return {**pointer, **heavy}
+
+
+def test_a_hard_pointer_takes_the_heaviest_shift_alone():
+    x = np.random.default_rng(0).uniform(size=(32, 2, 9, 4)).astype(np.float32)
+    pointer = RowPointer()
+    params = small.random_params(pointer.init, x, scale=3.0)["params"]
+    params["score"]["bias"][:], params["blank"]["bias"][:] = 0, 0
+    apply = jit(pointer.apply, static_argnums=2)
+    hard = apply({"params": params}, x, True)
+    np.testing.assert_allclose(hard, apply({"params": sharpened(params)}, x, False), atol=1e-4)
+    rows = lambda y: np.asarray(y).swapaxes(1, 2).reshape(32, 9, -1)
+    source = np.all(rows(hard)[:, :, None] == rows(x)[:, None], -1)
+    blank = np.all(rows(hard) == 0, -1)
+    shift = np.arange(9) - np.argmax(source, -1)
+    assert np.all(source.any(-1) ^ blank)
+    assert len(set(shift[~blank])) >= 3 and blank.any(), "the example has several cases"
 
 
 # What is shared over places.
@@ -242,21 +257,21 @@ def test_band_edits_move_over_columns_and_see_the_whole_band():
     np.testing.assert_allclose(
         edits(band, np.roll(cells, 5, 3), 3, 9), np.roll(here, 5, 3), atol=1e-5, err_msg="shared over columns"
     )
-    assert np.all(here[..., 10:] == 0) and np.all(here[..., :10] != 0)
+    assert np.all(here[..., 2:10] != 0) and np.count_nonzero(here) == 2 * 14 * 8
     for source, target in ((0, 13), (13, 0)):  # far beyond the rows that layers see: by hazards alone
         changed = cells.copy()
         changed[:, :, source, 4] = 1 - changed[:, :, source, 4]
         difference = np.abs(edits(band, changed, 3, 4) - here)[0, :, target].max()
         assert difference > 0, f"row {source} does not reach row {target}"
     outside = cells.copy()
-    outside[..., 10:] = 1 - outside[..., 10:]
+    outside[..., :2], outside[..., 10:] = 1 - outside[..., :2], 1 - outside[..., 10:]
     np.testing.assert_array_equal(edits(band, outside, 3, 4), here, "what lies beside the band is not seen")
 
 
 def test_scores_of_cells_move_over_columns_and_are_local():
     layout = WIDE._replace(entries=("piece",), sizes=(3,), vector=3)
-    scores = CellScores(layout, 16, "silu", jnp.float32)
-    rest = np.random.default_rng(1).normal(size=(1, 3 + 8 + 4)).astype(np.float32)
+    scores = CellScores(layout, 2, 16, "silu", jnp.float32)
+    rest = np.random.default_rng(1).normal(size=(1, 3 + 13 + 4)).astype(np.float32)
     feat = lambda cells: jnp.asarray(np.concatenate([cells.reshape(1, -1), rest], -1))
     cells = bits(1, 2, 14, 16)
     params = small.random_params(scores.init, feat(cells))
@@ -268,7 +283,10 @@ def test_scores_of_cells_move_over_columns_and_are_local():
     changed[0, :, 0, 8] = 1 - changed[0, :, 0, 8]
     touched = np.abs(score(changed) - here) > 0
     assert not touched[:, :5].any() and not touched[:, 12:].any()
-    assert touched[13].any(), "what is above in the column counts"
+    assert touched[13, 5:12].all(), "cells read all rows of the columns around theirs"
+    empty = score(np.zeros_like(cells))
+    np.testing.assert_allclose(empty[:, 4:12], empty[:, 3:4] * np.ones(8), atol=1e-5)
+    assert np.abs(empty[:, 0] - empty[:, 8]).max() > 1e-3, "the border is seen"
     memory = feat(cells).at[:, layout.cells + 3 :].add(1.0)
     np.testing.assert_array_equal(apply(params, memory)[0].reshape(14, 16), here)
     seen = feat(cells).at[:, layout.cells].add(1.0)
@@ -293,10 +311,14 @@ def test_a_posterior_holds_what_was_observed_and_decodes_to_it(name, reach):
 
 @pytest.mark.parametrize(("name", "reach"), CASES)
 def test_imagined_cells_are_sharp_and_are_what_predict_says(name, reach):
-    """Imagination and the loss use one prediction: the same state, action, memory and latent give the same board."""
+    """Imagination and the loss use one prediction: the same state, action, memory and latent give the same board, where
+    the pointer of the loss, too, takes the heaviest shift alone."""
     model, params, layout = case(name, reach)
+    params = {**params, "pointer": sharpened(params["pointer"])}
     state, action, *_ = filtered(name, reach)
     after, logit = model.imagine(params, state, action, keys(2))
+    soft, _ = model.imagine(case(name, reach)[1], state, action, keys(2))
+    np.testing.assert_array_equal(after.deter, soft.deter, "imagination takes the heaviest shift in any case")
     cells, vector, _ = split_state(layout, after.deter)
     assert np.all((cells == 0) | (cells == 1))
     assert np.any(cells != split_state(layout, state.deter)[0]), "random weights change something"
@@ -362,6 +384,65 @@ def test_what_predictions_read(name, reach):
     other = np.roll(action, 1, -1) if layout.focus == "action" else -action + 1
     predict = case(name, reach)[0].predict
     assert some(predict(params, state, other, post)["board"] - predict(params, state, action, post)["board"])
+
+
+@pytest.mark.parametrize(("name", "reach", "kept"), [("cells", 2, False), ("object", 0, True)])
+def test_effects_of_a_window_at_once_are_those_of_its_steps(name, reach, kept):
+    """With resets at the first step and inside; from the state before the window or from none."""
+    _, params, layout = case(name, reach)
+    model, batch = make_world_model(grid_config(reach), SPECS[name]), small.random_batch(SPECS[name])
+    action, is_first, start, previous = window_inputs(model, SPECS[name], batch)
+    if kept:
+        is_first = jnp.asarray(batch.is_first)
+        start = jax.tree.map(jnp.asarray, small.noise_like(start))
+    embed = model.embed(params, preprocess(SPECS[name].obs, batch.obs))
+
+    @jit
+    def both(params, embed):
+        args = params, embed, action, is_first, start, previous, keys(0)
+        taken = jnp.concatenate([previous[:, None], action[:, :-1]], 1)
+        effects = model.effects(params, start, embed, taken, is_first)
+        return observe_window(model, *args), observe_window(model._replace(effects=None), *args), effects
+
+    at_once, by_step, effects = both(params, embed)
+    for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(by_step), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    memory = split_state(layout, at_once.state.deter)[2]
+    np.testing.assert_array_equal(memory[..., layout.recurrent :], effects)
+    effects, first = np.asarray(effects), np.asarray(is_first)
+    nothing = effects[first][:1]
+    np.testing.assert_allclose(effects[first], nothing * np.ones((first.sum(), 1)), atol=1e-5)
+    assert np.abs(effects[~first] - nothing).max(-1).min() > 1e-3
+
+
+def test_first_steps_without_a_past_are_not_reconstructed():
+    """Only those: not an episode's first step, not one whose state before was kept, and no other loss."""
+    spec = SPECS["cells"]
+    _, params, _ = case("cells", 2)
+    batch, config = small.random_batch(spec), grid_config(2)
+    model = make_world_model(config, spec)
+    kept = batch.replace(context=jax.tree.map(np.asarray, model.initial(4)))
+
+    @jit
+    def losses(params):
+        def losses_of(needs, batch):
+            bundle = model._replace(needs_previous=needs)
+            return world_model_loss(params, bundle, spec, config, batch, jax.random.key(0))[1][1:]
+
+        return [losses_of(needs, window) for window in (batch, kept) for needs in (True, False)]
+
+    (without, metrics), (whole, whole_metrics), (context, _), (whole_context, _) = losses(params)
+    left_out = np.zeros((4, 6), bool)
+    left_out[1:, 0] = True  # row 0 begins an episode
+    np.testing.assert_array_equal(without != whole, left_out)
+    assert np.all(without <= whole)
+    np.testing.assert_array_equal(context, whole_context)
+    differ = {name for name in metrics if metrics[name] != whole_metrics[name]}
+    assert differ == {"train/world_model_loss", *(f"train/loss/rec_{entry}" for entry in spec.obs)}
+    share = sum(
+        float(whole_metrics[f"train/loss/rec_{entry}"] - metrics[f"train/loss/rec_{entry}"]) for entry in spec.obs
+    )
+    np.testing.assert_allclose(config.loss.rec * share, np.mean(whole - without), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "reach"), CASES[:2])
@@ -459,13 +540,14 @@ def test_a_small_grid_model_learns_the_rules_of_falling_blocks():
 
         params = model.init(init_key)
         (trained, _), _ = jax.lax.scan(update, (params, optimiser.init(params)), (jnp.arange(250), batches))
-        return trained, model.reward(params, jnp.ones(model.feat_size))
+        feat = jnp.ones(model.feat_size)
+        return trained, (model.reward(params, feat), model.cont(params, feat))
 
     rng = np.random.default_rng(0)
     data, unseen = falling_blocks(rng, 64, 64), falling_blocks(rng, 64, 40)
     batches = [cut(data, rng.integers(0, 64, 64), rng.integers(0, 63, 64), 2) for _ in range(250)]
-    params, reward = train(jax.random.key(0), jax.random.key(1), jax.tree.map(lambda *x: np.stack(x), *batches))
-    assert not np.any(reward), "rewards begin at zero"
+    params, heads = train(jax.random.key(0), jax.random.key(1), jax.tree.map(lambda *x: np.stack(x), *batches))
+    assert not any(map(np.any, heads)), "rewards and continues begin at zero"
     batch = cut(unseen, np.repeat(np.arange(64), 13), np.tile(np.arange(0, 39, 3), 64), 2)
     open_loop = jit(functools.partial(make_open_loop(model, config, spec), context=1))
     guess = open_loop({"world_model": params}, batch, jax.random.key(2))["next"]["board"][:, 0]
