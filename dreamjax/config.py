@@ -351,6 +351,7 @@ class SearchConfig:
             "add" (beside them). collect: act by search while collecting. evaluate: and in evaluations.
         actions: candidates tried at each state that is learned from, act_actions: where it acts; all legal ones, where
             there are no more.
+        last: search the last ``last`` states of each window; 0 searches all.
         temperature: of the improved policy that is learned, in standard deviations of a state's values.
         act_temperature: of the one that collects.
         trace: share of what really followed that reaches back past an action the search would not have taken: 0 is tree
@@ -363,6 +364,7 @@ class SearchConfig:
     evaluate: bool = False
     actions: int = 16
     act_actions: int = 64
+    last: int = 0
     temperature: float = 0.3
     act_temperature: float = 0.1
     trace: float = 0.0
@@ -373,7 +375,7 @@ class SearchConfig:
         for name in ("actions", "act_actions"):
             _require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
         _positive(self, "temperature", "act_temperature")
-        _not_negative(self, "prior")
+        _not_negative(self, "prior", "last")
 
 
 @dataclass(frozen=True)
@@ -511,6 +513,12 @@ class Config:
             self.imagination.last <= self.batch_length,
             "imagination.last",
             self.imagination.last,
+            f"must be at most batch_length={self.batch_length}",
+        )
+        _require(
+            self.search.last <= self.batch_length,
+            "search.last",
+            self.search.last,
             f"must be at most batch_length={self.batch_length}",
         )
         devices = self.parallel.num_devices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -39,6 +40,15 @@ class SearchTargets(NamedTuple):
     value: jax.Array
 
 
+def last_states(batch: Batch, state: RSSMState, count: int) -> tuple[Batch, RSSMState]:
+    """The last ``count`` steps (0: all) of windows and their states."""
+    if count == 0:
+        return batch, state
+    cut = dataclasses.replace(batch, row=None, prev_action=None, context=None, weight=None)
+    cut, state = jax.tree.map(lambda x: x[:, -count:], (cut, state))
+    return dataclasses.replace(cut, row=batch.row, prev_action=batch.prev_action), state
+
+
 def search_targets(
     networks: Networks,
     config: Config,
@@ -49,7 +59,10 @@ def search_targets(
     state: RSSMState,
     key: jax.Array,
 ) -> SearchTargets:
-    """Searches every state ``[B, T]`` of the batch; values bootstrap from the critic (or the slow one, as configured)."""
+    """Searches every state ``[B, T]`` of the batch; values bootstrap from the critic (or the slow one, as configured).
+
+    ``batch`` and ``state`` are what ``last_states`` leaves of them.
+    """
     batch_size, length = batch.reward.shape
     world_model, actor, critic = networks[:3]
     state = jax.lax.stop_gradient(state)

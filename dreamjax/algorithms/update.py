@@ -22,7 +22,7 @@ from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale,
 from dreamjax.algorithms.optimisers import make_optimisers, update_average
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.returns import step_weights
-from dreamjax.algorithms.search_loss import search_loss, search_targets
+from dreamjax.algorithms.search_loss import last_states, search_loss, search_targets
 from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
 from dreamjax.buffers import imagination_buffer
 from dreamjax.config import Config
@@ -291,7 +291,7 @@ def make_update(
         params = state.params
 
         def micro(part: tuple[Batch, RSSMState]) -> tuple[Any, jax.Array]:
-            window, states = part
+            window, states = last_states(*part, config.search.last)
             targets = search_targets(networks, config, spec, params, state.slow_critic, window, states, key)
             grad_fn = jax.grad(search_loss, has_aux=True)
             trained = params["actor"], params["critic"]
@@ -320,7 +320,7 @@ def make_update(
             found, more, error = search_phase(state, batch, post, jax.random.fold_in(key, 4))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
-            priority += error
+            priority += jnp.pad(error, ((0, 0), (priority.shape[1] - error.shape[1], 0)))
         if learn_behaviour and config.search.learn != "replace":
             rollouts = dream_phase(state.params, batch, post, dream_key)
             if config.imagination.use_ring:

@@ -11,7 +11,8 @@ import small
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.algorithms import update as update_lib
 from dreamjax.algorithms.search import tree_backup
-from dreamjax.algorithms.search_loss import search_loss, search_targets
+from dreamjax.algorithms.search_loss import last_states, search_loss, search_targets
+from dreamjax.types import RSSMState
 
 SEARCHED = {
     "train/loss/actor_search", "train/loss/critic_search", "search/value", "search/target", "search/value_error",
@@ -59,6 +60,17 @@ def test_targets_and_the_steps_that_are_learned_from(learner):
     np.testing.assert_allclose(targets.value, backup, rtol=1e-5)
     assert plain == at_ends
     assert abs(values - plain) > 1e-3 and abs(weights - plain) > 1e-3
+
+
+def test_the_last_states_of_windows(learner):
+    x = learner("searcher")
+    state = RSSMState(jnp.arange(24.0).reshape(4, 6, 1), jnp.zeros((4, 6, 1, 1)))
+    batch, cut = last_states(x.batch, state, 2)
+    np.testing.assert_array_equal(batch.reward, x.batch.reward[:, 4:])
+    np.testing.assert_array_equal(batch.obs["action_mask"], x.batch.obs["action_mask"][:, 4:])
+    np.testing.assert_array_equal(cut.deter[..., 0], [[4, 5], [10, 11], [16, 17], [22, 23]])
+    np.testing.assert_array_equal(batch.row, x.batch.row)
+    assert last_states(x.batch, state, 0)[0] is x.batch
 
 
 def test_a_search_replaces_imagination_or_is_added_to_it(learner, monkeypatch):
