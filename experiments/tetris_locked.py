@@ -2,7 +2,9 @@
 
     python -m experiments.train --config=experiments/tetris_locked.py
 
-Seeds 0 and 1, one CPU core each of an Intel Xeon, 37 min: RESULTS_LINE
+Reward lines + 0.1 a piece, 100,000 placements, 12,375 updates, one core of an Intel Xeon and 37 min for each seed; lines a
+game over 100 greedy games of at most 1,000 pieces: seed 0 13.8 +- 0.7, seed 1 15.3 +- 0.7. Acting by one step of search in
+the learned model: 15.6 +- 1.0 and 13.5 +- 0.7. Masked PPO gets 1.1 from as many placements, 6.9 from a million.
 
 :smoke runs every phase in seconds; :plan takes the plan's sizes and schedule, :dreamerv3 and :1m to :400m those of
 DreamerV3; :vector is the vector RSSM in place of the grid model; :search learns from one step of search as well, and acts

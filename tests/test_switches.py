@@ -36,6 +36,7 @@ from dreamjax import config as config_lib
 from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
+from dreamjax.training import hosts
 from dreamjax.training.schedule import make_schedule
 from dreamjax.training.trainer import Trainer
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
@@ -97,7 +98,7 @@ class Row(NamedTuple):
 ROWS = [
     # The world model's sizes: who has other parameters.
     Row("model.kind", "grid", "init", ALL, spec="board"),
-    Row("model.reach", 1, "init", {"edit"}, GRID, "cells"),
+    Row("model.reach", 1, "init", {"edit", "event"}, GRID, "cells"),
     Row("model.latent", "gaussian", "init", FEATURES),
     Row("model.cell", "gru", "init", {"rssm"}),
     Row("model.deter", 32, "init", FEATURES),
@@ -201,7 +202,7 @@ ROWS = [
     Row("search.actions", 4, "acting", set(), SEARCH, "board"),
     Row("search.act_actions", 4, "acting", ACTING, SEARCH, "board"),
     Row("search.act_actions", 4, "behaviour", set(), SEARCH, "board"),
-    Row("search.last", 3, "behaviour", SEARCHED | {"search/agreement"}, SEARCH, "board"),
+    Row("search.last", 2, "behaviour", SEARCHED | {"search/agreement"}, SEARCH, "board"),
     Row("search.temperature", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
     Row("search.temperature", 0.5, "acting", set(), SEARCH, "board"),
     Row("search.act_temperature", 0.5, "acting", ACTING, SEARCH, "board"),
@@ -358,6 +359,7 @@ def replay_outputs(config: Config) -> dict[str, Any]:
     initial = lambda n: RSSMState(deter=jnp.zeros((n, 2)), stoch=jnp.zeros((n, 2, 2)))
     trainer: Any = object.__new__(Trainer)  # what its replay is made from, without an environment or a directory
     trainer.config, trainer._env = config, SimpleNamespace(spec=spec)
+    trainer._share = hosts.share(config, hosts.Group())
     trainer.agent = SimpleNamespace(world_model=SimpleNamespace(initial=initial))
     buffer = trainer._make_buffer()
     no = np.zeros(2, bool)
