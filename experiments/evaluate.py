@@ -1,6 +1,7 @@
 """Evaluates a trained agent over whole episodes: mean, standard error and every episode.
 
     python -m experiments.evaluate --workdir=runs/tetris_direct --episodes=100 --json=result.json
+    python -m experiments.evaluate --workdir=runs/tetris_locked --agent=search    # one step of search in the model
     python -m experiments.evaluate --workdir=runs/tetris_locked --world-model     # how often the model is right
     python -m experiments.evaluate --workdir=runs/tetris_locked --robustness      # other pieces, a board begun badly
 
@@ -62,14 +63,17 @@ def _main(arguments: Sequence[str] | None) -> int:
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     num_envs = min(config.eval.num_envs, episodes)
     first: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
+    search = {"search": {"evaluate": True}} if known.agent == "search" else {}
     try:
-        loaded = load(known.workdir, num_envs=num_envs, seed=known.seed, changes=first)
+        loaded = load(known.workdir, num_envs=num_envs, seed=known.seed, changes=first | search)
     except EnvError as error:
         raise UsageError(str(error)) from error
     except CheckpointError as error:
         return cli.fail(error)
     print(f"checkpoint {loaded.path.name}, {loaded.meta['update']:,} updates", flush=True)
-    watch = Stopwatch(make_policy(loaded.agent.policy, loaded.agent.initial_carry))
+    function = loaded.agent.search_policy if known.agent == "search" else loaded.agent.policy
+    assert function is not None
+    watch = Stopwatch(make_policy(function, loaded.agent.initial_carry))
     play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy)
     try:
         if known.world_model:
@@ -103,7 +107,7 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(__doc__ or "")
     parser.add_argument("--workdir", type=Path, required=True, help="of a run of experiments.train, or a shipped agent")
     parser.add_argument("--episodes", type=int, help=f"(default: {EPISODES}; of the world model {MODEL_EPISODES})")
-    parser.add_argument("--agent", choices=("policy", "planner"), default="policy", help="(default: policy)")
+    parser.add_argument("--agent", choices=("policy", "search", "planner"), default="policy", help="(default: policy)")
     parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
     parser.add_argument("--seed", type=int, default=0, help="of environments and policy (default: 0)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
@@ -127,7 +131,7 @@ def _check(known: argparse.Namespace) -> None:
     if known.garbage is not None and known.garbage < 1:
         raise UsageError(f"--garbage={known.garbage} is not allowed: must be 1 or more")
     if known.agent == "planner":
-        raise UsageError("--agent=planner is not there yet: use --agent=policy")
+        raise UsageError("--agent=planner is not there yet: use --agent=policy or --agent=search")
     if known.robustness and known.sequence:
         raise UsageError("--robustness plays every --sequence: give one of the two")
     if known.world_model and (known.robustness or known.sequence or known.garbage):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from training.fakes import FakeEnv, counting_policy
 
+from dreamjax import config as config_lib
 from dreamjax.envs.tetris.rules import TetrisConfig
 from dreamjax.training import evaluator, workdir
 from experiments import cli, evaluate
@@ -123,3 +124,30 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
     row = next(line for line in printed.splitlines() if line.startswith("sz, garbage 4"))
     assert row.split()[3:] == ["11.00", "±", "0.00", "4.00", "±", "0.00", "27", "%", "11.00", "±", "0.00"]
     assert np.isfinite(result["seconds_per_move"])
+
+
+@pytest.mark.parametrize("agent", ["policy", "search"])
+def test_search_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkeypatch, tmp_path, capsys):
+    config = make_tiny_config(env={"id": "dreamjax/Tetris-v0"})
+    workdir.write_config(tmp_path, config)
+    asked, acted = {}, []
+    functions = SimpleNamespace(policy="policy", search_policy="search", initial_carry=None)
+
+    def load(path, **kwargs):
+        asked.update(kwargs)
+        meta = {"update": 4, "step": 9}
+        return SimpleNamespace(
+            config=config, env=FakeEnv([2] * kwargs["num_envs"]), params={}, path=tmp_path, meta=meta, agent=functions
+        )
+
+    def make_policy(function, initial_carry):
+        acted.append(function)
+        return counting_policy()
+
+    monkeypatch.setattr("dreamjax.training.load.load", load)
+    monkeypatch.setattr("dreamjax.training.collector.make_policy", make_policy)
+    assert evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}"]) == cli.OK
+    assert acted == [agent]
+    changed = config_lib.from_dict(config_lib.merge(config_lib.to_dict(config), asked["changes"]))
+    assert changed.search.evaluate == (agent == "search")
+    assert "time per move: " in capsys.readouterr().out
