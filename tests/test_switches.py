@@ -202,7 +202,7 @@ ROWS = [
     Row("search.actions", 4, "acting", set(), SEARCH, "board"),
     Row("search.act_actions", 4, "acting", ACTING, SEARCH, "board"),
     Row("search.act_actions", 4, "behaviour", set(), SEARCH, "board"),
-    Row("search.last", 2, "behaviour", SEARCHED | {"search/agreement"}, SEARCH, "board"),
+    Row("search.last", 2, "behaviour", SEARCHED | {"search/agreement", "train/actor_entropy"}, SEARCH, "board"),
     Row("search.temperature", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
     Row("search.temperature", 0.5, "acting", set(), SEARCH, "board"),
     Row("search.act_temperature", 0.5, "acting", ACTING, SEARCH, "board"),

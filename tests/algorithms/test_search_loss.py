@@ -76,12 +76,13 @@ def test_the_last_states_of_windows(learner):
 def test_a_search_replaces_imagination_or_is_added_to_it(learner, monkeypatch):
     """By plain gradient descent at rate 1 parameters move by their gradients: those of both add up."""
     x = learner("searcher")
+    start = x.state()
     descent = {name: optax.sgd(1.0) for name in ("world_model", "actor", "critic")}
     monkeypatch.setattr(update_lib, "make_optimisers", lambda *_: descent)
     agents = {
         mode: make_agent(small.vary(x.config, search={"learn": mode}), x.spec) for mode in ("off", "replace", "add")
     }
-    state = x.state().replace(opt_state={name: fn.init(x.state().params[name]) for name, fn in descent.items()})
+    state = start.replace(opt_state={name: fn.init(start.params[name]) for name, fn in descent.items()})
     run = jit(lambda state: {mode: agent.update_actor_critic(state, x.batch)[:2] for mode, agent in agents.items()})
     results = run(state)
     moved = {
