@@ -214,7 +214,7 @@ def test_greedy_search_takes_the_best_legal_action(tiny_config):
             worth = make_critic(config, SPEC).apply(params["critic"], feat)[..., 0]
             return symexp(reward) + config.loss.gamma * jnp.minimum(ends, 1) * symexp(worth)
 
-        return acted, jnp.stack([value(action) for action in joint], 1)
+        return acted, jax.vmap(value, out_axes=1)(joint)
 
     (best, drawn), q = both(params, keys(), keys(), keys())
     legal = obs["action_mask"][:, np.argmax(joint[:, :3], 1)] > 0

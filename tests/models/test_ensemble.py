@@ -50,7 +50,7 @@ def test_the_grid_models_target_is_what_changes_on_the_board(tiny_config):
     """Cells and vector entries, not the memory nor the latents; nothing where nothing changed."""
     config = small.vary(tiny_config, ensemble={"size": 3}, model={"kind": "grid"})
     ensemble, initial = make_ensemble(config, SPEC), make_world_model(config, SPEC).initial(1)
-    before = RSSMState(deter=np.random.default_rng(0).random((1, 24 + 5 + 16)), stoch=initial.stoch)
+    before = RSSMState(deter=np.random.default_rng(0).random((1, 24 + 5 + 32)), stoch=initial.stoch)
     assert before.deter.shape == initial.deter.shape
     after = before.replace(deter=before.deter.copy(), stoch=before.stoch + 1)
     after.deter[0, [7, 26, 40]] += [0.5, 2.0, 3.0]  # a cell, an entry of the vector, memory
