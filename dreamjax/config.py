@@ -192,6 +192,7 @@ class ActorConfig:
         _not_negative(self, "entropy", "output_scale")
         _fraction(self, "unimix")
         _require(self.min_std <= self.max_std, "min_std", self.min_std, f"must be at most max_std={self.max_std}")
+        _require(all(map(math.isfinite, self.binary_bias)), "binary_bias", self.binary_bias, "must be finite")
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,8 @@ class OptimiserConfig:
         agc: adaptive gradient clipping by the norm of each tensor; 0 turns it off. clip: by the global norm; 0 off.
         warmup: updates over which the rates rise from 0.
         accumulate: micro-batches whose gradients are averaged into one update.
+        skip_nonfinite: updates in a row that may be left out because a metric or a parameter is not finite; 0: the
+            first one ends the run.
     """
 
     kind: Literal["laprop", "adam"] = "laprop"
@@ -283,10 +286,11 @@ class OptimiserConfig:
     clip: float = 0.0
     warmup: int = 1000
     accumulate: int = 1
+    skip_nonfinite: int = 0
 
     def __post_init__(self) -> None:
         _positive(self, "world_model_lr", "actor_lr", "critic_lr", "eps", "accumulate")
-        _not_negative(self, "agc", "clip", "warmup")
+        _not_negative(self, "agc", "clip", "warmup", "skip_nonfinite")
         for name in ("beta1", "beta2"):
             _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")
 
@@ -421,6 +425,30 @@ class ParallelConfig:
 
 
 @dataclass(frozen=True)
+class InitFromConfig:
+    """What a fresh run's parameters begin as; a run that goes on has its own.
+
+    Attributes:
+        path: a checkpoint, or a work directory (its newest one); empty: none.
+        modules: patterns of parameters by dotted name, ``*`` for any part: "world_model", "world_model.*.decoder*".
+            Parameters that none matches begin afresh, as optimisers and everything else do.
+    """
+
+    path: str = ""
+    modules: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        _require(bool(self.modules) and all(self.modules), "modules", self.modules, "must be patterns, one or more")
+
+
+@dataclass(frozen=True)
+class OfflineConfig:
+    """``replay``: a work directory or an NPZ file whose steps are learned from, without an environment; empty: none."""
+
+    replay: str = ""
+
+
+@dataclass(frozen=True)
 class CheckpointConfig:
     """``every``: environment steps between checkpoints. ``keep``: how many are kept, beside the best by evaluation."""
 
@@ -494,6 +522,8 @@ class Config:
     search: SearchConfig = field(default_factory=SearchConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    init_from: InitFromConfig = field(default_factory=InitFromConfig)
+    offline: OfflineConfig = field(default_factory=OfflineConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -624,7 +654,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return _convert(next(option for option in options if option is not type(None)), value, name)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be a list of numbers")
+            raise ConfigError(f"{name}={value!r} is not allowed: must be a list")
         return tuple(_convert(options[0], item, name) for item in value)
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):

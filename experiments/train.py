@@ -9,7 +9,13 @@ Several processes, each with the same command and its own number (or under SLURM
     python -m experiments.train --config=FILE --workdir=SHARED --distributed.coordinator=HOST:PORT \\
         --distributed.num_processes=2 --distributed.process_id=0
 
---config.FIELD=VALUE sets any field of dreamjax/config.py. Ctrl-C or SIGTERM writes a checkpoint and exits. Exit codes:
+--config.FIELD=VALUE sets any field of dreamjax/config.py; --init_from, --init_from.modules and --offline.replay are short
+for the fields init_from.path, init_from.modules and offline.replay:
+
+    python -m experiments.train --config=FILE --init_from=runs/before --init_from.modules=world_model,critic
+    python -m experiments.train --config=FILE --offline.replay=runs/before
+
+Ctrl-C or SIGTERM writes a checkpoint and exits. Exit codes:
 0 complete or stopped with a checkpoint, 1 failure, 2 wrong usage or configuration.
 """
 
@@ -32,6 +38,13 @@ if TYPE_CHECKING:
     from dreamjax.training import hosts
 
 
+SHORT = {
+    "init_from": ("init_from.path", "a checkpoint or a work directory to begin with the parameters of"),
+    "init_from.modules": ("init_from.modules", "patterns of the parameters to take, joined by commas (default: all)"),
+    "offline.replay": ("offline.replay", "a work directory or NPZ file to learn from, without an environment"),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     return cli.run(lambda: _main(arguments))
@@ -42,11 +55,14 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--config", required=True, metavar="FILE[:variant]", help="a file of experiments/")
     parser.add_argument("--workdir", type=Path, help="where the run lives (default: runs/<config>[_<variant>])")
     parser.add_argument("--resume", choices=("auto", "never", "must"), default="auto", help="(default: auto)")
+    for flag, (_, text) in SHORT.items():
+        parser.add_argument(f"--{flag}", metavar="VALUE", help=text)
     parser.add_argument("--distributed.coordinator", metavar="HOST:PORT", help="of a run on several processes")
     parser.add_argument("--distributed.num_processes", type=int, metavar="N")
     parser.add_argument("--distributed.process_id", type=int, metavar="I")
     known, rest = parser.parse_known_args(arguments)
-    config = cli.load_config(known.config, cli.split_overrides(rest))
+    given = {field: vars(known)[flag] for flag, (field, _) in SHORT.items() if vars(known)[flag] is not None}
+    config = cli.load_config(known.config, cli.split_overrides(rest) | given)
     file, variant = cli.split_variant(known.config)
     path = known.workdir or Path("runs") / (f"{file.stem}_{variant}" if variant else file.stem)
     process = vars(known)["distributed.process_id"]
@@ -71,7 +87,7 @@ def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given
     hosts.join(hosts.settings(*(given[f"distributed.{name}"] for name in hosts.Settings._fields)))
     group = hosts.Group()
     if group.count == 1:
-        return _run(config, path, resume, stop)
+        return _run_alone(config, path, resume, stop)
     code = cli.run(lambda: _run_with_others(group, config, path, resume, stop))
     return code if code == cli.OK else group.leave(code)
 
@@ -93,6 +109,20 @@ def _run(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
     finally:
         trainer.close()
     return cli.OK
+
+
+def _run_alone(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
+    """As ``_run``; what nobody foresaw (an environment raised, most often) is told with its traceback and what is left."""
+    from dreamjax.training import checkpoint
+
+    try:
+        return _run(config, path, resume, stop)
+    except (ConfigError, workdir.UsageError):
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        newest = checkpoint.latest(path) or "none"
+        return cli.fail(f"{type(error).__name__}: {error}. Last good checkpoint: {newest}")
 
 
 def _run_with_others(group: hosts.Group, config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:

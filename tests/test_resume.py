@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import pytest
+from runs import assert_same, contents, lines
 
 from dreamjax.config import Config, from_dict, merge, to_dict
-from dreamjax.training import checkpoint
 from dreamjax.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,30 +54,6 @@ def train(config: Config, path: Path, *, stop_after: int | None = None) -> Any:
         return trainer
     finally:
         trainer.close()
-
-
-def contents(path: Path, agent: Any) -> Any:
-    newest = checkpoint.latest(path)
-    assert newest is not None
-    state, host, _ = checkpoint.restore(newest, jax.eval_shape(agent.init, jax.random.key(0)))
-    host.pop("logger")  # the time on the clock; the lines themselves are compared
-    return state.replace(key=jax.random.key_data(state.key)), host
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    parsed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [
-        {k: v for k, v in line.items() if not k.startswith(("time/", "memory/")) and k != "wall_time"}
-        for line in parsed
-    ]
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    ours, structure = jax.tree_util.tree_flatten_with_path(ours)
-    theirs, other = jax.tree_util.tree_flatten_with_path(theirs)
-    assert structure == other
-    for (path, a), (_, b) in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b), err_msg=jax.tree_util.keystr(path))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -36,9 +36,8 @@ from dreamjax import config as config_lib
 from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
-from dreamjax.training import hosts
+from dreamjax.training import recording
 from dreamjax.training.schedule import make_schedule
-from dreamjax.training.trainer import Trainer
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
 
 ACTIONS = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 1)))
@@ -173,6 +172,7 @@ ROWS = [
     Row("optimiser.warmup", 0, "optimiser", GROUPS),
     # Micro-batches: the same sums in another order (test_update.py: equal results). Draws are by row: latents too.
     Row("optimiser.accumulate", 2, "model", ALL),
+    Row("optimiser.skip_nonfinite", 3, "model", set()),
     # Where dreams begin, and what is learned from.
     Row("imagination.last", 2, "behaviour", DREAMS),
     Row("imagination.use_ring", True, "behaviour", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
@@ -357,11 +357,8 @@ def replay_outputs(config: Config) -> dict[str, Any]:
     """Two streams of 31 steps whose reward is their number; priorities and latents fed back; 40 windows drawn."""
     spec = EnvSpec({"x": ObsSpec("vector", (1,), "float32")}, ActionSpec((ActionPart("categorical", 2),)))
     initial = lambda n: RSSMState(deter=jnp.zeros((n, 2)), stoch=jnp.zeros((n, 2, 2)))
-    trainer: Any = object.__new__(Trainer)  # what its replay is made from, without an environment or a directory
-    trainer.config, trainer._env = config, SimpleNamespace(spec=spec)
-    trainer._share = hosts.share(config, hosts.Group())
-    trainer.agent = SimpleNamespace(world_model=SimpleNamespace(initial=initial))
-    buffer = trainer._make_buffer()
+    latents = recording.latent_spec(recording.kept_latents(config.replay, SimpleNamespace(initial=initial)))
+    buffer = recording.make_replay(config.replay, spec, num_envs=config.num_envs, seed=config.seed, latents=latents)
     no = np.zeros(2, bool)
     for t in range(31):
         obs, reward = {"x": np.zeros((2, 1), np.float32)}, np.array([t, 100 + t], np.float32)

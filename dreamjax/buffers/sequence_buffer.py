@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +103,57 @@ class SequenceBuffer:
             return
         if env.min() < 0 or env.max() >= self.num_envs or np.bincount(env).max() > 1:
             raise ValueError(f"env must be different numbers in [0, {self.num_envs}), got {env.tolist()}")
+        encoded = self._encode(records, action)
+        row = self._row(env, self.head[env])
+        for name, value in encoded.items():
+            self._columns[name].put(row, value)
+        if self._latents:
+            self._put_latents(row, latents)
+        self.head[env] += 1
+
+    def fill(self, records: Records, action: np.ndarray) -> None:
+        """Takes whole streams at once, as if added step by step to this empty buffer.
+
+        Args:
+            records: ``[N]`` steps of any environments, those of each in order of age. action: ``[N, K]``.
+
+        Raises:
+            ValueError: the buffer is not empty, a stream is longer than its ring, or as ``add``.
+        """
+        env = np.asarray(records.env, np.int64)
+        count = np.bincount(env, minlength=self.num_envs)
+        if self.head.any() or len(count) > self.num_envs or count.max() > self.size:
+            raise ValueError(f"streams of {count.tolist()} steps do not fit {self.num_envs} empty rings of {self.size}")
+        order = np.argsort(env, kind="stable")
+        numbers, steps = expand_ranges(np.zeros_like(count), count)
+        for low in range(0, len(env), 1 << 16):  # in parts: what is encoded is kept twice meanwhile
+            part = slice(low, low + (1 << 16))
+            chosen = order[part]
+            plain = {name: value for name, value in vars(records).items() if name not in ("obs", "info")}
+            rows = {name: np.asarray(value)[chosen] for name, value in plain.items()}
+            obs = {name: value[chosen] for name, value in records.obs.items()}
+            encoded = self._encode(Records(obs=obs, info={}, **rows), np.asarray(action)[chosen])
+            for name, value in encoded.items():
+                self._columns[name].put(self._row(numbers[part], steps[part]), value)
+        self.head = count.astype(np.int64)
+
+    def stored(self) -> tuple[Records, np.ndarray]:
+        """All steps ``[N]`` by environment and then by age, and their actions ``[N, K]``; what ``fill`` takes."""
+        env, step = expand_ranges(np.maximum(self.head - self.size, 0), self.head)
+        read = {name: column.read(self._row(env, step)) for name, column in self._columns.items()}
+        flags = read["flags"]
+        records = Records(
+            env=env.astype(np.int32),
+            obs={name: read[f"obs/{name}"] for name in self.spec.obs},
+            reward=read["reward"],
+            is_first=flags & FIRST != 0,
+            is_last=flags & LAST != 0,
+            is_terminal=flags & TERMINAL != 0,
+            info={},
+        )
+        return records, read["action"]
+
+    def _encode(self, records: Records, action: np.ndarray) -> dict[str, np.ndarray]:
         if records.obs.keys() != self.spec.obs.keys():
             raise ValueError(f"observations {sorted(self.spec.obs)} expected, got {sorted(records.obs)}")
         flags = FIRST * np.asarray(records.is_first, np.uint8) | LAST * np.asarray(records.is_last, np.uint8)
@@ -110,14 +162,9 @@ class SequenceBuffer:
         values["flags"] = flags | TERMINAL * np.asarray(records.is_terminal, np.uint8)
         encoded = {name: self._columns[name].encode(value) for name, value in values.items()}
         for name, value in encoded.items():
-            if len(value) != len(env):
-                raise ValueError(f"{name}: {len(env)} rows expected, got {len(value)}")
-        row = self._row(env, self.head[env])
-        for name, value in encoded.items():
-            self._columns[name].put(row, value)
-        if self._latents:
-            self._put_latents(row, latents)
-        self.head[env] += 1
+            if len(value) != len(records.env):
+                raise ValueError(f"{name}: {len(records.env)} rows expected, got {len(value)}")
+        return encoded
 
     def _put_latents(self, row: np.ndarray, latents: RSSMState | None) -> None:
         if latents is not None:
@@ -205,13 +252,22 @@ class SequenceBuffer:
             since: ``head`` of an earlier state: only steps written after it are included. Loading the earlier state
                 and then this one (any chain of them, in order) equals loading one whole state.
         """
+        return self.dump_steps(since) | self.dump_rest()
+
+    def dump_steps(self, since: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """The part of ``state_dict`` that never changes once written: the steps themselves."""
         oldest = np.maximum(self.head - self.size, 0)
         first = oldest if since is None else np.clip(np.asarray(since, np.int64), oldest, self.head)
-        state = {"head": self.head.copy(), "first": first, "size": np.array(self.size), "rng": _rng_state(self.rng)}
+        state = {"head": self.head.copy(), "first": first, "size": np.array(self.size)}
         row = self._row(*expand_ranges(first, self.head))
         for name, column in self._columns.items():
             state |= {f"{name}/{key}": value for key, value in column.dump(row).items()}
-        row = self._row(*expand_ranges(oldest, self.head))
+        return state
+
+    def dump_rest(self) -> dict[str, np.ndarray]:
+        """The part of ``state_dict`` that changes with every update or draw, always whole: latents, sampler, generator."""
+        state = {"head": self.head.copy(), "size": np.array(self.size), "rng": _rng_state(self.rng)}
+        row = self._row(*expand_ranges(np.maximum(self.head - self.size, 0), self.head))
         for name, column in self._latents.items():
             state |= {f"latent/{name}/{key}": value for key, value in column.dump(row).items()}
         return state | {f"sampler/{key}": value for key, value in self.sampler.state_dict().items()}
@@ -223,24 +279,49 @@ class SequenceBuffer:
             ValueError: if the state belongs to another number of environments, ring size or specification, or if steps
                 between this buffer's and a partial state are missing.
         """
-        head, first = np.array(state["head"], np.int64), np.asarray(state["first"])
-        if len(head) != self.num_envs or int(state["size"]) != self.size:
+        self.load([state], state)
+
+    def load(self, parts: Iterable[dict[str, np.ndarray]], rest: dict[str, np.ndarray]) -> None:
+        """Restores ``rest`` (of ``dump_rest``) and the steps up to its ``head`` from parts (of ``dump_steps``) in order.
+
+        The parts, together with what this buffer holds, must cover the steps stored at ``head``; older ones may be gone.
+
+        Raises:
+            ValueError: as ``load_state_dict``.
+        """
+        self._check_layout(rest)
+        self.load_steps(parts, rest["head"])
+        row = self._row(*expand_ranges(np.maximum(self.head - self.size, 0), self.head))
+        for name, column in self._latents.items():
+            column.load(row, _select(rest, f"latent/{name}"))
+        self.sampler.load_state_dict(_select(rest, "sampler"))
+        self.rng = _rng_from(rest["rng"])
+
+    def load_steps(self, parts: Iterable[dict[str, np.ndarray]], head: np.ndarray) -> None:
+        """The steps alone, up to ``head``; latents and sampler stay as they are. Raises as ``load``."""
+        head = np.array(head, np.int64)
+        oldest, reached = np.maximum(head - self.size, 0), self.head
+        for part in parts:
+            self._check_layout(part)
+            first, end = np.asarray(part["first"], np.int64), np.asarray(part["head"], np.int64)
+            if (first > np.maximum(oldest, reached)).any():
+                raise ValueError(
+                    f"saved replay begins at steps {first.tolist()}, what is there ends at {reached.tolist()}"
+                )
+            row = self._row(*expand_ranges(first, end))
+            for name, column in self._columns.items():
+                column.load(row, _select(part, name))
+            reached = end
+        if (reached != head).any():
+            raise ValueError(f"saved replay ends at steps {reached.tolist()}, its state at {head.tolist()}")
+        self.head = head
+
+    def _check_layout(self, state: dict[str, np.ndarray]) -> None:
+        if len(state["head"]) != self.num_envs or int(state["size"]) != self.size:
             raise ValueError(
-                f"saved replay has {len(head)} environments of {int(state['size'])} steps, "
+                f"saved replay has {len(state['head'])} environments of {int(state['size'])} steps, "
                 f"this one {self.num_envs} of {self.size}"
             )
-        oldest = np.maximum(head - self.size, 0)
-        if ((first > oldest) & (first > self.head)).any():
-            raise ValueError(f"saved replay begins at steps {first.tolist()}, this one ends at {self.head.tolist()}")
-        row = self._row(*expand_ranges(first, head))
-        for name, column in self._columns.items():
-            column.load(row, _select(state, name))
-        row = self._row(*expand_ranges(oldest, head))
-        for name, column in self._latents.items():
-            column.load(row, _select(state, f"latent/{name}"))
-        self.sampler.load_state_dict(_select(state, "sampler"))
-        self.rng = _rng_from(state["rng"])
-        self.head = head
 
 
 def nbytes_for(

@@ -1,9 +1,10 @@
 """Checkpoints: everything a run needs to go on, complete or invisible, verified when read.
 
 ``checkpoints/<step>/`` holds ``params/`` and ``learner/`` (the rest of the ``TrainState``) as Orbax trees, ``host/``
-(replay, collector, ...) as one ``.npy`` file for each array and ``host.json`` for the rest (``host.<i>/`` and
-``host.<i>.json`` for the other processes of a run of several), ``meta.json``, and ``manifest.json`` with the size and
-SHA-256 of every other file. It is written beside its place and renamed into it.
+(collector, sampler, ...) as one ``.npy`` file for each array and ``host.json`` for the rest, ``replay/`` the stored steps
+(see ``segments``; ``host.<i>/``, ``host.<i>.json`` and ``replay.<i>/`` for the other processes of a run of several),
+``meta.json``, and ``manifest.json`` with the size and SHA-256 of every other file. It is written beside its place and
+renamed into it.
 Only arrays and JSON are read: nothing in a checkpoint can run code.
 """
 
@@ -27,6 +28,7 @@ import orbax.checkpoint as ocp
 
 from dreamjax.training.hosts import Group
 from dreamjax.training.parallel import local
+from dreamjax.training.segments import Segments
 from dreamjax.training.workdir import UsageError
 from dreamjax.types import Params, TrainState
 
@@ -74,6 +76,7 @@ def save(
     meta: dict[str, Any],
     *,
     keep: int,
+    replay: Segments | None = None,
     group: Group | None = None,
 ) -> Path:
     """Writes a checkpoint, then deletes all but the newest ``keep`` and the one with the greatest ``meta["score"]``.
@@ -85,6 +88,7 @@ def save(
         state: what learning changes.
         host: nested dictionaries and lists of NumPy arrays, numbers, strings and None.
         meta: small facts as JSON; ``score``, where present, is the evaluation's mean return.
+        replay: whose steps are saved, those written since the last checkpoint only.
         group: the processes of the run (default: those there are).
 
     Raises:
@@ -107,16 +111,20 @@ def save(
         _write_tree(temporary / "learner", dataclasses.replace(state, params={}))
         (temporary / META).write_text(json.dumps({"step": step, "num_processes": group.count} | meta, indent=1))
 
+    def mine() -> None:
+        _write_host(temporary, host, group.index)
+        if replay is not None:
+            replay.write(replay_folder(temporary, group.index))
+
     def finish() -> None:
-        _write_manifest(temporary)
+        _write_manifest(temporary, latest(workdir))
         temporary.rename(final)
         _sync(there)
 
-    for part, mine in ((begin, group.leads), (lambda: _write_host(temporary, host, group.index), True),
-                       (finish, group.leads)):  # fmt: skip
+    for part, here in ((begin, group.leads), (mine, True), (finish, group.leads)):
         cause, told = None, None
         try:
-            if mine:
+            if here:
                 part()
         except Exception as error:  # Orbax and TensorStore raise their own kinds
             cause, told = error, str(error)
@@ -128,9 +136,16 @@ def save(
                 shutil.rmtree(temporary, ignore_errors=True)
             problem = "; ".join(failed)
             raise CheckpointError(f"cannot save {final}: {problem}. Last good checkpoint: {latest(workdir)}") from cause
+    if replay is not None:
+        replay.written(replay_folder(final, group.index))
     if group.leads:
         _prune(workdir, keep)
     return final
+
+
+def replay_folder(path: Path, index: int = 0) -> Path:
+    """Where a checkpoint keeps the steps of process ``index``."""
+    return path / (f"replay.{index}" if index else "replay")
 
 
 def restore(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
@@ -163,6 +178,17 @@ def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
     """Reads and verifies the parameters alone, and ``meta``; the replay is not touched. Raises as ``restore``."""
     verify(path, "params", META)
     return _read_tree(path / "params", like), read_meta(path)
+
+
+def restore_some(path: Path, like: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Reads and verifies the parameters that ``like`` names, by dotted name; others may differ. Raises as ``restore``."""
+    verify(path, "params", META)
+    with _checkpointer() as checkpointer:
+        stored = checkpointer.metadata(path / "params").item_metadata.tree
+        _compare(path / "params", like, {name: leaf for name, leaf in stored.items() if name in like})
+        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), dict(stored))
+        found = checkpointer.restore(path / "params", args=ocp.args.PyTreeRestore(restore_args=numpy))
+    return {name: found[name] for name in like}
 
 
 def restore_latest(
@@ -258,16 +284,21 @@ def _read_tree(path: Path, like: Any) -> Any:
     }
     with _checkpointer() as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
-        for name in sorted(wanted.keys() | stored.keys()):
-            have, want = (_signature(tree[name]) if name in tree else "nothing" for tree in (stored, wanted))
-            if have != want:
-                raise CheckpointError(
-                    f"checkpoint {path.parent} is of another model: {path.name}/{name} is {have} there, {want} here"
-                )
+        _compare(path, wanted, stored)
         numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         flat = checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=numpy))
     leaves = [jax.random.wrap_key_data(flat[n]) if _is_key(leaf) else flat[n] for n, leaf in named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _compare(path: Path, wanted: dict[str, Any], stored: dict[str, Any]) -> None:
+    """Raises CheckpointError naming the first entry that is not in both, or of another shape or dtype."""
+    for name in sorted(wanted.keys() | stored.keys()):
+        have, want = (_signature(tree[name]) if name in tree else "nothing" for tree in (stored, wanted))
+        if have != want:
+            raise CheckpointError(
+                f"checkpoint {path.parent} is of another model: {path.name}/{name} is {have} there, {want} here"
+            )
 
 
 def _checkpointer() -> ocp.Checkpointer:
@@ -337,12 +368,27 @@ def _read_host(path: Path, index: int = 0) -> dict[str, Any]:
     return read(json.loads((path / f"{_part(index)}.json").read_text()))
 
 
-def _write_manifest(path: Path) -> None:
-    listed = {name: [(path / name).stat().st_size, _sha256(path / name)] for name in _files(path) if name != MANIFEST}
+def _write_manifest(path: Path, before: Path | None = None) -> None:
+    """Sizes and sums of all files; those linked from the checkpoint ``before`` keep the sums they were written with."""
+    known = _sums(before) if before is not None else {}
+
+    def entry(name: str) -> list[Any]:
+        if before is not None and name in known and (before / name).is_file() and (path / name).samefile(before / name):
+            return known[name]
+        return [(path / name).stat().st_size, _sha256(path / name)]
+
+    listed = {name: entry(name) for name in _files(path) if name != MANIFEST}
     with (path / MANIFEST).open("w") as file:
         json.dump({"files": listed}, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sums(path: Path) -> dict[str, list[Any]]:
+    try:
+        return json.loads((path / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _files(path: Path) -> Iterator[str]:

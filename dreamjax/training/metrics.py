@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
+from dreamjax.training.finite import SKIPPED
 from dreamjax.types import Metrics
 
 
@@ -18,9 +20,15 @@ class MetricMeans:
     """Means over updates, fetched late so that no update waits for its numbers.
 
     Sums grow in float64 in the order of the updates, whenever they are fetched: saving in between changes nothing.
+
+    Args:
+        skip: updates in a row that may have been left out (``finite.skip_nonfinite``); their metrics do not count.
+        say: is told of each of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, skip: int = 0, say: Callable[[str], None] = print) -> None:
+        self._skip, self._say = skip, say
+        self._in_a_row = 0
         self._waiting: list[tuple[int, Metrics]] = []
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
@@ -33,14 +41,24 @@ class MetricMeans:
         """Waits for the metrics kept so far and checks them.
 
         Raises:
-            TrainError: one is not finite; losses are named before others.
+            TrainError: one is not finite, and no more may be left out; losses are named before others.
         """
         waiting, self._waiting = self._waiting, []
         for update, metrics in jax.device_get(waiting):
-            for name in sorted(metrics, key=lambda name: "loss" not in name):
-                value = float(metrics[name])
-                if not math.isfinite(value):
-                    raise TrainError(f"update {int(update)}: {name} is {value}")
+            values = {name: float(value) for name, value in metrics.items()}
+            bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+            left_out = values.get(SKIPPED, 0) == 1
+            self._in_a_row = self._in_a_row + 1 if bad or left_out else 0
+            if self._in_a_row:
+                first = min(bad, key=lambda text: "loss" not in text, default="a parameter is not finite")
+                if not left_out or self._in_a_row > self._skip:
+                    several = f", the {self._in_a_row}. in a row" if self._in_a_row > 1 else ""
+                    raise TrainError(f"update {int(update)}: {first}{several}")
+                self._say(
+                    f"update {int(update)} is left out: {first} ({self._in_a_row} of at most {self._skip} in a row)"
+                )
+                values = {SKIPPED: 1.0}
+            for name, value in values.items():
                 self._sums[name] = self._sums.get(name, 0.0) + value
                 self._counts[name] = self._counts.get(name, 0) + 1
 
@@ -56,7 +74,8 @@ class MetricMeans:
     def state_dict(self) -> dict[str, Any]:
         """Fetches, and gives the sums. Raises as ``fetch``: a state with a bad loss is not to be saved."""
         self.fetch()
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+        return {"sums": dict(self._sums), "counts": dict(self._counts), "skipped": self._in_a_row}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._waiting, self._sums, self._counts = [], dict(state["sums"]), dict(state["counts"])
+        self._in_a_row = int(state.get("skipped", 0))

@@ -128,9 +128,9 @@ def make_schedule(config: Config) -> Schedule:
     """The schedule a configuration asks for.
 
     Learning starts at ``replay.min_size`` environment steps, or later where every environment needs more to fill
-    one window: ``num_envs * batch_length``.
+    one window: ``num_envs * batch_length``; at once where it learns from what was recorded.
     """
-    start = max(config.replay.min_size, config.num_envs * config.batch_length)
+    start = 0 if config.offline.replay else max(config.replay.min_size, config.num_envs * config.batch_length)
     if config.schedule.kind == "ratio":
         return RatioSchedule(config.updates_per_step, start=start, batch_size=config.batch_size)
     plan = config.schedule

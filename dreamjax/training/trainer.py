@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,19 +14,21 @@ import jax
 import numpy as np
 
 from dreamjax.agents.dream_agent import make_agent
-from dreamjax.buffers.samplers import make_sampler
-from dreamjax.buffers.sequence_buffer import Indices, SequenceBuffer, nbytes_for
+from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.reporting.logger import Logger
-from dreamjax.training import checkpoint, hosts, memory, parallel, workdir
+from dreamjax.training import checkpoint, hosts, memory, parallel, recording, warm_start, workdir
+from dreamjax.training.announce import announced, announced_update
 from dreamjax.training.checkpoint import CheckpointError
 from dreamjax.training.collector import Collector, Policy, make_policy
 from dreamjax.training.evaluator import evaluate
+from dreamjax.training.finite import skip_nonfinite
 from dreamjax.training.metrics import MetricMeans, TrainError
 from dreamjax.training.schedule import Due, Phase, crossed, make_schedule
+from dreamjax.training.segments import Segments
 from dreamjax.training.stop import Stop
-from dreamjax.types import Batch, ReplayOuts, TrainState
+from dreamjax.types import Batch, EnvSpec, ReplayOuts
 
 EVAL_SEED = 10_000_019  # added to the run's seed: evaluation never sees training's episodes
 Drawn = tuple[Batch, Indices]
@@ -66,37 +68,50 @@ class Trainer:
         self._check_layout()
         self._share = hosts.share(config, self.group)
 
-        self._env = make_env(config.env, self._share.num_envs, seed=self._share.seed)
+        self._recording = recording.open_recording(config.offline.replay) if config.offline.replay else None
+        self._env, self.spec = self._open()
         self._eval_env: Adapter | None = None
-        self.agent = make_agent(config, self._env.spec)
+        self.agent = make_agent(config, self.spec)
+        self._latents = recording.kept_latents(config.replay, self.agent.world_model)
         shapes = jax.eval_shape(self.agent.init, jax.random.key(config.seed))
-        self._updates = {
-            phase: parallel.make_update(getattr(self.agent, phase), self.num_devices) for phase in get_args(Phase)
-        }
-        needed = self._check_memory(shapes)
-        self.buffer = self._make_buffer()
-        self.means = MetricMeans()
+        guard = skip_nonfinite if config.optimiser.skip_nonfinite else lambda update: update
+        phases = {phase: guard(getattr(self.agent, phase)) for phase in get_args(Phase)}
+        self._updates = {phase: parallel.make_update(fn, self.num_devices) for phase, fn in phases.items()}
+        needed = self._check_memory(shapes, phases)
+        fresh = self.group.from_leader(checkpoint.latest(self.path) is None)
+        self._warm = warm_start.read(config.init_from, shapes.params) if fresh else None
+        num_envs, replay, seed = self._share
+        latents = recording.latent_spec(self._latents)
+        self.buffer = recording.make_replay(replay, self.spec, num_envs=num_envs, seed=seed, latents=latents)
+        self._segments = Segments(self.buffer)
 
         self._lock = workdir.Lock(self.path) if self.group.leads else None
         if self.group.leads:
             workdir.check(path, config, resume)  # again, now that nobody else can write
         hosts.check_shared(self.path, self.group)
         self.logger = self._make_logger()
+        self.means = MetricMeans(skip=config.optimiser.skip_nonfinite, say=self.logger.phase)
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
         self.policy, self.eval_policy = self._make_policies()
-        self._updates = {phase: self._announced_update(phase, update) for phase, update in self._updates.items()}
+        devices = self.group.count * self.num_devices
+        self._updates = {
+            phase: announced_update(phase, update, devices, self.logger.phase)
+            for phase, update in self._updates.items()
+        }
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
         self._feeds_back = config.replay.sampler == "prioritised" or config.replay.keep_latents
-        self.collector = Collector(
-            self.policy,
-            self._env,
-            self.buffer,
-            num_envs=self._share.num_envs,
-            seed=self._share.seed,
-            keep_latents=config.replay.keep_latents,
-            counted=config.num_envs,
-            gather=self.group.gather,
-        )
+        self.collector: Collector | recording.Recorded = recording.Recorded(config.num_envs)
+        if self._env is not None:
+            self.collector = Collector(
+                self.policy,
+                self._env,
+                self.buffer,
+                num_envs=num_envs,
+                seed=seed,
+                keep_latents=config.replay.keep_latents,
+                counted=config.num_envs,
+                gather=self.group.gather,
+            )
         self._shown: dict[str, float] = {}
         self._score: float | None = None
         self._evaluated = self._saved = -1  # the step of the last evaluation and checkpoint
@@ -106,6 +121,20 @@ class Trainer:
         self._begin(shapes)
         if self.group.leads:
             workdir.write_config(self.path, config)
+
+    def _open(self) -> tuple[Adapter | None, EnvSpec]:
+        """The environments and what they give and take; where there is a recording it takes their place and layout."""
+        if self._recording is None:
+            env = make_env(self.config.env, self._share.num_envs, seed=self._share.seed)
+            return env, env.spec
+        if self.group.count > 1:
+            raise ConfigError(
+                f"offline.replay={self.config.offline.replay!r} is not allowed: must be empty in a run of several processes"
+            )
+        spec, num_envs, size, _, _ = self._recording
+        replay = dataclasses.replace(self.config.replay, capacity=num_envs * size, min_size=1)
+        self._share = hosts.Share(num_envs, replay, self._share.seed)
+        return None, spec
 
     def _check_layout(self) -> None:
         """Batches split over processes, devices and micro-batches; every process has the same number of devices."""
@@ -129,40 +158,28 @@ class Trainer:
             self.path, total_steps=self.config.total_steps, tensorboard=log.tensorboard, terminal_every=log.every
         )
 
-    def _latents(self) -> Any:
-        """Shapes ``[1, ...]`` of the latents that replay keeps, or None."""
-        return jax.eval_shape(lambda: self.agent.world_model.initial(1)) if self.config.replay.keep_latents else None
-
-    def _latent_spec(self) -> Any:
-        latents = self._latents()
-        if latents is None:
-            return None
-        return {
-            name: (getattr(latents, name).shape[1:], str(getattr(latents, name).dtype)) for name in ("deter", "stoch")
-        }
-
     def _batch_shapes(self, size: int) -> Batch:
         replay = self.config.replay
         weighted = replay.sampler == "prioritised" and replay.priority_beta > 0
         length = self.config.batch_length
-        return memory.batch_shapes(self._env.spec, size, length, latents=self._latents(), weighted=weighted)
+        return memory.batch_shapes(self.spec, size, length, latents=self._latents, weighted=weighted)
 
-    def _check_memory(self, shapes: Any) -> memory.Need:
+    def _check_memory(self, shapes: Any, phases: Mapping[Phase, Callable[..., Any]]) -> memory.Need:
         """What the run needs; refused before any of it is allocated where it cannot fit."""
         config = self.config
         replay = nbytes_for(
-            self._env.spec,
+            self.spec,
             self._share.replay.capacity,
             num_envs=self._share.num_envs,
-            latent_spec=self._latent_spec(),
+            latent_spec=recording.latent_spec(self._latents),
             promoted=True,
         )
         host = memory.host_available()
         memory.check_replay(replay, config.replay.capacity, host)
         activations = 0
         for phase, size in self.schedule.batches.items():
-            fn, batch = getattr(self.agent, phase), self._batch_shapes(size // self.group.count)
-            jaxpr = parallel.jaxpr_of(self._updates[phase], fn, shapes, batch, self.num_devices)
+            batch = self._batch_shapes(size // self.group.count)
+            jaxpr = parallel.jaxpr_of(self._updates[phase], phases[phase], shapes, batch, self.num_devices)
             activations = max(activations, memory.activation_bytes(jaxpr))
         needed = memory.need(shapes, activations=activations, replay=replay)
         device = memory.device_available()
@@ -176,33 +193,29 @@ class Trainer:
             fn = self.agent.search_policy if search else self.agent.policy
             assert fn is not None
             policy = make_policy(fn, self.agent.initial_carry)
-            return Policy(policy.initial_carry, self._announced("the policy", policy.act))
+            return Policy(policy.initial_carry, announced("the policy", policy.act, self.logger.phase))
 
         collect, evaluate = self.config.search.collect, self.config.search.evaluate
         policy = build(collect)
         return policy, policy if evaluate == collect else build(evaluate)
 
-    def _make_buffer(self) -> SequenceBuffer:
-        num_envs, replay, seed = self._share
-        return SequenceBuffer(
-            self._env.spec,
-            capacity=replay.capacity,
-            num_envs=num_envs,
-            latent_spec=self._latent_spec(),
-            sampler=make_sampler(replay, num_envs=num_envs),
-            seed=seed,
-        )
-
     def _begin(self, shapes: Any) -> None:
         """The state to go on from: the newest intact checkpoint's, or a fresh one."""
+        recorded, self._recording = self._recording, None  # its arrays are the buffer's soon
         if self.group.from_leader(checkpoint.latest(self.path) is None):
             state = parallel.run_once(self.agent.init, jax.random.key(self.config.seed))
+            if self._warm is not None:
+                state = warm_start.apply(self._warm, state)
+                self.logger.phase(f"{len(self._warm.taken)} parameters begin as in {self._warm.path}")
             self.state = parallel.replicate(state, self.num_devices)
             self.collector.start()
+            if recorded is not None:
+                recorded.fill(self.buffer)
+                self.logger.phase(f"learning from {recorded.steps:,} steps of {self.config.offline.replay}")
             return
         path, state, host, meta = checkpoint.restore_latest(self.path, shapes, self.group)
         self.state = parallel.replicate(state, self.num_devices)
-        self.buffer.load_state_dict(host["replay"])
+        self._segments.load(checkpoint.replay_folder(path, self.group.index), host["replay"])
         self.schedule.load_state_dict(host["schedule"])
         self.means.load_state_dict(host["means"])
         self.logger.load_state_dict(host["logger"])
@@ -271,6 +284,9 @@ class Trainer:
 
     def _feed_back(self, indices: Indices, outs: ReplayOuts) -> None:
         latents = jax.tree.map(np.asarray, outs.latents) if self.config.replay.keep_latents else None
+        if not np.isfinite(outs.priority).all():
+            self.means.fetch()  # names the bad update, which may end the run; what it says of its steps is not kept
+            return
         self.buffer.update(indices, priority=np.asarray(outs.priority), latents=latents)
 
     def _log(self, updates_before: int) -> None:
@@ -296,6 +312,9 @@ class Trainer:
     def _evaluate(self) -> bool:
         """Logs ``eval/<name>_mean`` and ``_stderr`` of the policy as it is; False where it is asked to stop."""
         self.means.fetch()  # a policy from a bad update is not measured
+        if self._env is None:
+            self._evaluated = self.step
+            return True
         result = self.group.from_leader(self._play() if self.group.leads else None)
         if result is None:
             return False
@@ -329,7 +348,7 @@ class Trainer:
     def _save(self, logger_state: Any = None) -> Path:
         versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
         host = {
-            "replay": self.buffer.state_dict(),
+            "replay": self.buffer.dump_rest(),
             "collector": self.collector.state_dict(),
             "schedule": self.schedule.state_dict(),
             "means": self.means.state_dict(),
@@ -342,10 +361,12 @@ class Trainer:
             "evaluation_pending": self._evaluation_pending,
             "complete": self._complete,
             "config": to_dict(self.config),
+            "spec": recording.spec_to_dict(self.spec),
             "versions": versions,
         }
+        keep, step = self.config.checkpoint.keep, self.step
         path = checkpoint.save(
-            self.path, self.step, self.state, host, meta, keep=self.config.checkpoint.keep, group=self.group
+            self.path, step, self.state, host, meta, keep=keep, replay=self._segments, group=self.group
         )
         self._saved = self.step
         return path
@@ -391,53 +412,14 @@ class Trainer:
         finite = {name: value for name, value in figures.items() if math.isfinite(value)}
         self.logger.metrics(self.step, self.schedule.updates, finite)
 
-    def _announced_update(self, phase: Phase, update: parallel.Update) -> parallel.Update:
-        """``update``, announced, and telling after its first call what it takes of the device's memory."""
-        call, told = (
-            self._announced(
-                f"{phase} for {self.group.count * self.num_devices} x {jax.devices()[0].device_kind}", update
-            ),
-            False,
-        )
-
-        def first(state: TrainState, batch: Batch) -> Any:
-            nonlocal told
-            if told:
-                return call(state, batch)
-            told = True
-            shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, batch))
-            result = call(state, batch)
-            taken = parallel.temporary_bytes(update, *shapes)
-            if taken is not None:
-                self.logger.phase(f"{phase} takes {memory.gigabytes(taken)} of device memory beside its state")
-            return result
-
-        return first
-
-    def _announced(self, name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """``fn``, telling before its first call that it is compiled, and after it how long that took."""
-        told = False
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal told
-            if told:
-                return fn(*args, **kwargs)
-            told = True
-            self.logger.phase(f"compiling {name} ...")
-            start = time.monotonic()
-            result = fn(*args, **kwargs)
-            self.logger.phase(f"compiled {name} in {time.monotonic() - start:.1f} s")
-            return result
-
-        return call
-
     def last_checkpoint(self) -> Path | None:
         """The newest complete checkpoint, to be named where a run fails."""
         return checkpoint.latest(self.path)
 
     def close(self) -> None:
         """Ends environments, closes files, gives the work directory free."""
-        self._env.close()
+        if self._env is not None:
+            self._env.close()
         if self._eval_env is not None:
             self._eval_env.close()
         self.logger.close()

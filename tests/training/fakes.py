@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -135,8 +136,8 @@ class FakeAgent(NamedTuple):
     spec: EnvSpec = SPEC
 
 
-def fake_agent(*, bad_update: int = -1) -> FakeAgent:
-    """``bad_update`` gives a loss that is not a number in that update (from 1)."""
+def fake_agent(*, bad_update: int | Sequence[int] = -1) -> FakeAgent:
+    """``bad_update`` gives a loss and priorities that are no numbers in that update, or in those (from 1)."""
 
     def init(key: Any) -> TrainState:
         return TrainState(
@@ -157,9 +158,10 @@ def fake_agent(*, bad_update: int = -1) -> FakeAgent:
             w = 0.9 * state.params["world_model"]["w"] + 0.1 * signal + 0.01 * noise
             params = state.params | {"world_model": {"w": w}}
             step = state.step + 1
-            loss = jnp.where(step == bad_update, jnp.nan, jnp.sum(w))
+            bad = jnp.any(step == jnp.atleast_1d(jnp.asarray(bad_update)))
+            loss = jnp.where(bad, jnp.nan, jnp.sum(w))
             latents = RSSMState(deter=batch.obs["count"], stoch=batch.obs["count"][..., None])
-            priority = batch.obs["count"][..., 0]
+            priority = jnp.where(bad, jnp.nan, batch.obs["count"][..., 0])
             return state.replace(step=step, params=params), {f"train/loss/{phase}": loss}, ReplayOuts(latents, priority)
 
         return update

@@ -16,7 +16,9 @@ import pytest
 
 from dreamjax.training import checkpoint
 from dreamjax.training.checkpoint import CheckpointError
+from dreamjax.training.segments import Segments
 from dreamjax.types import NormaliserState, TrainState
+from tests.buffers.streams import make_buffer, make_records
 
 HOST = {
     "replay": {"head": np.arange(3), "empty": np.zeros((0, 2), np.uint8), "scalar": np.array(7)},
@@ -58,8 +60,11 @@ def save(workdir: Path, step: int, *, seed: int = 0, keep: int = 10, **meta: Any
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work directory with checkpoints at steps 10 and 20, to be copied before it is changed."""
     workdir = tmp_path_factory.mktemp("saved")
-    save(workdir, 10, seed=1, update=5)
-    save(workdir, 20, seed=2, update=10)
+    buffer, rng = make_buffer(47, 3), np.random.default_rng(0)
+    replay = Segments(buffer)
+    for step in (10, 20):
+        buffer.add(*make_records([0, 1, 2], rng))
+        checkpoint.save(workdir, step, make_state(step // 10), HOST, {"update": step // 2}, keep=10, replay=replay)
     return workdir
 
 
@@ -92,32 +97,42 @@ def test_parameters_alone_do_not_need_the_rest(workdir: Path) -> None:
 
 
 def test_damage_to_any_file_is_named_and_the_checkpoint_before_is_used(workdir: Path) -> None:
-    path = checkpoint.latest(workdir)
-    assert path is not None
+    before, path = checkpoint.all_checkpoints(workdir)
     files = [file for file in path.rglob("*") if file.is_file()]
     assert len(files) > 15
+    assert any(file.suffix == ".npz" for file in files)
     for file in files:
         good = file.read_bytes()
-        bad = {"truncated": good[:-1], "flipped": good[:-1] + bytes([good[-1] ^ 1]) if good else b"x"}
-        for kind, content in bad.items():
-            if not good and kind == "truncated":
-                continue
-            file.write_bytes(content)
+        bad = {"truncated": good[:-1], "flipped": good[:-1] + bytes([good[-1] ^ 1]), "gone": None} if good else {}
+        for content in bad.values() if good else [b"x", None]:
+            file.unlink()  # a segment of replay is one file with that of the checkpoint before
+            if content is not None:
+                file.write_bytes(content)
             with pytest.raises(CheckpointError, match=file.name):
-                checkpoint.verify(path)
+                checkpoint.restore(path, like())
+            with pytest.warns(UserWarning, match=rf"000000000020 is damaged: .*{file.name}"):
+                assert checkpoint.intact(workdir) == before
             file.write_bytes(good)
-        file.unlink()
-        with pytest.raises(CheckpointError, match=file.name):
-            checkpoint.verify(path)
-        file.write_bytes(good)
     checkpoint.verify(path)
     (path / "host" / "0000.npy").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"0000\.npy"):
-        checkpoint.restore(path, like())
     with pytest.warns(UserWarning, match=r"000000000020 is damaged: host/0000\.npy"):
         used, state, _, _ = checkpoint.restore_latest(workdir, like())
-    assert used.name == f"{10:012d}"
+    assert used == before
     assert_same(state, make_state(1))
+
+
+def test_damage_to_what_checkpoints_share_is_found_in_all_of_them(workdir: Path) -> None:
+    shared = checkpoint.folder(workdir) / f"{10:012d}" / "replay" / "segment.000000.npz"
+    other = checkpoint.folder(workdir) / f"{20:012d}" / "replay" / "segment.000000.npz"
+    other.unlink()
+    other.hardlink_to(shared)  # copying the directory had parted them
+    with other.open("r+b") as file:
+        file.seek(200)
+        file.write(b"xx")
+    message = r"(?s)0020 is damaged: replay/segment.*0010 is damaged: replay/segment"
+    with pytest.raises(CheckpointError, match=message), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checkpoint.restore_latest(workdir, like())
 
 
 def test_a_file_too_many_is_damage(workdir: Path) -> None:

@@ -6,13 +6,16 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+import runs
+from runs import assert_same, lines
 
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
@@ -49,7 +52,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         path: Path,
         *,
         stop_after: int | None = None,
-        bad_update: int = -1,
+        bad_update: int | Sequence[int] = -1,
         can_save: bool = True,
         **kwargs,
     ) -> Trainer:
@@ -70,29 +73,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
-    """``metrics.jsonl`` without what depends on the clock."""
-    parsed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [
-        {k: v for k, v in line.items() if not k.startswith(("time/", "memory/")) and k != "wall_time"}
-        for line in parsed
-    ]
-
-
 def contents(path: Path) -> Any:
-    """The newest checkpoint as one tree of arrays and numbers, without the clock."""
-    newest = checkpoint.latest(path)
-    assert newest is not None
-    state, host, meta = checkpoint.restore(newest, jax.eval_shape(fake_agent().init, jax.random.key(0)))
-    host["logger"].pop("elapsed")
-    host["logger"].pop("offset")  # lines hold wall times of different widths
-    state = state.replace(key=jax.random.key_data(state.key))
-    return state, host, meta | {"config": None}
-
-
-def assert_same(ours: Any, theirs: Any) -> None:
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(np.asarray(a), np.asarray(b)), ours, theirs)
+    return runs.contents(path, fake_agent())
 
 
 KINDS = {
@@ -244,6 +226,47 @@ def test_a_bad_loss_ends_the_run_and_keeps_the_last_good_checkpoint(run: Run, tm
     steps = [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)]
     assert steps == [30, 60]
     assert run(make_config(), tmp_path).complete  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["ratio", "prioritised", "latents"])
+def test_bad_updates_are_left_out_and_told(
+    run: Run, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config(**(KINDS[kind] | {"optimiser": {"skip_nonfinite": 2}}))
+    bad = (7, 22, 23, 26)
+    made = run(config, tmp_path / "whole", bad_update=bad)
+    assert made.complete and made.schedule.updates == int(made.state.step)  # type: ignore[attr-defined]
+    assert np.isfinite(made.state.params["world_model"]["w"]).all()
+    told = capsys.readouterr().out
+    assert "update 7 is left out: train/loss/update is nan (1 of at most 2 in a row)" in told
+    assert "update 23 is left out: train/loss/update is nan (2 of at most 2 in a row)" in told
+    assert "update 26 is left out: train/loss/update is nan (1 of at most 2 in a row)" in told
+    shares = [line["train/skipped"] for line in lines(tmp_path / "whole") if "train/skipped" in line]
+    assert sum(shares[:7]) * 5 == pytest.approx(len(bad))
+    run(config, tmp_path / "parts", bad_update=bad, stop_after=34)
+    run(config, tmp_path / "parts", bad_update=bad)
+    assert_same(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
+    with pytest.raises(TrainError, match=r"update 24: train/loss/update is nan, the 3\. in a row"):
+        run(config, tmp_path / "more", bad_update=(22, 23, 24))
+
+
+@pytest.mark.parametrize("kind", ["prioritised", "latents"])
+def test_a_bad_update_is_named_before_replay_learns_of_it(run: Run, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(TrainError, match="update 22: train/loss/update is nan"):
+        run(make_config(**KINDS[kind]), tmp_path, bad_update=22)
+
+
+def test_rates_and_times_do_not_follow_the_machines_clock(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 1e9 - 86_400 * next(back))  # a day back at every look
+    run(make_config(), tmp_path)
+    parsed = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    times = [line["wall_time"] for line in parsed]
+    assert times == sorted(times) and 0 <= times[0] <= times[-1] < 600
+    rates = [value for line in parsed for name, value in line.items() if name.startswith("time/")]
+    assert rates and min(rates) >= 0
 
 
 def test_a_policy_from_a_bad_update_is_not_measured(run: Run, tmp_path: Path) -> None:

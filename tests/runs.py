@@ -1,0 +1,56 @@
+"""What two runs must have alike: the newest checkpoint, whole, and every line of metrics without the clock's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dreamjax.config import Config, from_dict
+from dreamjax.training import checkpoint, recording
+from dreamjax.training.segments import Segments
+from dreamjax.types import EnvSpec
+
+
+def replay_of(path: Path, config: Config, rest: Any, spec: EnvSpec, world_model: Any) -> dict[str, np.ndarray]:
+    """The replay of a checkpoint, loaded and saved whole: the same however it was cut into segments."""
+    latents = recording.latent_spec(recording.kept_latents(config.replay, world_model))
+    num_envs = len(rest["head"])
+    replay = dataclasses.replace(config.replay, capacity=num_envs * int(rest["size"]), min_size=1)
+    buffer = recording.make_replay(replay, spec, num_envs=num_envs, seed=0, latents=latents)
+    Segments(buffer).load(checkpoint.replay_folder(path), rest)
+    return buffer.state_dict()
+
+
+def contents(path: Path, agent: Any) -> Any:
+    """The newest checkpoint as one tree of arrays and numbers, without the time on the clock."""
+    newest = checkpoint.latest(path)
+    assert newest is not None
+    state, host, meta = checkpoint.restore(newest, jax.eval_shape(agent.init, jax.random.key(0)))
+    host["replay"] = replay_of(newest, from_dict(meta["config"]), host["replay"], agent.spec, agent.world_model)
+    host["logger"].pop("elapsed")
+    host["logger"].pop("offset")  # lines hold wall times of different widths
+    return state.replace(key=jax.random.key_data(state.key)), host, meta | {"config": None}
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """``metrics.jsonl`` without what depends on the clock and the machine."""
+    parsed = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [
+        {k: v for k, v in line.items() if not k.startswith(("time/", "memory/")) and k != "wall_time"}
+        for line in parsed
+    ]
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    """Bit-equal trees, dtypes included; names the first leaf that differs."""
+    ours, structure = jax.tree_util.tree_flatten_with_path(ours)
+    theirs, other = jax.tree_util.tree_flatten_with_path(theirs)
+    assert structure == other
+    for (path, a), (_, b) in zip(ours, theirs, strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path), strict=True)

@@ -1,0 +1,80 @@
+"""Memory: a million steps of Tetris in replay, and a long run that takes no more at its end than at its beginning."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import dreamjax.envs  # noqa: F401 - registers the ids
+from dreamjax.buffers.sequence_buffer import nbytes_for
+from dreamjax.config import ReplayConfig
+from dreamjax.envs.spaces import ActionCodec, ObsCodec
+from dreamjax.training import recording
+from dreamjax.types import EnvSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+MILLION = 1_000_000
+LONG = {
+    "total_steps": MILLION,
+    "num_envs": 200,
+    "batch_size": 4,
+    "batch_length": 6,
+    "horizon": 3,
+    "train_ratio": 0.1,
+    "env": {"action_mode": "direct", "kwargs": {"max_episode_length": 100}},
+    "replay": {"capacity": 100_000, "min_size": 2_000},
+    "model": {
+        "deter": 16, "blocks": 2, "stoch": 4, "classes": 4, "hidden": 16, "units": 16, "layers": 1, "bins": 15,
+        "conv_depth": 2, "prior_layers": 1,
+    },
+    "actor": {"layers": 1, "units": 16},
+    "critic": {"layers": 1, "units": 16, "bins": 15},
+    "checkpoint": {"every": 50_000},
+    "eval": {"every": 250_000, "episodes": 2, "num_envs": 2},
+    "log": {"metrics_every": 10, "every": 10.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["direct", "locked_position"])
+def test_a_million_steps_of_tetris_fit_into_200_mb(mode: str) -> None:
+    env = gymnasium.make_vec("dreamjax/Tetris-v0", num_envs=1, action_mode=mode)
+    actions = ActionCodec(env.single_action_space)
+    observations = ObsCodec(env.single_observation_space, mask_size=actions.mask_size)
+    spec = EnvSpec(dict(observations.spec), actions.spec)
+    env.close()
+    config = ReplayConfig(capacity=MILLION)
+    buffer = recording.make_replay(config, spec, num_envs=8, seed=0)
+    assert buffer.nbytes == pytest.approx(nbytes_for(spec, MILLION, num_envs=8), rel=0.01)
+    assert buffer.nbytes < 200e6
+
+
+def growth(metrics: Path) -> tuple[float, float, float]:
+    """Resident memory in MB after the first fifth of the steps, its greatest since, and the growth as a fraction."""
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    steps = np.array([line["step"] for line in lines if "memory/host_rss" in line])
+    resident = np.array([line["memory/host_rss"] for line in lines if "memory/host_rss" in line]) / 1e6
+    first = resident[steps <= MILLION / 5].max()
+    greatest = resident[steps > MILLION / 5].max()
+    return first, greatest, greatest / first - 1
+
+
+@pytest.mark.slow
+def test_resident_memory_is_flat_over_a_million_steps(tmp_path: Path) -> None:
+    """Replay is full, a checkpoint was saved, and everything is compiled but for the evaluation within the first fifth."""
+    config = tmp_path / "config.py"
+    config.write_text(f"def get_config(variant=''):\n    return {LONG!r}\n")
+    environ = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    command = [sys.executable, "-m", "experiments.train", f"--config={config}", f"--workdir={tmp_path / 'run'}"]
+    subprocess.run(command, cwd=ROOT, env=environ, check=True)
+    first, greatest, more = growth(tmp_path / "run" / "metrics.jsonl")
+    print(
+        f"resident memory: {first:.1f} MB in the first fifth, {greatest:.1f} MB at most after it, {100 * more:+.2f} %"
+    )
+    assert more < 0.02
