@@ -1,6 +1,6 @@
 """Kills runs at random moments and sees that, resumed until done, they end as if nothing had happened.
 
-``python -m tests.chaos [--runs N] [--seed S]`` trains a tiny Dreamer on Tetris in peace and N times under SIGKILL: at a
+``python -m tests.chaos [--runs N] [--kills K] [--seed S]`` trains a tiny Dreamer on Tetris in peace and N times under SIGKILL: at a
 random time, after a random line of metrics, or inside a save (seen by its temporary directory). The same command goes on
 until the run is complete. Then parameters, optimisers, replay, environments and lines of metrics must equal those of the
 run in peace bit for bit. It prints a line for each run and the count, and exits 1 if one differs.
@@ -127,9 +127,11 @@ def saving(workdir: Path) -> set[str]:
         return set()
 
 
-def survive(config: Path, workdir: Path, rng: np.random.Generator, seconds: float) -> tuple[int, int, list[str]]:
-    """Runs until done; kills, kills inside saves, and of which kind they were."""
-    kinds: list[str] = [str(kind) for kind in rng.choice(KINDS, rng.integers(1, 3), p=(0.25, 0.35, 0.4))]
+def survive(
+    config: Path, workdir: Path, rng: np.random.Generator, seconds: float, most: int
+) -> tuple[int, int, list[str]]:
+    """Kills 1 to ``most`` tries, then runs until done; kills, kills inside saves, and of which kind they were."""
+    kinds: list[str] = [str(kind) for kind in rng.choice(KINDS, rng.integers(1, most + 1), p=(0.25, 0.35, 0.4))]
     kills = inside = 0
     for number in range(TRIES):
         kind = kinds[number] if number < len(kinds) else None
@@ -158,16 +160,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 if every run ended alike, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=2, help="of one run at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the runs are kept (default: a temporary folder)")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="dreamjax-chaos-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        return _main(folder, given.runs, given.seed)
+        return _main(folder, given.runs, given.seed, given.kills)
 
 
-def _main(folder: Path, count: int, seed: int) -> int:
+def _main(folder: Path, count: int, seed: int, most: int) -> int:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "jax_cache"))
     config = folder / "config.py"
     config.write_text(f"def get_config(variant=''):\n    return {CONFIG!r}\n")
@@ -191,7 +194,8 @@ def _main(folder: Path, count: int, seed: int) -> int:
     for number in range(count):
         path = folder / f"{number:03d}"
         try:
-            killed, saves, kinds = survive(config, path, np.random.default_rng([seed, number]), first.seconds)
+            draws = np.random.default_rng([seed, number])
+            killed, saves, kinds = survive(config, path, draws, first.seconds, most)
         except RuntimeError as error:
             ended[path] = str(error)
             print(f"run {number}: {error}", flush=True)

@@ -37,7 +37,7 @@ LONG = {
     "actor": {"layers": 1, "units": 16},
     "critic": {"layers": 1, "units": 16, "bins": 15},
     "checkpoint": {"every": 50_000},
-    "eval": {"every": 250_000, "episodes": 2, "num_envs": 2},
+    "eval": {"every": 50_000, "episodes": 2, "num_envs": 2},
     "log": {"metrics_every": 10, "every": 10.0},
 }  # fmt: skip
 
@@ -56,18 +56,21 @@ def test_a_million_steps_of_tetris_fit_into_200_mb(mode: str) -> None:
 
 
 def growth(metrics: Path) -> tuple[float, float, float]:
-    """Resident memory in MB after the first fifth of the steps, its greatest since, and the growth as a fraction."""
+    """Resident memory in MB by the end of the first fifth and at the end, and the growth as a fraction.
+
+    Medians over a tenth of the run each: compiling takes memory for a while, and a single line may meet that.
+    """
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-    steps = np.array([line["step"] for line in lines if "memory/host_rss" in line])
-    resident = np.array([line["memory/host_rss"] for line in lines if "memory/host_rss" in line]) / 1e6
-    first = resident[steps <= MILLION / 5].max()
-    greatest = resident[steps > MILLION / 5].max()
-    return first, greatest, greatest / first - 1
+    lines = [line for line in lines if "memory/host_rss" in line]
+    share = np.array([line["step"] for line in lines]) / MILLION
+    resident = np.array([line["memory/host_rss"] for line in lines]) / 1e6
+    first, last = np.median(resident[(share > 0.1) & (share <= 0.2)]), np.median(resident[share > 0.9])
+    return float(first), float(last), float(last / first - 1)
 
 
 @pytest.mark.slow
 def test_resident_memory_is_flat_over_a_million_steps(tmp_path: Path) -> None:
-    """Replay is full, a checkpoint was saved, and everything is compiled but for the evaluation within the first fifth."""
+    """Within the first fifth replay is full, checkpoints were saved, and everything is compiled."""
     config = tmp_path / "config.py"
     config.write_text(f"def get_config(variant=''):\n    return {LONG!r}\n")
     environ = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
