@@ -1,6 +1,7 @@
 """Kills runs at random moments and sees that, resumed until done, they end as if nothing had happened.
 
-``python -m tests.chaos [--runs N] [--kills K] [--seed S]`` trains a tiny Dreamer on Tetris in peace and N times under SIGKILL: at a
+``python -m tests.chaos [--runs N] [--kills K] [--seed S]`` trains a tiny Dreamer on Tetris in peace and N times under
+SIGKILL: at a
 random time, after a random line of metrics, or inside a save (seen by its temporary directory). The same command goes on
 until the run is complete. Then parameters, optimisers, replay, environments and lines of metrics must equal those of the
 run in peace bit for bit. It prints a line for each run and the count, and exits 1 if one differs.
