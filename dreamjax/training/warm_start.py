@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def read(config: InitFromConfig, like: Params) -> WarmStart | None:
     if not config.path:
         return None
     path = Path(config.path)
-    leaves = _named(like)
+    leaves = dict(checkpoint.named_leaves(like))
     taken = chosen(list(leaves), config.modules)
     try:
         if not (path / checkpoint.MANIFEST).is_file():
@@ -67,13 +67,8 @@ def apply(start: WarmStart, state: TrainState) -> TrainState:
 
     The slow critic begins as the critic where any of the critic was taken.
     """
-    merged = [jnp.asarray(start.taken.get(name, leaf)) for name, leaf in _named(state.params).items()]
+    merged = [jnp.asarray(start.taken.get(name, leaf)) for name, leaf in checkpoint.named_leaves(state.params)]
     params = jax.tree.unflatten(jax.tree.structure(state.params), merged)
     critic = any(name.split(".")[0] == "critic" for name in start.taken)
     slow = jax.tree.map(jnp.copy, params["critic"]) if critic else state.slow_critic
     return dataclasses.replace(state, params=params, slow_critic=slow)
-
-
-def _named(tree: Params) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
