@@ -38,6 +38,7 @@ from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
 from dreamjax.training import recording
 from dreamjax.training.schedule import make_schedule
+from dreamjax.training.trainer import Trainer
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
 
 ACTIONS = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 1)))
@@ -340,7 +341,7 @@ def optimiser_outputs(config: Config) -> dict[str, int]:
 
 def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
     trainer: Any = object.__new__(Trainer)  # what its policies are made from, without an environment or a directory
-    trainer.config, trainer.agent, trainer._announced = config, agent, lambda _, fn: fn
+    trainer.config, trainer.agent, trainer.logger = config, agent, SimpleNamespace(phase=lambda text: None)
     params = jax.eval_shape(agent.init, jax.random.key(0)).params
     obs = jax.eval_shape(lambda: dummy_batch(agent.spec, 2, 1)).obs
     obs = {name: jax.ShapeDtypeStruct((2, *x.shape[2:]), x.dtype) for name, x in obs.items()}
