@@ -1,6 +1,6 @@
 """Tiny environments that each ask one thing of a learner (in the manner of bsuite, Osband et al. 2020).
 
-Observations are one-hot vectors, episodes have 17 steps at most, and the best return and that of random play are known.
+Observations are one-hot vectors or an index, episodes have 16 steps at most, the best return and random play's are known.
 """
 
 from __future__ import annotations
@@ -81,14 +81,14 @@ class Fork(Probe):
     """
 
     START, SAFE, LOTTERY, ROOMS, END = 0, 0, 1, (1, 2), 3
-    observation_space = spaces.Box(0, 1, (4,), np.float32)
+    observation_space = spaces.Discrete(4)
     action_space = spaces.Discrete(3)
 
     def begin(self) -> None:
         self.room = self.START
 
-    def seen(self) -> np.ndarray:
-        return one_hot(self.room, 4)
+    def seen(self) -> int:
+        return self.room
 
     def step(self, action: int) -> Step:
         if self.room != self.START:
@@ -113,7 +113,7 @@ class Scale(Probe):
 
     RIGHT = (2, 0, 3, 1)
     LENGTH = 8
-    observation_space = spaces.Box(0, 1, (4,), np.float32)
+    observation_space = spaces.Discrete(4)
     action_space = spaces.Discrete(4)
 
     def __init__(self, scale: float = 1.0) -> None:
@@ -122,8 +122,8 @@ class Scale(Probe):
     def begin(self) -> None:
         self.state = int(self.np_random.integers(4))
 
-    def seen(self) -> np.ndarray:
-        return one_hot(self.state, 4)
+    def seen(self) -> int:
+        return self.state
 
     def step(self, action: int) -> Step:
         self.steps += 1

@@ -21,7 +21,7 @@ def player(name: str) -> Callable[[Any, int], Any]:
     def act(obs: Any, step: int) -> Any:
         if isinstance(obs, dict):
             return int(environments.Masked.PAYS[obs["room"].argmax()].argmax())
-        seen = int(obs.argmax())
+        seen = int(obs.argmax()) if isinstance(obs, np.ndarray) else int(obs)
         if step == 0:
             memory["first"] = seen
         return {
