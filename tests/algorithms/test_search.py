@@ -217,8 +217,10 @@ def test_distillation_of_buttons_reads_the_factors(tiny_config):
 
 
 def test_distillation_leaves_out_what_is_illegal(tiny_config):
-    policy = policy_of(CELLS, 3, tiny_config, MASK)
-    tried = search.candidates(policy, search.joint_actions(CELLS), 6, keys_of(3))
+    """Where only a part of an action is illegal, the other part teaches nothing either."""
+    spec = ActionSpec((ActionPart("categorical", 3, masked=True), ActionPart("binary", 1)))
+    policy = policy_of(spec, 3, tiny_config, np.array([[1, 0, 1], [0, 0, 1], [1, 1, 1]], bool))
+    tried = search.candidates(policy, search.joint_actions(spec), 6, keys_of(3))
     weight = jnp.full((3, 6), 0.5)
     loss = search.distillation_loss(policy, tried, search.Searched(weight, weight, weight[:, 0]))
     np.testing.assert_allclose(loss, -0.5 * np.where(tried.legal, tried.log_prob, 0).sum(1), rtol=1e-5)
