@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow  # minutes where cores are shared
 def test_killed_runs_end_as_if_nothing_had_happened() -> None:
     # Its own settings of XLA: one device, and programs that compile quickly.
     environ = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}

@@ -89,6 +89,7 @@ def train(tmp_path: Path, config: Any, *arguments: str) -> list[subprocess.Popen
     )  # fmt: skip
 
 
+@pytest.mark.slow  # minutes where cores are shared
 def test_a_run_of_two_processes_stops_goes_on_and_completes(tmp_path: Path) -> None:
     """A signal to one of them stops both; another number of processes is refused; then both go on to the end."""
     config = make_tiny_config(
