@@ -12,8 +12,8 @@ from tests.probes.solve import PROBES, SMALL, SOLVED, row, solve, watch
 
 pytestmark = pytest.mark.slow
 SEEDS = (0, 1)
-# Rewards of 0.001 lie far inside the first of the two-hot bins: the reward head learns no more than their mean. Strict: who
-# solves it has to say so here.
+# Rewards of 0.001 lie far inside the first of the two-hot bins, half of the best return is reached. Strict: who solves it
+# has to say so here.
 UNSOLVED = pytest.mark.xfail(
     reason="rewards of 0.001 are too small for two-hot bins", raises=AssertionError, strict=True
 )
