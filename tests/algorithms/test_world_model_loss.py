@@ -47,9 +47,9 @@ def window(config, seed=0):
 def timeless(world_model):
     """The same world model with the same noise at every step: where in the window a step lies then makes no difference."""
 
-    def observe(params, state, action, embed, is_first, keys):
+    def observe(params, state, action, embed, is_first, keys, *, effect=None):
         noise = jax.random.split(jax.random.key(7), B)
-        return world_model.observe(params, state, action, embed, is_first, noise)
+        return world_model.observe(params, state, action, embed, is_first, noise, effect=effect)
 
     return world_model._replace(observe=observe)
 
