@@ -8,43 +8,15 @@ A configuration file builds a nested dictionary (``ml_collections.ConfigDict``),
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-T = TypeVar("T")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be run; the message names the field, the value and what is allowed."""
-
-
-def _require(condition: bool, name: str, value: Any, allowed: str) -> None:
-    if not condition:
-        raise ConfigError(f"{name}={value!r} is not allowed: {allowed}")
-
-
-def _positive(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _require(math.isfinite(value) and value > 0, name, value, "must be above 0")
-
-
-def _not_negative(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _require(math.isfinite(value) and value >= 0, name, value, "must be 0 or more")
-
-
-def _fraction(config: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(config, name)
-        _require(0 <= value <= 1, name, value, "must lie in [0, 1]")
+from dreamjax.fields import ConfigError as ConfigError
+from dreamjax.fields import build, fraction, not_negative, positive, require, share
+from dreamjax.fields import merge as merge
 
 
 @dataclass(frozen=True)
@@ -68,11 +40,11 @@ class EnvConfig:
     max_restarts: int = 3
 
     def __post_init__(self) -> None:
-        _require(bool(self.id), "id", self.id, "must name a Gymnasium environment")
+        require(bool(self.id), "id", self.id, "must name a Gymnasium environment")
         modes = ("direct", "locked_position", None)
-        _require(self.action_mode in modes, "action_mode", self.action_mode, f"must be one of {modes}")
-        _not_negative(self, "workers", "max_restarts")
-        _positive(self, "timeout")
+        require(self.action_mode in modes, "action_mode", self.action_mode, f"must be one of {modes}")
+        not_negative(self, "workers", "max_restarts")
+        positive(self, "timeout")
 
 
 @dataclass(frozen=True)
@@ -98,10 +70,10 @@ class ReplayConfig:
     keep_latents: bool = False
 
     def __post_init__(self) -> None:
-        _positive(self, "capacity", "min_size")
-        _require(self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}")
-        _fraction(self, "online", "priority_beta")
-        _not_negative(self, "priority_exponent")
+        positive(self, "capacity", "min_size")
+        require(self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}")
+        fraction(self, "online", "priority_beta")
+        not_negative(self, "priority_exponent")
 
 
 @dataclass(frozen=True)
@@ -152,16 +124,16 @@ class ModelConfig:
     reach: int = 0
 
     def __post_init__(self) -> None:
-        _not_negative(self, "reach")
-        _positive(self, "deter", "blocks", "stoch", "classes", "hidden", "units", "layers", "conv_depth", "min_std")
-        _not_negative(self, "head_layers")
-        _positive(self, "prior_layers", "posterior_layers")
-        _fraction(self, "unimix")
-        _require(self.bins >= 3 and self.bins % 2 == 1, "bins", self.bins, "must be an odd number, 3 or more")
+        not_negative(self, "reach")
+        positive(self, "deter", "blocks", "stoch", "classes", "hidden", "units", "layers", "conv_depth", "min_std")
+        not_negative(self, "head_layers")
+        positive(self, "prior_layers", "posterior_layers")
+        fraction(self, "unimix")
+        require(self.bins >= 3 and self.bins % 2 == 1, "bins", self.bins, "must be an odd number, 3 or more")
         if self.cell == "block_gru":
-            _require(self.deter % self.blocks == 0, "deter", self.deter, f"must be a multiple of blocks={self.blocks}")
+            require(self.deter % self.blocks == 0, "deter", self.deter, f"must be a multiple of blocks={self.blocks}")
         if self.latent == "categorical":
-            _require(self.classes >= 2, "classes", self.classes, "categorical latents need 2 or more")
+            require(self.classes >= 2, "classes", self.classes, "categorical latents need 2 or more")
 
 
 @dataclass(frozen=True)
@@ -188,11 +160,11 @@ class ActorConfig:
     binary_bias: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        _positive(self, "layers", "units", "min_std", "max_std")
-        _not_negative(self, "entropy", "output_scale")
-        _fraction(self, "unimix")
-        _require(self.min_std <= self.max_std, "min_std", self.min_std, f"must be at most max_std={self.max_std}")
-        _require(all(map(math.isfinite, self.binary_bias)), "binary_bias", self.binary_bias, "must be finite")
+        positive(self, "layers", "units", "min_std", "max_std")
+        not_negative(self, "entropy", "output_scale")
+        fraction(self, "unimix")
+        require(self.min_std <= self.max_std, "min_std", self.min_std, f"must be at most max_std={self.max_std}")
+        require(all(map(math.isfinite, self.binary_bias)), "binary_bias", self.binary_bias, "must be finite")
 
 
 @dataclass(frozen=True)
@@ -217,10 +189,10 @@ class CriticConfig:
     replay_scale: float = 0.3
 
     def __post_init__(self) -> None:
-        _positive(self, "layers", "units")
-        _require(0 < self.slow_rate <= 1, "slow_rate", self.slow_rate, "must lie in (0, 1]")
-        _not_negative(self, "slow_regulariser", "replay_scale")
-        _require(self.bins >= 3 and self.bins % 2 == 1, "bins", self.bins, "must be an odd number, 3 or more")
+        positive(self, "layers", "units")
+        share(self, "slow_rate")
+        not_negative(self, "slow_regulariser", "replay_scale")
+        require(self.bins >= 3 and self.bins % 2 == 1, "bins", self.bins, "must be an odd number, 3 or more")
 
 
 @dataclass(frozen=True)
@@ -252,12 +224,12 @@ class LossConfig:
     return_norm_limit: float = 1.0
 
     def __post_init__(self) -> None:
-        _not_negative(self, "dyn", "rep", "free_nats", "rec", "reward", "cont")
-        _require(0 < self.gamma < 1, "gamma", self.gamma, "must lie in (0, 1)")
-        _fraction(self, "lam")
-        _require(0 < self.return_norm_rate <= 1, "return_norm_rate", self.return_norm_rate, "must lie in (0, 1]")
-        _positive(self, "return_norm_limit", "reach")
-        _require(self.reach <= 40, "reach", self.reach, "must be at most 40")
+        not_negative(self, "dyn", "rep", "free_nats", "rec", "reward", "cont")
+        require(0 < self.gamma < 1, "gamma", self.gamma, "must lie in (0, 1)")
+        fraction(self, "lam")
+        share(self, "return_norm_rate")
+        positive(self, "return_norm_limit", "reach")
+        require(self.reach <= 40, "reach", self.reach, "must be at most 40")
 
 
 @dataclass(frozen=True)
@@ -289,10 +261,10 @@ class OptimiserConfig:
     skip_nonfinite: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "world_model_lr", "actor_lr", "critic_lr", "eps", "accumulate")
-        _not_negative(self, "agc", "clip", "warmup", "skip_nonfinite")
+        positive(self, "world_model_lr", "actor_lr", "critic_lr", "eps", "accumulate")
+        not_negative(self, "agc", "clip", "warmup", "skip_nonfinite")
         for name in ("beta1", "beta2"):
-            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -312,8 +284,8 @@ class ImaginationConfig:
     draw: int = 0
 
     def __post_init__(self) -> None:
-        _not_negative(self, "last", "draw")
-        _positive(self, "capacity")
+        not_negative(self, "last", "draw")
+        positive(self, "capacity")
 
 
 @dataclass(frozen=True)
@@ -338,12 +310,12 @@ class EnsembleConfig:
     rate: float = 0.01
 
     def __post_init__(self) -> None:
-        _require(self.size == 0 or self.size >= 2, "size", self.size, "must be 0 (off), or 2 or more members")
-        _positive(self, "layers", "units", "lr")
-        _not_negative(self, "bonus", "extrinsic")
-        _require(0 < self.rate <= 1, "rate", self.rate, "must lie in (0, 1]")
-        _require(self.size > 0 or self.bonus == 0, "bonus", self.bonus, "needs an ensemble: size=2 or more")
-        _require(self.size > 0 or self.extrinsic == 1, "extrinsic", self.extrinsic, "needs an ensemble: size=2 or more")
+        require(self.size == 0 or self.size >= 2, "size", self.size, "must be 0 (off), or 2 or more members")
+        positive(self, "layers", "units", "lr")
+        not_negative(self, "bonus", "extrinsic")
+        share(self, "rate")
+        require(self.size > 0 or self.bonus == 0, "bonus", self.bonus, "needs an ensemble: size=2 or more")
+        require(self.size > 0 or self.extrinsic == 1, "extrinsic", self.extrinsic, "needs an ensemble: size=2 or more")
 
 
 @dataclass(frozen=True)
@@ -375,11 +347,11 @@ class SearchConfig:
     prior: float = 0.0
 
     def __post_init__(self) -> None:
-        _fraction(self, "trace")
+        fraction(self, "trace")
         for name in ("actions", "act_actions"):
-            _require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
-        _positive(self, "temperature", "act_temperature")
-        _not_negative(self, "prior", "last")
+            require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
+        positive(self, "temperature", "act_temperature")
+        not_negative(self, "prior", "last")
 
 
 @dataclass(frozen=True)
@@ -400,8 +372,8 @@ class ScheduleConfig:
     imagination_batch_size: int = 16
 
     def __post_init__(self) -> None:
-        _positive(self, "collect_steps", "imagination_batch_size")
-        _not_negative(self, "world_model_batches", "actor_critic_batches")
+        positive(self, "collect_steps", "imagination_batch_size")
+        not_negative(self, "world_model_batches", "actor_critic_batches")
 
 
 @dataclass(frozen=True)
@@ -420,8 +392,8 @@ class ParallelConfig:
     preallocate: bool = False
 
     def __post_init__(self) -> None:
-        _not_negative(self, "num_devices")
-        _require(0 < self.memory_fraction <= 1, "memory_fraction", self.memory_fraction, "must lie in (0, 1]")
+        not_negative(self, "num_devices")
+        share(self, "memory_fraction")
 
 
 @dataclass(frozen=True)
@@ -438,7 +410,7 @@ class InitFromConfig:
     modules: tuple[str, ...] = ("*",)
 
     def __post_init__(self) -> None:
-        _require(bool(self.modules) and all(self.modules), "modules", self.modules, "must be patterns, one or more")
+        require(bool(self.modules) and all(self.modules), "modules", self.modules, "must be patterns, one or more")
 
 
 @dataclass(frozen=True)
@@ -456,7 +428,7 @@ class CheckpointConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
-        _positive(self, "every", "keep")
+        positive(self, "every", "keep")
 
 
 @dataclass(frozen=True)
@@ -472,8 +444,8 @@ class EvalConfig:
     greedy: bool = True
 
     def __post_init__(self) -> None:
-        _not_negative(self, "every")
-        _positive(self, "episodes", "num_envs")
+        not_negative(self, "every")
+        positive(self, "episodes", "num_envs")
 
 
 @dataclass(frozen=True)
@@ -489,8 +461,8 @@ class LogConfig:
     dream_every: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "every", "metrics_every")
-        _not_negative(self, "dream_every")
+        positive(self, "every", "metrics_every")
+        not_negative(self, "dream_every")
 
 
 @dataclass(frozen=True)
@@ -529,50 +501,30 @@ class Config:
     log: LogConfig = field(default_factory=LogConfig)
 
     def __post_init__(self) -> None:
-        _not_negative(self, "seed")
-        _positive(self, "total_steps", "num_envs", "batch_size", "batch_length", "horizon", "train_ratio")
-        _require(self.batch_length >= 2, "batch_length", self.batch_length, "must be 2 or more")
+        not_negative(self, "seed")
+        positive(self, "total_steps", "num_envs", "batch_size", "batch_length", "horizon", "train_ratio")
+        require(self.batch_length >= 2, "batch_length", self.batch_length, "must be 2 or more")
         per_env = self.replay.capacity // self.num_envs
-        _require(
+        require(
             self.batch_length <= per_env,
             "batch_length",
             self.batch_length,
             f"a window must fit one environment's share of the replay, replay.capacity / num_envs = {per_env}",
         )
-        _require(
-            self.imagination.last <= self.batch_length,
-            "imagination.last",
-            self.imagination.last,
-            f"must be at most batch_length={self.batch_length}",
-        )
-        _require(
-            self.search.last <= self.batch_length,
-            "search.last",
-            self.search.last,
-            f"must be at most batch_length={self.batch_length}",
-        )
+        for name, last in (("imagination.last", self.imagination.last), ("search.last", self.search.last)):
+            require(last <= self.batch_length, name, last, f"must be at most batch_length={self.batch_length}")
         devices = self.parallel.num_devices
         if devices:
-            batches = [("batch_size", self.batch_size)]
+            batches = [("batch_size", self.batch_size), ("imagination.draw", self.imagination.draw)]
             if self.schedule.kind == "plan":
                 batches.append(("schedule.imagination_batch_size", self.schedule.imagination_batch_size))
             parts = devices * self.optimiser.accumulate
             for name, size in batches:
-                _require(
-                    size % parts == 0,
-                    name,
-                    size,
-                    f"must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}",
-                )
-            _require(
-                self.imagination.draw % parts == 0,
-                "imagination.draw",
-                self.imagination.draw,
-                f"must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}",
-            )
+                allowed = f"must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}"
+                require(size % parts == 0, name, size, allowed)
         rollout = self.horizon * self.parallel_rollouts
         if self.imagination.use_ring:
-            _require(
+            require(
                 rollout <= self.imagination.capacity,
                 "imagination.capacity",
                 self.imagination.capacity,
@@ -592,18 +544,6 @@ class Config:
         return self.train_ratio / (self.batch_size * self.batch_length)
 
 
-def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries merged from left to right; later entries win."""
-    result: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            if isinstance(value, Mapping) and isinstance(result.get(name), Mapping):
-                result[name] = merge(result[name], value)
-            else:
-                result[name] = merge(value) if isinstance(value, Mapping) else value
-    return result
-
-
 def defaults() -> dict[str, Any]:
     """The default configuration as a nested dictionary."""
     return to_dict(Config())
@@ -620,52 +560,4 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: on an unknown field, a wrong type or an impossible value.
     """
-    return _build(Config, values, "")
-
-
-def _build(cls: type[T], values: Mapping[str, Any], path: str) -> T:
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {path}{near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
-            raise ConfigError(f"{path}{name} is not a configuration field: {hint}")
-    kwargs = {name: _convert(hints[name], value, path + name) for name, value in values.items()}
-    try:
-        return cls(**kwargs)
-    except ConfigError as error:
-        message = str(error)
-        raise ConfigError(message if not path or message.startswith(path) else path + message) from None
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be a group of fields")
-        return _build(typing.cast(type, hint), value, name + ".")
-    if origin is Literal:
-        _require(value in options, name, value, f"must be one of {list(options)}")
-        return value
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _convert(next(option for option in options if option is not type(None)), value, name)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be a list")
-        return tuple(_convert(options[0], item, name) for item in value)
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{name}={value!r} is not allowed: must be a group of fields")
-        return merge(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(
-            f"{name}={value!r} is not allowed: must be of type {hint.__name__}, not {type(value).__name__}"
-        )
-    return value
+    return build(Config, values)

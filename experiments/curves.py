@@ -94,12 +94,12 @@ def checked(result: Any, source: object) -> Result:
 
 def group_name(env: str, reward: str) -> str:
     """Action mode and reward as the beginning of file names."""
-    return re.sub(r"[^\w.,=-]+", "_", f"{env.rpartition('/')[2]}_{reward}")
+    return re.sub(r"[^\w.-]+", "_", f"{env.rpartition('/')[2]}_{reward}")
 
 
 def file_name(result: Result) -> str:
     """What a result is called among others: its group, agent and seed, without what file names cannot hold."""
-    agent = re.sub(r"[^\w.,=-]+", "_", result["agent"]).strip("_")
+    agent = re.sub(r"[^\w.-]+", "_", result["agent"]).strip("_")
     return f"{group_name(result['env'], result['reward'])}_{agent}_{result['seed']}.json"
 
 

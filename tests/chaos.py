@@ -33,6 +33,8 @@ os.environ.setdefault(
 
 import numpy as np
 
+from tests.tiny import SIZES
+
 CONFIG: dict[str, Any] = {
     "total_steps": 160,
     "num_envs": 2,
@@ -42,18 +44,12 @@ CONFIG: dict[str, Any] = {
     "train_ratio": 6.0,
     "env": {"action_mode": "direct", "kwargs": {"max_episode_length": 9}},
     "replay": {"capacity": 96, "min_size": 24, "sampler": "prioritised", "online": 0.25, "keep_latents": True},
-    "model": {
-        "deter": 16, "blocks": 2, "stoch": 4, "classes": 4, "hidden": 16, "units": 16, "layers": 1, "bins": 15,
-        "conv_depth": 2, "prior_layers": 1,
-    },
-    "actor": {"layers": 1, "units": 16},
-    "critic": {"layers": 1, "units": 16, "bins": 15},
+    **SIZES,
     "optimiser": {"warmup": 2},
-    "imagination": {"capacity": 1024},
     "checkpoint": {"every": 16},
     "eval": {"every": 0, "episodes": 1, "num_envs": 1},
     "log": {"tensorboard": False, "metrics_every": 3, "every": 1e9},
-}  # fmt: skip
+}
 KINDS = ("time", "line", "save")
 LIMIT = 600  # seconds that a try may take
 TRIES = 40

@@ -21,6 +21,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import numpy as np
 import pytest
+from tiny import SIZES
 
 from dreamjax import config as config_lib
 from dreamjax import types
@@ -40,18 +41,11 @@ def make_tiny_config(**overrides: Any) -> config_lib.Config:
         "batch_length": 6,
         "horizon": 3,
         "replay": {"capacity": 256, "min_size": 24},
-        "model": {
-            "deter": 16, "blocks": 2, "stoch": 4, "classes": 4, "hidden": 16, "units": 16, "layers": 1, "bins": 15,
-            "conv_depth": 2, "prior_layers": 1,
-        },
-        "actor": {"layers": 1, "units": 16},
-        "critic": {"layers": 1, "units": 16, "bins": 15},
         "optimiser": {"warmup": 2},
-        "imagination": {"capacity": 1024},
         "eval": {"every": 0, "episodes": 2, "num_envs": 2},
         "log": {"tensorboard": False},
-    }  # fmt: skip
-    return config_lib.from_dict(config_lib.merge(tiny, overrides))
+    }
+    return config_lib.from_dict(config_lib.merge(SIZES, tiny, overrides))
 
 
 def make_tiny_spec() -> types.EnvSpec:

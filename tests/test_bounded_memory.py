@@ -11,6 +11,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from tiny import SIZES
 
 import dreamjax.envs  # noqa: F401 - registers the ids
 from dreamjax.buffers.sequence_buffer import nbytes_for
@@ -30,16 +31,11 @@ LONG = {
     "train_ratio": 0.1,
     "env": {"action_mode": "direct", "kwargs": {"max_episode_length": 100}},
     "replay": {"capacity": 100_000, "min_size": 2_000},
-    "model": {
-        "deter": 16, "blocks": 2, "stoch": 4, "classes": 4, "hidden": 16, "units": 16, "layers": 1, "bins": 15,
-        "conv_depth": 2, "prior_layers": 1,
-    },
-    "actor": {"layers": 1, "units": 16},
-    "critic": {"layers": 1, "units": 16, "bins": 15},
+    **SIZES,
     "checkpoint": {"every": 50_000},
     "eval": {"every": 50_000, "episodes": 2, "num_envs": 2},
     "log": {"metrics_every": 10, "every": 10.0},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mode", ["direct", "locked_position"])

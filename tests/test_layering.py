@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A module imports from its own room and from rooms of a lower rank. `types`, `config` and `presets` make one room;
+# A module imports from its own room and from rooms of a lower rank. Those in `BASE` make one room;
 # `top` is the package's own `__init__`, where the public names come from.
 RANKS = {
     "base": 0, "envs": 1, "buffers": 1, "models": 2, "algorithms": 3, "agents": 4, "reporting": 5, "training": 6,
     "top": 7, "experiments": 8,
 }  # fmt: skip
-BASE = ("types", "config", "presets")
+BASE = ("types", "fields", "config", "presets")
 TOUCH_FILES = ("reporting", "training", "top", "experiments")
 # A worker process that dies or hangs leaves its traceback in a temporary file for its parent: no other way out is sure.
 MAY_TOUCH_FILES = ("dreamjax/envs/worker_process.py", "dreamjax/envs/workers.py")

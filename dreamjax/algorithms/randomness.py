@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether an array, or its shape, is of typed PRNG keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def row_keys(key: jax.Array, row: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_r
 from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_decode
 from dreamjax.algorithms.exploration import add_bonus, bootstrap_weights, ensemble_loss, imagined_disagreement
 from dreamjax.algorithms.imagination import imagine
+from dreamjax.algorithms.micro_batches import accumulate
 from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
 from dreamjax.algorithms.optimisers import make_optimisers, update_average
 from dreamjax.algorithms.randomness import row_keys
@@ -43,29 +44,16 @@ from dreamjax.types import (
 
 Phase = Literal["world_model", "actor_critic"]
 T = TypeVar("T")
-Means = TypeVar("Means")
-Rows = TypeVar("Rows")
-
-
-def accumulate(fn: Callable[[T], tuple[Means, Rows]], inputs: T, count: int) -> tuple[Means, Rows]:
-    """Runs ``fn`` over ``count`` micro-batches in turn: its first result is averaged, its second concatenated by rows.
-
-    Args:
-        fn: ``micro -> (means, rows)``.
-        inputs: pytree whose leaves have a leading axis divisible by ``count``.
-        count: 1 calls ``fn`` once on everything.
-    """
-    if count == 1:
-        return fn(inputs)
-    micro = jax.tree.map(lambda x: x.reshape(count, x.shape[0] // count, *x.shape[1:]), inputs)
-    _, (means, rows) = jax.lax.scan(lambda carry, x: (carry, fn(x)), None, micro)
-    mean = jax.tree.map(lambda x: jnp.mean(x, 0), means)
-    return mean, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
 
 
 def last_steps(tree: T, count: int) -> T:
     """The last ``count`` time steps (0: all) of leaves ``[B, T, ...]``, flattened to ``[B * count, ...]``."""
     return jax.tree.map(lambda x: x[:, -count:].reshape(-1, *x.shape[2:]), tree)
+
+
+def add_to_last(by_step: jax.Array, more: jax.Array) -> jax.Array:
+    """``by_step [B, T]`` with ``more [B, t]`` added to its last ``t`` steps."""
+    return by_step + jnp.pad(more, ((0, 0), (by_step.shape[1] - more.shape[1], 0)))
 
 
 def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array) -> TrainState:
@@ -320,7 +308,7 @@ def make_update(
             found, more, error = search_phase(state, batch, post, jax.random.fold_in(key, 4))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
-            priority += jnp.pad(error, ((0, 0), (priority.shape[1] - error.shape[1], 0)))
+            priority = add_to_last(priority, error)
         if learn_behaviour and config.search.learn != "replace":
             rollouts = dream_phase(state.params, batch, post, dream_key)
             if config.imagination.use_ring:
@@ -333,7 +321,7 @@ def make_update(
                 found = jax.tree.map(jnp.add, found, (grads["actor"], grads["critic"]))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
-            priority += jnp.pad(error, ((0, 0), (priority.shape[1] - error.shape[1], 0)))
+            priority = add_to_last(priority, error)
         if axis_name is not None:
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
 

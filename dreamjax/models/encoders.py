@@ -11,7 +11,7 @@ import numpy as np
 
 from dreamjax.config import ModelConfig
 from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init, symlog
-from dreamjax.types import ObsSpec
+from dreamjax.types import EnvSpec, ObsSpec
 
 CONV_LAYERS = 4  # strided convolutions of an image encoder
 POOLED = (4, 2)  # the plan's adaptive pooling of a board
@@ -40,6 +40,12 @@ def preprocess(spec: Mapping[str, ObsSpec], obs: Mapping[str, jax.Array]) -> dic
             x = x.astype(jnp.float32).reshape(*lead, *entry.shape)
         result[name] = x
     return result
+
+
+def zero_inputs(spec: EnvSpec) -> tuple[dict[str, jax.Array], jax.Array]:
+    """A preprocessed observation and an action vector of one row, all zeros, for a world model's initialisation."""
+    obs = {name: jnp.zeros((1, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
+    return preprocess(spec.obs, obs), jnp.zeros((1, spec.action.vector_size))
 
 
 def adaptive_pool_matrix(size: int, bins: int) -> np.ndarray:

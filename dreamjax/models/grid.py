@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.config import Config
-from dreamjax.models.encoders import preprocess
+from dreamjax.models.encoders import zero_inputs
 from dreamjax.models.grid_layers import (
     BandEdit,
     CellScores,
@@ -194,9 +194,8 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
         return RSSMState(deter=jnp.zeros((batch_size, layout.deter), dtype), stoch=jnp.zeros(shape, dtype))
 
     def init(key: jax.Array) -> Params:
-        obs = {name: jnp.zeros((1, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
-        action = jnp.zeros((1, spec.action.vector_size))
-        return module.init(key, flatten(preprocess(spec.obs, obs)), initial(1), action, method="touch")["params"]
+        obs, action = zero_inputs(spec)
+        return module.init(key, flatten(obs), initial(1), action, method="touch")["params"]
 
     shown = layout.cells + layout.vector
 

@@ -218,6 +218,11 @@ def _down(rows: jax.Array, d: int, fill: float) -> jax.Array:
     return jnp.pad(rows, ((0, 0), (d, 0), (0, 0)), constant_values=fill)[:, : rows.shape[1]]
 
 
+def stacked_rows(cells: jax.Array) -> jax.Array:
+    """Each row of ``cells [N, C, H, W]`` as one vector of all its channels: ``[N, H, C * W]``."""
+    return jnp.swapaxes(cells, 1, 2).reshape(cells.shape[0], cells.shape[2], -1)
+
+
 class RowPointer(nn.Module):
     """Lets every row come from a row above it, or be blank: ``[N, C, H, W]`` probabilities to the same.
 
@@ -240,13 +245,11 @@ class RowPointer(nn.Module):
 
     def row_features(self, cells: jax.Array) -> jax.Array:
         """Learned features of each row, in [0, 1]: ``[N, H, features]``."""
-        count, channels, height, width = cells.shape
-        rows = jnp.swapaxes(cells, 1, 2).reshape(count, height, channels * width)
-        return jax.nn.sigmoid(self.feature(jax.nn.silu(self.rows(2 * rows - 1))))
+        return jax.nn.sigmoid(self.feature(jax.nn.silu(self.rows(2 * stacked_rows(cells) - 1))))
 
     def __call__(self, cells: jax.Array, hard: bool = False) -> jax.Array:
         count, channels, height, width = cells.shape
-        rows = jnp.swapaxes(cells, 1, 2).reshape(count, height, channels * width)
+        rows = stacked_rows(cells)
         feature = self.row_features(cells)
         below = sums_below(feature) - feature
         hidden = jax.nn.silu(self.joint(jnp.concatenate([feature, below, sums_above(feature)], -1)))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from dreamjax.config import Config
 from dreamjax.models import latents
 from dreamjax.models.decoders import Decoder
-from dreamjax.models.encoders import Encoder, preprocess
+from dreamjax.models.encoders import Encoder, zero_inputs
 from dreamjax.models.grid import make_grid_model
 from dreamjax.models.nets import MLP, Dtype
 from dreamjax.models.rssm import RSSM, reset_where
@@ -97,9 +97,8 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         )
 
     def init(key: jax.Array) -> Params:
-        obs = {name: jnp.zeros((1, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
-        action = jnp.zeros((1, spec.action.vector_size))
-        return module.init(key, preprocess(spec.obs, obs), initial(1), action, method="touch")["params"]
+        obs, action = zero_inputs(spec)
+        return module.init(key, obs, initial(1), action, method="touch")["params"]
 
     def call(method: str, params: Params, *args: object) -> Any:
         return module.apply({"params": params}, *args, method=method)

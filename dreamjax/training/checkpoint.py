@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dreamjax.algorithms.randomness import is_key
 from dreamjax.training.hosts import Group
 from dreamjax.training.parallel import local
 from dreamjax.training.segments import Segments
@@ -268,7 +268,7 @@ def verify(path: Path, *parts: str) -> None:
 
 def _write_tree(path: Path, tree: Any) -> None:
     """A tree as a flat Orbax dictionary by leaf path; typed keys as their data."""
-    flat = {name: local(jax.random.key_data(leaf) if _is_key(leaf) else leaf) for name, leaf in named_leaves(tree)}
+    flat = {name: local(jax.random.key_data(leaf) if is_key(leaf) else leaf) for name, leaf in named_leaves(tree)}
     if jax.process_count() > 1:  # Orbax takes arrays of one process only from NumPy
         flat = jax.tree.map(np.asarray, flat)
     with _checkpointer() as checkpointer:
@@ -280,14 +280,14 @@ def _write_tree(path: Path, tree: Any) -> None:
 def _read_tree(path: Path, like: Any) -> Any:
     """Reads what ``_write_tree`` wrote into the structure of ``like``, or raises naming the first difference."""
     wanted = {
-        name: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for name, leaf in named_leaves(like)
+        name: jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf for name, leaf in named_leaves(like)
     }
     with _checkpointer() as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
         _compare(path, wanted, stored)
         numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
         flat = checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=numpy))
-    leaves = [jax.random.wrap_key_data(flat[n]) if _is_key(leaf) else flat[n] for n, leaf in named_leaves(like)]
+    leaves = [jax.random.wrap_key_data(flat[n]) if is_key(leaf) else flat[n] for n, leaf in named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -317,10 +317,6 @@ def named_leaves(tree: Any) -> list[tuple[str, Any]]:
     """The leaves of a tree, each with its path, names joined by dots."""
     found = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="."), leaf) for path, leaf in found]
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _signature(leaf: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 
 from dreamjax.training.collector import Environments, Policy, ended_episodes
-from dreamjax.types import Params
+from dreamjax.types import Params, Records
 
 
 def quotas(episodes: int, num_envs: int) -> np.ndarray:
@@ -17,6 +18,26 @@ def quotas(episodes: int, num_envs: int) -> np.ndarray:
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1
     return quota
+
+
+def acting(
+    policy: Policy, params: Params, *, num_envs: int, greedy: bool, seed: int
+) -> Callable[[Records], np.ndarray]:
+    """The policy from its first step on: ``records -> action record [N, K]``, zero where an episode has ended.
+
+    To be called once for each step of ``num_envs`` environments, in order.
+    """
+    key, carry, steps = jax.random.key(seed), policy.initial_carry(num_envs), itertools.count()
+
+    def act(records: Records) -> np.ndarray:
+        nonlocal carry
+        step = np.uint32(next(steps))
+        carry, chosen, _ = policy.act(params, carry, records.obs, records.is_first, key, step, greedy=greedy)
+        action = np.array(chosen)
+        action[records.is_last] = 0
+        return action
+
+    return act
 
 
 def evaluate(
@@ -47,18 +68,14 @@ def evaluate(
     """
     quota = quotas(episodes, num_envs)
     played: list[list[dict[str, float]]] = [[] for _ in range(num_envs)]
-    key, carry, step = jax.random.key(seed), policy.initial_carry(num_envs), 0
+    act = acting(policy, params, num_envs=num_envs, greedy=greedy, seed=seed)
     records = env.reset(seed)
     while any(len(played[i]) < quota[i] for i in range(num_envs)):
-        carry, chosen, _ = policy.act(params, carry, records.obs, records.is_first, key, np.uint32(step), greedy=greedy)
-        action = np.array(chosen)
-        action[records.is_last] = 0
-        final, records = env.step(action)
+        final, records = env.step(act(records))
         for episode in ended_episodes(final, records):
             i = int(episode.pop("env"))
             if len(played[i]) < quota[i]:
                 played[i].append(episode)
-        step += 1
         if should_stop():
             return None
     flat = [episode for each in played for episode in each]

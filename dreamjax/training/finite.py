@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dreamjax.algorithms.randomness import is_key
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
 
 SKIPPED = "train/skipped"  # 1 where an update was left out, else 0
@@ -28,12 +29,8 @@ def skip_nonfinite(update: Callable[..., Any]) -> Callable[..., Any]:
         checked = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((metrics, new.params))]
         good = jnp.all(jnp.stack(checked))
         # Keys are the same either way: what is random folds by step.
-        kept = jax.tree.map(lambda a, b: a if _is_key(a) else jnp.where(good, a, b), new, state)
+        kept = jax.tree.map(lambda a, b: a if is_key(a) else jnp.where(good, a, b), new, state)
         skipped = (~good).astype(jnp.float32)
         return kept.replace(step=new.step), {**metrics, SKIPPED: skipped}, outs
 
     return guarded
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

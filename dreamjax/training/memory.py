@@ -25,10 +25,11 @@ def configure(parallel: ParallelConfig) -> None:
 def tree_bytes(tree: Any) -> int:
     """Bytes of the arrays (or shapes) of a tree; keys count as their data."""
     import jax
-    import jax.numpy as jnp
+
+    from dreamjax.algorithms.randomness import is_key
 
     def nbytes(x: Any) -> int:
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if is_key(x):
             x = jax.eval_shape(jax.random.key_data, x)
         return int(x.size) * x.dtype.itemsize
 

@@ -10,7 +10,7 @@ import numpy as np
 from dreamjax.agents.dream_agent import Agent
 from dreamjax.reporting.accuracy import Sums, accuracy, count_right
 from dreamjax.training.collector import Environments, Policy
-from dreamjax.training.evaluator import quotas
+from dreamjax.training.evaluator import acting, quotas
 from dreamjax.types import Batch, EnvSpec, Params, Records
 
 CONTEXT = 5
@@ -113,17 +113,14 @@ def play(
                     ended[i].append(_joined(under_way[i]))
                 under_way[i].clear()
 
-    key, carry, step = jax.random.key(seed), policy.initial_carry(num_envs), 0
+    act = acting(policy, params, num_envs=num_envs, greedy=greedy, seed=seed)
     records = env.reset(seed)
     while any(len(ended[i]) < quota[i] for i in range(num_envs)):
-        carry, chosen, _ = policy.act(params, carry, records.obs, records.is_first, key, np.uint32(step), greedy=greedy)
-        action = np.array(chosen)
-        action[records.is_last] = 0
+        action = act(records)
         store(records, action)
         final, records = env.step(action)
         if final is not None:
             store(final, np.zeros((len(final), action.shape[1]), action.dtype))
-        step += 1
     return [episode for each in ended for episode in each]
 
 

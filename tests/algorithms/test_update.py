@@ -13,7 +13,7 @@ from dreamjax.agents.dream_agent import make_agent
 from dreamjax.algorithms.distributions import make_policy
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
-from dreamjax.algorithms.update import accumulate, init_state, last_steps
+from dreamjax.algorithms.update import init_state, last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.training import memory
 
@@ -37,15 +37,6 @@ def test_last_steps():
     x = np.arange(6).reshape(2, 3, 1)
     np.testing.assert_array_equal(last_steps(x, 2).ravel(), [1, 2, 4, 5])
     np.testing.assert_array_equal(last_steps(x, 0).ravel(), np.arange(6))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_accumulate_averages_the_first_result_and_joins_the_second(count):
-    """Contract 29."""
-    x = jnp.arange(12.0).reshape(6, 2)
-    means, rows = accumulate(lambda part: (jnp.mean(part, 0), 10 * part), x, count)
-    np.testing.assert_allclose(means, [5, 6])
-    np.testing.assert_array_equal(rows, 10 * x)
 
 
 # The behaviour phase.

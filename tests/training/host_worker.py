@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 import small
+from tiny import SIZES
 
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.config import Config, from_dict, merge, to_dict
@@ -20,15 +21,6 @@ from dreamjax.training import hosts, parallel
 from training import fakes
 
 BATCHES = 2
-TINY = {
-    "model": {
-        "deter": 16, "blocks": 2, "stoch": 4, "classes": 4, "hidden": 16, "units": 16, "layers": 1, "bins": 15,
-        "conv_depth": 2, "prior_layers": 1,
-    },
-    "actor": {"layers": 1, "units": 16},
-    "critic": {"layers": 1, "units": 16, "bins": 15},
-    "imagination": {"capacity": 1024},
-}  # fmt: skip
 # Two-hot heads are left out: their largest bins turn rounding of nearly uniform outputs into targets (test_update has
 # them on several devices). Adam with a large epsilon moves a parameter in proportion to its gradient.
 CHANGES = {
@@ -40,7 +32,7 @@ CHANGES = {
 
 
 def make_tiny_config(**overrides: Any) -> Config:
-    return from_dict(merge(to_dict(fakes.make_tiny_config()), TINY, overrides))
+    return from_dict(merge(to_dict(fakes.make_tiny_config()), SIZES, overrides))
 
 
 def make() -> Any:
