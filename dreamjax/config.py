@@ -17,6 +17,7 @@ from typing import Any, Literal
 from dreamjax.fields import ConfigError as ConfigError
 from dreamjax.fields import build, fraction, not_negative, positive, require, share
 from dreamjax.fields import merge as merge
+from dreamjax.seeds import TRAINING
 
 
 @dataclass(frozen=True)
@@ -502,6 +503,7 @@ class Config:
 
     def __post_init__(self) -> None:
         not_negative(self, "seed")
+        require(self.seed < TRAINING, "seed", self.seed, f"must be below {TRAINING}: greater ones are for evaluation")
         positive(self, "total_steps", "num_envs", "batch_size", "batch_length", "horizon", "train_ratio")
         require(self.batch_length >= 2, "batch_length", self.batch_length, "must be 2 or more")
         per_env = self.replay.capacity // self.num_envs
@@ -522,6 +524,15 @@ class Config:
             for name, size in batches:
                 allowed = f"must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}"
                 require(size % parts == 0, name, size, allowed)
+        if self.search.learn == "replace":
+            unused = {
+                "ensemble.bonus": (self.ensemble.bonus, 0.0),
+                "ensemble.extrinsic": (self.ensemble.extrinsic, 1.0),
+                "imagination.use_ring": (self.imagination.use_ring, False),
+            }
+            for name, (value, off) in unused.items():
+                allowed = f"must be {off}: search.learn='replace' imagines nothing (search.learn='add' does)"
+                require(value == off, name, value, allowed)
         rollout = self.horizon * self.parallel_rollouts
         if self.imagination.use_ring:
             require(

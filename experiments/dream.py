@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dreamjax.seeds import evaluation_seed
 from dreamjax.training import memory, workdir
 from experiments import cli
 
@@ -64,15 +65,16 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.load import load
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    seed = evaluation_seed(known.seed)
     num_envs = min(config.eval.num_envs, known.windows)
     try:
-        loaded = load(known.workdir, num_envs=num_envs, seed=known.seed)
+        loaded = load(known.workdir, num_envs=num_envs, seed=seed)
     except EnvError as error:
         raise workdir.UsageError(str(error)) from error
     except CheckpointError as error:
         return cli.fail(error)
     try:
-        batch = _play(loaded, num_envs=num_envs, windows=known.windows, length=known.length, seed=known.seed)
+        batch = _play(loaded, num_envs=num_envs, windows=known.windows, length=known.length, seed=seed)
     except EnvError as error:
         return cli.fail(error)
     finally:

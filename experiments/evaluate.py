@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dreamjax.seeds import EVALUATION, evaluation_seed
 from dreamjax.training import memory, workdir
 from dreamjax.training.workdir import UsageError
 from experiments import cli
@@ -34,6 +35,7 @@ TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
 GARBAGE = 5  # rows of --robustness
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
+SEED_HELP = f"of environments and policy; below {EVALUATION} it is added to that (default: 0)"
 SEQUENCES = ("bag", "uniform", "sz")
 Settings = dict[str, dict[str, Any]]
 
@@ -50,6 +52,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     settings = settings_of(known)
     if settings and config.env.id.rpartition(":")[2] != TETRIS:
         raise UsageError(f"--sequence, --garbage and --robustness are for {TETRIS}, not for {config.env.id}")
+    seed = evaluation_seed(known.seed)
     episodes = known.episodes or (MODEL_EPISODES if known.world_model else EPISODES)
     print(f"dreamjax: {episodes} episodes of {config.env.id} by the agent of {known.workdir}", flush=True)
 
@@ -65,7 +68,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     first: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
     search = {"search": {"evaluate": True}} if known.agent == "search" else {}
     try:
-        loaded = load(known.workdir, num_envs=num_envs, seed=known.seed, changes=first | search)
+        loaded = load(known.workdir, num_envs=num_envs, seed=seed, changes=first | search)
     except EnvError as error:
         raise UsageError(str(error)) from error
     except CheckpointError as error:
@@ -79,9 +82,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         if known.world_model:
             result = _model(loaded, watch.policy, play, known.seed)
         elif settings:
-            result = _settings(loaded, watch.policy, play, known.seed, settings)
+            result = _settings(loaded, watch.policy, play, seed, settings)
         else:
-            result = _play(loaded, watch.policy, play, known.seed)
+            result = _play(loaded, watch.policy, play, seed)
     except EnvError as error:
         if settings:
             raise UsageError(str(error)) from error
@@ -93,7 +96,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         f"time per move: {1e3 * seconds / num_envs:.3f} ms ({1e3 * seconds:.1f} ms for {num_envs} games side by side)"
     )
     if known.json:
-        facts = {"agent": known.agent, "greedy": known.greedy, "seed": known.seed, "step": loaded.meta["step"]}
+        facts = {"agent": known.agent, "greedy": known.greedy, "seed": seed, "step": loaded.meta["step"]}
         facts |= {"seconds_per_move": seconds / num_envs, "num_envs": num_envs}
         try:
             known.json.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +112,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--episodes", type=int, help=f"(default: {EPISODES}; of the world model {MODEL_EPISODES})")
     parser.add_argument("--agent", choices=("policy", "search", "planner"), default="policy", help="(default: policy)")
     parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
-    parser.add_argument("--seed", type=int, default=0, help="of environments and policy (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help=SEED_HELP)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
     parser.add_argument(
         "--world-model", action="store_true", help="measure the model's predictions instead of the play"

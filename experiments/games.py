@@ -17,9 +17,7 @@ import numpy as np
 
 from dreamjax.envs.tetris import TetrisVectorEnv, buttons, engine, rules
 from dreamjax.envs.tetris.rules import TetrisConfig, TetrisState
-
-EVALUATION = 10_000_019
-"""Added to a run's seed, as in training: games that are measured are never games that were learned from."""
+from dreamjax.seeds import evaluation_seed
 
 
 def _presses() -> np.ndarray:
@@ -129,12 +127,12 @@ def play(
 
     Args:
         act: actions from observations ``[N, D]`` and masks ``[N, A]``.
-        seed: of the run that is measured; the games are those of ``seed + EVALUATION``.
+        seed: of the run that is measured; the games are those of the run's own evaluations.
 
     Returns:
         Lines and pieces of every game, int32 ``[episodes]`` each.
     """
-    games = Games(episodes, seed + EVALUATION, fields)
+    games = Games(episodes, evaluation_seed(seed), fields)
     lines, pieces = np.zeros((2, episodes), np.int32)
     waiting = np.ones(episodes, bool)
     obs, mask = games.look()

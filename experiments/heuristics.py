@@ -17,7 +17,7 @@ import numpy as np
 
 from dreamjax.envs.tetris import TetrisVectorEnv, buttons, engine, placement, reward, rules
 from dreamjax.envs.tetris.rules import TetrisConfig, TetrisState
-from experiments.games import EVALUATION
+from dreamjax.seeds import evaluation_seed
 
 DELLACHERIE = {
     "landing_height": -1.0,
@@ -189,8 +189,8 @@ def play(name: str, *, episodes: int, seed: int, fields: dict[str, Any]) -> tupl
         Lines and pieces of every game, int32 ``[episodes]`` each.
     """
     env = TetrisVectorEnv(episodes, **fields)
-    env.reset(seed=seed + EVALUATION)
-    states = _played(env.config, name, env.state, jax.random.key(seed + EVALUATION))
+    env.reset(seed=evaluation_seed(seed))
+    states = _played(env.config, name, env.state, jax.random.key(evaluation_seed(seed)))
     return np.asarray(states.lines), np.asarray(states.pieces)
 
 

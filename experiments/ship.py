@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dreamjax.seeds import evaluation_seed
 from dreamjax.training import memory, workdir
 from dreamjax.training.workdir import UsageError
 from experiments import cli
@@ -33,7 +34,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--checkpoint", choices=("best", "latest"), default="best", help="(default: best)")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="(default: float32)")
     parser.add_argument("--episodes", type=int, default=100, help="that it is measured on (default: 100)")
-    parser.add_argument("--seed", type=int, default=1, help="of these episodes (default: 1)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of these episodes, as of experiments.evaluate (default: 1)"
+    )
     parser.add_argument("--command", default="", help="that trained it, for its README")
     parser.add_argument("--folder", type=Path, default=workdir.SHIPPED, help="(default: dreamjax/shipped)")
     known = parser.parse_args(arguments)
@@ -55,6 +58,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     shipped.check_name(known.name)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
+    seed = evaluation_seed(known.seed)
     num_envs = min(config.eval.num_envs, known.episodes)
     try:
         loaded = load(known.workdir, num_envs=num_envs, which=known.checkpoint)
@@ -64,7 +68,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         return cli.fail(error)
     try:
         policy = make_policy(loaded.agent.policy, loaded.agent.initial_carry)
-        play: dict[str, Any] = dict(num_envs=num_envs, episodes=known.episodes, greedy=True, seed=known.seed)
+        play: dict[str, Any] = dict(num_envs=num_envs, episodes=known.episodes, greedy=True, seed=seed)
         result = evaluate(policy, loaded.params, loaded.env, **play)
         if known.dtype != "float32":
             again = evaluate(policy, shipped.rounded(loaded.params, known.dtype), loaded.env, **play)
@@ -82,7 +86,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         "step": loaded.meta["step"],
         "update": loaded.meta["update"],
         "versions": loaded.meta.get("versions", {}),
-        "measured": {"episodes": known.episodes, "seed": known.seed, "greedy": True} | figures,
+        "measured": {"episodes": known.episodes, "seed": seed, "greedy": True} | figures,
     }
     readme = readme_of(known.name, config.env.id, facts)
     try:

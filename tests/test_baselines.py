@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dreamjax.envs.tetris import TetrisVectorEnv, buttons
+from dreamjax.seeds import EVALUATION
 from experiments import games
 
 # So small and short that most steps end a game, by loss and by time.
@@ -87,7 +88,7 @@ def test_each_game_is_measured_once_and_to_its_end():
     lines, pieces = games.play(act, episodes=3, seed=0, fields=PLACED)
     assert set(lengths) == {3} and len(lengths) == pieces.max() <= 3
     assert pieces.min() >= 1 and lines.shape == (3,)
-    ours = games.Games(3, games.EVALUATION, PLACED)
+    ours = games.Games(3, EVALUATION, PLACED)
     counted, ended = np.zeros(3, int), np.zeros(3, bool)
     _, mask = ours.look()
     while not ended.all():
@@ -103,7 +104,7 @@ def test_a_second_game_of_a_row_does_not_count(monkeypatch):
         """Row 0 ends a game at each step, with 1, 2, 3 lines; row 1 ends its first at the third."""
 
         def __init__(self, num_envs, seed, fields):
-            assert (num_envs, seed, fields) == (2, 7 + games.EVALUATION, {})
+            assert (num_envs, seed, fields) == (2, 7 + EVALUATION, {})
             self.steps = 0
 
         def look(self):
@@ -118,12 +119,6 @@ def test_a_second_game_of_a_row_does_not_count(monkeypatch):
     monkeypatch.setattr(games, "Games", Scripted)
     lines, pieces = games.play(lambda obs, mask: np.zeros(2, int), episodes=2, seed=7, fields={})
     assert list(lines) == [1, 3] and list(pieces) == [10, 30]
-
-
-def test_measured_games_are_those_of_the_runs_own_evaluation():
-    from dreamjax.training import trainer
-
-    assert games.EVALUATION == trainer.EVAL_SEED
 
 
 def test_presses_differ_and_leave_out_what_they_say():

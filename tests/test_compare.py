@@ -64,6 +64,13 @@ def test_results_are_read_as_they_were_written(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["a.json"]
 
 
+def test_files_of_results_have_plain_names():
+    settings = result((10, 1.0, 0.0), agent="ppo batch_size=500,binary_bias=(0,-2.5)")
+    assert curves.file_name(settings) == "direct_lines_ppo_batch_size_500_binary_bias_0_-2.5_0.json"
+    for path in compare.RESULTS.glob("*.json"):
+        assert path.name == curves.file_name(json.loads(path.read_text()))
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [

@@ -34,6 +34,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 
 from dreamjax.envs.checks import EnvError
 from dreamjax.envs.worker_process import Reply, serve
+from dreamjax.seeds import derived_seed
 
 START_TIMEOUT = 120.0  # seconds for imports and construction, on a busy machine
 
@@ -191,7 +192,7 @@ class WorkerVectorEnv(VectorEnv):
         """None, except for an environment built anew: it must not play the episodes of its predecessor again."""
         if self._seed is None or not self._anew[i]:
             return None
-        return int(np.random.SeedSequence([self._seed, i, self._failures[i]]).generate_state(1)[0])
+        return derived_seed(self._seed, i, int(self._failures[i]))
 
     def _exchange(self, commands: dict[int, _Command]) -> dict[int, Reply]:
         """Sends each environment its command; the answers, of any kind, once every worker is in order again."""

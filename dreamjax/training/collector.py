@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dreamjax.seeds import derived_seed
 from dreamjax.types import Array, EnvSpec, Params, Records, RSSMState
 
 EPISODE_INFO = {"return": "episode_return", "length": "episode_length", "lines": "lines", "pieces": "pieces"}
@@ -195,5 +196,5 @@ class Collector:
             return True
         cut = Records(**state["records"])
         self._close(dataclasses.replace(cut, is_last=np.ones_like(cut.is_last)))
-        self._records = self._env.reset(int(np.random.SeedSequence([self._seed, self.step]).generate_state(1)[0] >> 1))
+        self._records = self._env.reset(derived_seed(self._seed, self.step))
         return False

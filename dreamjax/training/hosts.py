@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import jax
-import numpy as np
 
 from dreamjax.config import Config, ConfigError, ReplayConfig
+from dreamjax.seeds import derived_seed
 
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost, and the others end
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
@@ -194,7 +194,7 @@ def share(config: Config, group: Group) -> Share:
     num_envs = config.num_envs // group.count
     capacity = config.replay.capacity // config.num_envs * num_envs if group.count > 1 else config.replay.capacity
     replay = dataclasses.replace(config.replay, capacity=capacity, min_size=min(config.replay.min_size, capacity))
-    derived = int(np.random.SeedSequence([config.seed, group.index]).generate_state(1)[0] >> 1)
+    derived = derived_seed(config.seed, group.index)
     return Share(num_envs, replay, derived if group.index else config.seed)
 
 

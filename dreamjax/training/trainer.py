@@ -18,6 +18,7 @@ from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.reporting.logger import Logger
+from dreamjax.seeds import evaluation_seed
 from dreamjax.training import checkpoint, hosts, memory, parallel, recording, warm_start, workdir
 from dreamjax.training.announce import announced, announced_update
 from dreamjax.training.checkpoint import CheckpointError
@@ -30,7 +31,6 @@ from dreamjax.training.segments import Segments
 from dreamjax.training.stop import Stop
 from dreamjax.types import Batch, EnvSpec, ReplayOuts
 
-EVAL_SEED = 10_000_019  # added to the run's seed: evaluation never sees training's episodes
 Drawn = tuple[Batch, Indices]
 
 
@@ -330,7 +330,7 @@ class Trainer:
         """What ``evaluate`` gives, of process 0: the others wait. None where this one is asked to stop."""
         config = self.config
         num_envs = min(config.eval.num_envs, config.eval.episodes)
-        seed = config.seed + EVAL_SEED
+        seed = evaluation_seed(config.seed)
         if self._eval_env is None:
             self._eval_env = make_env(config.env, num_envs, seed=seed)
         self.logger.phase(f"evaluating {config.eval.episodes} episodes ...")

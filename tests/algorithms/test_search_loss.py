@@ -80,14 +80,15 @@ def test_a_search_replaces_imagination_or_is_added_to_it(learner, monkeypatch):
     descent = {name: optax.sgd(1.0) for name in ("world_model", "actor", "critic")}
     monkeypatch.setattr(update_lib, "make_optimisers", lambda *_: descent)
     agents = {
-        mode: make_agent(small.vary(x.config, search={"learn": mode}), x.spec) for mode in ("off", "replace", "add")
+        mode: make_agent(small.vary(x.config, search={"learn": mode, "last": 2}), x.spec)
+        for mode in ("off", "replace", "add")
     }
     state = start.replace(opt_state={name: fn.init(start.params[name]) for name, fn in descent.items()})
-    run = jit(lambda state: {mode: agent.update_actor_critic(state, x.batch)[:2] for mode, agent in agents.items()})
+    run = jit(lambda state: {mode: agent.update_actor_critic(state, x.batch) for mode, agent in agents.items()})
     results = run(state)
     moved = {
         mode: jax.tree.map(lambda new, old: np.asarray(new - old), after.params, state.params)
-        for mode, (after, _) in results.items()
+        for mode, (after, _, _) in results.items()
     }
     for name in ("actor", "critic"):
         for off, replaced, added in zip(*(jax.tree.leaves(moved[m][name]) for m in agents), strict=True):
@@ -98,7 +99,12 @@ def test_a_search_replaces_imagination_or_is_added_to_it(learner, monkeypatch):
     assert replaced >= SEARCHED and not any("imagination/value" in name for name in replaced)
     assert added == off | SEARCHED
     assert not off & SEARCHED
-    assert all(np.isfinite(value) for _, metrics in results.values() for value in metrics.values())
+    # The errors of the two steps that are searched join the priorities of those steps, the last ones.
+    error = results["add"][2].priority - results["off"][2].priority
+    np.testing.assert_allclose(error[:, :-2], 0, atol=1e-5)
+    np.testing.assert_allclose(error[:, -2:].mean(), results["add"][1]["search/value_error"], rtol=1e-3)
+    assert error[:, -2:].min() > -1e-5 and (error[:, -2:] > 1e-3).sum(0).min() >= 2
+    assert all(np.isfinite(value) for _, metrics, _ in results.values() for value in metrics.values())
 
 
 def test_devices_give_the_same_update_by_search(learner):

@@ -20,11 +20,12 @@ from runs import assert_same, lines
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
 from dreamjax.reporting import dreams
+from dreamjax.seeds import EVALUATION
 from dreamjax.training import checkpoint, trainer
 from dreamjax.training.checkpoint import CheckpointError
 from dreamjax.training.metrics import TrainError
 from dreamjax.training.stop import Stop
-from dreamjax.training.trainer import EVAL_SEED, Trainer
+from dreamjax.training.trainer import Trainer
 from dreamjax.training.workdir import UsageError
 from training.fakes import FakeEnv, fake_agent, make_tiny_config
 
@@ -200,7 +201,7 @@ def test_the_plan_runs_its_phases_in_order(run: Run, tmp_path: Path) -> None:
 
 def test_evaluations_are_logged_and_score_the_checkpoint(run: Run, tmp_path: Path) -> None:
     made = run(make_config(checkpoint={"every": 40, "keep": 10}), tmp_path)
-    assert set(made._eval_env.seeds) == {made.config.seed + EVAL_SEED}  # the same episodes each time
+    assert set(made._eval_env.seeds) == {made.config.seed + EVALUATION}  # the same episodes each time
     evaluations = [line for line in lines(tmp_path) if "eval/return_mean" in line]
     assert [line["step"] for line in evaluations] == [40, 80, 96]
     assert (
