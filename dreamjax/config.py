@@ -29,7 +29,8 @@ class EnvConfig:
         action_mode: Tetris only: "direct" (eight buttons) or "locked_position" (200 cells); None elsewhere.
         kwargs: further keyword arguments of ``gymnasium.make``.
         workers: 0 steps environments in this process; N > 0 in N spawned processes that restart after a crash.
-        timeout: seconds a worker may take for one step before it counts as hung.
+        timeout: seconds a worker may take for one step before it counts as hung; without workers, before that is told.
+        hang_limit: without workers, seconds of one step after which the run ends (exit code 1); 0: it waits for ever.
         max_restarts: how often one worker may be restarted.
     """
 
@@ -38,13 +39,16 @@ class EnvConfig:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     workers: int = 0
     timeout: float = 60.0
+    hang_limit: float = 0.0
     max_restarts: int = 3
 
     def __post_init__(self) -> None:
         require(bool(self.id), "id", self.id, "must name a Gymnasium environment")
         modes = ("direct", "locked_position", None)
         require(self.action_mode in modes, "action_mode", self.action_mode, f"must be one of {modes}")
-        not_negative(self, "workers", "max_restarts")
+        not_negative(self, "workers", "max_restarts", "hang_limit")
+        allowed = "needs workers=0: env.timeout is the workers' limit"
+        require(self.hang_limit == 0 or self.workers == 0, "hang_limit", self.hang_limit, allowed)
         positive(self, "timeout")
 
 

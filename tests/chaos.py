@@ -1,13 +1,13 @@
 """Kills runs at random moments and sees that, resumed until done, they end as if nothing had happened.
 
-``python -m tests.chaos [--runs N] [--kills K] [--seed S]`` trains a tiny Dreamer on Tetris in peace and N times under
-SIGKILL: at a
-random time, after a random line of metrics, or inside a save (seen by its temporary directory). The same command goes on
-until the run is complete. Then parameters, optimisers, replay, environments and lines of metrics must equal those of the
-run in peace bit for bit. It prints a line for each run and the count, and exits 1 if one differs.
+``python -m tests.chaos [--runs N] [--kills K] [--seed S] [--fast]`` trains a tiny Dreamer on Tetris in peace and N times
+under SIGKILL: at a random time, after a random line of metrics, or inside a save (seen by its temporary directory). The
+same command goes on until the run is complete. Then parameters, optimisers, replay, environments and lines of metrics must
+equal those of the run in peace bit for bit. It prints a line for each run and the count, and exits 1 if one differs.
 
 Each try is a process of its own, forked from this one, which has imported everything and started nothing: that saves the
-imports. All share one cache of compiled programs.
+imports. All share one cache of compiled programs. With ``--fast`` the learner is a few sums over what it reads, its
+environment counts, and a run takes seconds: loop, replay, checkpoints, logs and the command are the same.
 """
 
 from __future__ import annotations
@@ -61,6 +61,15 @@ class Try(NamedTuple):
     code: int | None
     inside_save: bool
     seconds: float
+
+
+def simplify() -> None:
+    """Puts the tests' fake learner and environments in the place of Dreamer and Tetris."""
+    from dreamjax.training import trainer
+    from tests.training.fakes import FakeEnv, fake_agent
+
+    trainer.make_agent = lambda *_: fake_agent()  # type: ignore[assignment]
+    trainer.make_env = lambda env, num, *, seed: FakeEnv([3, 7][:num])  # type: ignore[assignment, misc]
 
 
 def launch(config: Path, workdir: Path) -> int:
@@ -159,15 +168,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--kills", type=int, default=2, help="of one run at most")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fast", action="store_true", help="the fake learner")
     parser.add_argument("--folder", type=Path, help="where the runs are kept (default: a temporary folder)")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="dreamjax-chaos-") as temporary:
         folder = given.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        return _main(folder, given.runs, given.seed, given.kills)
+        return _main(folder, given.runs, given.seed, given.kills, given.fast)
 
 
-def _main(folder: Path, count: int, seed: int, most: int) -> int:
+def _main(folder: Path, count: int, seed: int, most: int, fast: bool) -> int:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "jax_cache"))
     config = folder / "config.py"
     config.write_text(f"def get_config(variant=''):\n    return {CONFIG!r}\n")
@@ -175,9 +185,11 @@ def _main(folder: Path, count: int, seed: int, most: int) -> int:
     from dreamjax.agents.dream_agent import make_agent
     from dreamjax.config import from_dict
     from dreamjax.reporting import dreams  # noqa: F401
-    from dreamjax.training import checkpoint, recording, trainer  # noqa: F401
+    from dreamjax.training import checkpoint, recording, trainer
     from experiments import train  # noqa: F401
 
+    if fast:
+        simplify()
     begin, rng = time.monotonic(), np.random.default_rng(seed)
     peace = folder / "peace"
     for path in (peace, folder / "warm"):  # the second one is timed, and shows that two in peace are alike
@@ -203,7 +215,8 @@ def _main(folder: Path, count: int, seed: int, most: int) -> int:
 
     newest = checkpoint.latest(peace)
     assert newest is not None
-    agent = make_agent(from_dict(CONFIG), recording.spec_from_dict(checkpoint.read_meta(newest)["spec"]))
+    make = trainer.make_agent if fast else make_agent
+    agent = make(from_dict(CONFIG), recording.spec_from_dict(checkpoint.read_meta(newest)["spec"]))
     for path, problem in ended.items():
         ended[path] = problem or differences(path, peace, agent)
         if ended[path]:

@@ -58,6 +58,7 @@ EXPLORATION, ENSEMBLE = "tests/algorithms/test_exploration.py", "tests/models/te
 SWITCHES = "tests/test_switches.py"
 DEVICES = UPDATE + "::test_devices_give_the_same_update"
 
+WATCHDOG = "tests/training/test_watchdog.py"
 ACCURACY, SHIPPED = "tests/reporting/test_accuracy.py", "tests/training/test_shipped.py"
 MODEL_EVALUATOR, TETRIS_RULES = "tests/training/test_model_evaluator.py", "tests/envs/tetris/test_rules.py"
 
@@ -506,6 +507,12 @@ MUTATIONS = [
     Mutation("a_warm_critic_with_a_cold_target", "training.warm_start",
              'jax.tree.map(jnp.copy, params["critic"]) if critic else state.slow_critic', "state.slow_critic",
              "tests/training/test_beginnings.py"),
+    Mutation("hangs_told_once", "training.watchdog", "self._next *= 2", "self._next = 1e9", WATCHDOG),
+    Mutation("patience_is_not_renewed", "training.watchdog", "self._seen, self._next = call, self._patience",
+             "self._seen = call", WATCHDOG),
+    Mutation("seeds_of_evaluation_in_training", "seeds", "return seed if seed >= EVALUATION else seed + EVALUATION",
+             "return seed", "tests/test_seeds.py"),
+    Mutation("derived_seeds_cross_over", "seeds", "else EVALUATION + drawn % 2**30", "else drawn", "tests/test_seeds.py"),
     Mutation("priorities_never_return", "training.trainer",
              "priority=np.asarray(outs.priority)", "priority=np.ones_like(outs.priority)",
              "tests/training/test_trainer.py::test_a_prioritised_run_draws_surprising_windows_more_often"),

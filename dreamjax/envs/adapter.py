@@ -33,6 +33,7 @@ __all__ = ["Adapter", "EnvError", "make_env", "make_env_from"]
 
 ROW_FIELDS = ("env", "reward", "is_first", "is_last", "is_terminal")
 EPISODE_INFO = ("episode_return", "episode_length")
+Watch = Callable[[Callable[[], str]], contextlib.AbstractContextManager[None]]
 FINAL_OBS = ("final_obs", "final_observation")
 
 
@@ -145,6 +146,7 @@ class Adapter:
         spec: what it gives and takes.
         num_envs: N.
         env: the vector environment itself.
+        watch: around every step and reset; takes ``place``, see ``dreamjax.training.watchdog``.
 
     Raises:
         EnvError: on a space without a mapping or a reset that fails.
@@ -152,6 +154,7 @@ class Adapter:
 
     def __init__(self, env: VectorEnv, *, name: str = "environment", seed: int | None = None) -> None:
         self.env, self.num_envs, self.name = env, env.num_envs, name
+        self.watch: Watch = lambda place: contextlib.nullcontext()
         self._seed = seed
         self._mode = _autoreset_mode(env, name)
         self._steps = 0
@@ -284,6 +287,11 @@ class Adapter:
         self._steps, self._seed = int(state["steps"]), None
         return self._current
 
+    def place(self) -> str:
+        """Name and step, and which environment is at work where that can be told; also while a step is under way."""
+        busy = [env.index for env in getattr(self.env, "envs", ()) if isinstance(env, CheckedEnv) and env.busy]
+        return ": ".join([self._place, *(f"environment {index}" for index in busy)])
+
     def close(self) -> None:
         """Ends the environments and their processes."""
         self.env.close()
@@ -344,16 +352,20 @@ class Adapter:
             info={name: value[rows] for name, value in columns.items()},
         )
 
+    @property
+    def _place(self) -> str:
+        return f"{self.name}, step {self._steps}"
+
     @contextlib.contextmanager
     def _located(self) -> Iterator[None]:
         """Says in every error which environment and which step it comes from."""
-        place = f"{self.name}, step {self._steps}"
         try:
-            yield
+            with self.watch(self.place):
+                yield
         except EnvError as error:
-            raise EnvError(f"{place}: {error}") from error
+            raise EnvError(f"{self._place}: {error}") from error
         except Exception as error:
-            error.add_note(f"raised by the environment: {place}")
+            error.add_note(f"raised by the environment: {self._place}")
             raise
 
 

@@ -51,20 +51,28 @@ def fetch(observation: Any, path: Path) -> Any:
 
 
 class CheckedEnv(gymnasium.Wrapper):
-    """Raises ``EnvError`` on an observation of another shape than its space says, before it is stacked with others."""
+    """Raises ``EnvError`` on an observation of another shape than its space says, before it is stacked with others.
+
+    Attributes:
+        index: which environment of several. busy: whether it is being stepped or reset.
+    """
 
     def __init__(self, env: gymnasium.Env, index: int) -> None:
         super().__init__(env)
-        self._index = index
+        self.index, self.busy = index, False
         self._shapes = [(path, tuple(space.shape or ())) for path, space in leaves(env.observation_space)]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.busy = True
         observation, info = self.env.reset(seed=seed, options=options)
+        self.busy = False
         self._check(observation)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self.busy = True
         observation, reward, terminated, truncated, info = self.env.step(action)
+        self.busy = False
         self._check(observation)
         return observation, reward, terminated, truncated, info
 
@@ -73,4 +81,4 @@ class CheckedEnv(gymnasium.Wrapper):
             got = np.shape(fetch(observation, path))
             if got != shape:
                 what = f"observation entry {path_name(path)!r} has shape {got}, its space says {shape}"
-                raise EnvError(f"environment {self._index}: {what}")
+                raise EnvError(f"environment {self.index}: {what}")

@@ -21,6 +21,7 @@ import jax
 
 from dreamjax.config import Config, ConfigError, ReplayConfig
 from dreamjax.seeds import derived_seed
+from dreamjax.training.parallel import check_divisible
 
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost, and the others end
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
@@ -152,15 +153,19 @@ class Group:
 
     def leave(self, code: int) -> NoReturn:
         """Ends this process at once, telling the others; the usual way out waits for all of them."""
+        if self.count > 1:
+            self._tell(f"process {self.index} ended with exit code {code}")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def _tell(self, reason: str) -> None:
         try:
-            _client().key_value_set(_FAILED, f"process {self.index} ended with exit code {code}")
+            _client().key_value_set(_FAILED, reason)
             if self.leads:
                 time.sleep(3)  # the coordinator lives here: the others still read why
         except jax.errors.JaxRuntimeError:
             pass  # another one failed before
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def _client() -> Any:
@@ -196,6 +201,27 @@ def share(config: Config, group: Group) -> Share:
     replay = dataclasses.replace(config.replay, capacity=capacity, min_size=min(config.replay.min_size, capacity))
     derived = derived_seed(config.seed, group.index)
     return Share(num_envs, replay, derived if group.index else config.seed)
+
+
+def check_layout(config: Config, group: Group, num_devices: int) -> None:
+    """Batches split over processes, devices and micro-batches; every process has the same number of devices.
+
+    Args:
+        num_devices: of this process, ``parallel.device_count``.
+
+    Raises:
+        ConfigError: they do not, or have not.
+    """
+    there = group.gather(num_devices)
+    if len(set(there)) > 1:
+        raise ConfigError(
+            f"parallel.num_devices={config.parallel.num_devices} is not allowed: the processes have {there} devices"
+        )
+    sizes = {"batch_size": config.batch_size, "imagination.draw": config.imagination.draw}
+    if config.schedule.kind == "plan":
+        sizes["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
+    for name, size in sizes.items():
+        check_divisible(name, size, group.count * num_devices * config.optimiser.accumulate)
 
 
 def check_shared(path: Path, group: Group) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from dreamjax.training.metrics import MetricMeans, TrainError
 from dreamjax.training.schedule import Due, Phase, crossed, make_schedule
 from dreamjax.training.segments import Segments
 from dreamjax.training.stop import Stop
+from dreamjax.training.watchdog import Watchdog
 from dreamjax.types import Batch, EnvSpec, ReplayOuts
 
 Drawn = tuple[Batch, Indices]
@@ -65,10 +67,13 @@ class Trainer:
             workdir.check(path, config, resume)
         self.num_devices = parallel.device_count(config.parallel.num_devices)
         self.schedule = make_schedule(config)
-        self._check_layout()
+        hosts.check_layout(config, self.group, self.num_devices)
         self._share = hosts.share(config, self.group)
 
         self._recording = recording.open_recording(config.offline.replay) if config.offline.replay else None
+        self._watchdog = Watchdog(
+            patience=config.env.timeout, limit=config.env.hang_limit, say=self._warn, end=self._give_up
+        )
         self._env, self.spec = self._open()
         self._eval_env: Adapter | None = None
         self.agent = make_agent(config, self.spec)
@@ -118,6 +123,7 @@ class Trainer:
         self._complete = False
         self._evaluation_pending = False  # the run was stopped during an evaluation that was due
         self._line_time = (time.monotonic(), 0, 0)
+        self._start, self._save_seconds = time.monotonic(), 0.0
         self._begin(shapes)
         if self.group.leads:
             workdir.write_config(self.path, config)
@@ -125,7 +131,7 @@ class Trainer:
     def _open(self) -> tuple[Adapter | None, EnvSpec]:
         """The environments and what they give and take; where there is a recording it takes their place and layout."""
         if self._recording is None:
-            env = make_env(self.config.env, self._share.num_envs, seed=self._share.seed)
+            env = self._make_env(self._share.num_envs, self._share.seed)
             return env, env.spec
         if self.group.count > 1:
             raise ConfigError(
@@ -136,19 +142,21 @@ class Trainer:
         self._share = hosts.Share(num_envs, replay, self._share.seed)
         return None, spec
 
-    def _check_layout(self) -> None:
-        """Batches split over processes, devices and micro-batches; every process has the same number of devices."""
-        config, count = self.config, self.group.count
-        there = self.group.gather(self.num_devices)
-        if len(set(there)) > 1:
-            raise ConfigError(
-                f"parallel.num_devices={config.parallel.num_devices} is not allowed: the processes have {there} devices"
-            )
-        sizes = {"batch_size": config.batch_size, "imagination.draw": config.imagination.draw}
-        if config.schedule.kind == "plan":
-            sizes["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
-        for name, size in sizes.items():
-            parallel.check_divisible(name, size, count * self.num_devices * config.optimiser.accumulate)
+    def _make_env(self, num_envs: int, seed: int) -> Adapter:
+        config = self.config.env
+        with self._watchdog.over(lambda: f"{config.id}, being made"):
+            env = make_env(config, num_envs, seed=seed)
+        if not config.workers:  # which have limits of their own
+            env.watch = self._watchdog.over
+        return env
+
+    def _warn(self, text: str) -> None:
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+
+    def _give_up(self, reason: str) -> None:
+        """Ends this process from the watchdog's thread; the environment has the main one."""
+        print(f"error: {reason}. Last good checkpoint: {self.last_checkpoint() or 'none'}", file=sys.stderr)
+        self.group.leave(1)
 
     def _make_logger(self) -> Logger | hosts.Silent:
         if not self.group.leads:
@@ -305,6 +313,7 @@ class Trainer:
         return {
             "time/env_steps_per_s": (self.step - step) / seconds,
             "time/updates_per_s": (self.schedule.updates - updates) / seconds,
+            "time/save_share": self._save_share(),
             "replay/ratio": self.schedule.ratio(self.step) * self.config.batch_length,
             "replay/size": sum(self.group.gather(len(self.buffer))),
         }
@@ -332,7 +341,7 @@ class Trainer:
         num_envs = min(config.eval.num_envs, config.eval.episodes)
         seed = evaluation_seed(config.seed)
         if self._eval_env is None:
-            self._eval_env = make_env(config.env, num_envs, seed=seed)
+            self._eval_env = self._make_env(num_envs, seed)
         self.logger.phase(f"evaluating {config.eval.episodes} episodes ...")
         return evaluate(
             self.eval_policy,
@@ -346,6 +355,17 @@ class Trainer:
         )
 
     def _save(self, logger_state: Any = None) -> Path:
+        begin = time.monotonic()
+        try:
+            return self._write_checkpoint(logger_state)
+        finally:
+            self._save_seconds += time.monotonic() - begin
+
+    def _save_share(self) -> float:
+        """Share of this process's time, since it was ready to train, that went into saving."""
+        return self._save_seconds / max(time.monotonic() - self._start, 1e-9)
+
+    def _write_checkpoint(self, logger_state: Any) -> Path:
         versions = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
         host = {
             "replay": self.buffer.dump_rest(),
@@ -392,7 +412,7 @@ class Trainer:
                 self._evaluate()
             self._complete = self._evaluated == self.step
         path = self._save(position)
-        self.logger.phase(f"saved {path}")
+        self.logger.phase(f"saved {path}; saving took {100 * self._save_share():.2f} % of the time")
         if self._complete:
             self._report()
         return self._complete
@@ -422,6 +442,7 @@ class Trainer:
             self._env.close()
         if self._eval_env is not None:
             self._eval_env.close()
+        self._watchdog.close()
         self.logger.close()
         if self._lock is not None:
             self._lock.release()

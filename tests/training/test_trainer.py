@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -191,6 +192,30 @@ def test_updates_keep_to_the_ratio_and_lines_to_their_period(run: Run, tmp_path:
     assert {"episode/return", "episode/length", "train/loss/update", "time/updates_per_s"} <= set(training[-1]) | {
         "time/updates_per_s"
     }
+
+
+def test_the_time_that_saving_takes_is_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a clock on which a save takes a second, an evaluation nine, and nothing else any time."""
+    clock = SimpleNamespace(now=0.0)
+
+    def lasting(fn: Callable[..., Any], seconds: float) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            clock.now += seconds
+            return fn(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(checkpoint, "save", lasting(checkpoint.save, 1.0))
+    monkeypatch.setattr(trainer, "evaluate", lasting(trainer.evaluate, 9.0))
+    run(make_config(checkpoint={"every": 90}), tmp_path)
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    shares = [line["time/save_share"] for line in logged if "time/save_share" in line]
+    assert shares[0] == 0
+    assert shares[-1] == pytest.approx(1 / 19)  # evaluations at 40 and 80, a save at 90
+    assert "saving took 6.90 % of the time" in capsys.readouterr().out  # of 29 s
 
 
 def test_the_plan_runs_its_phases_in_order(run: Run, tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""A run whose environment hangs in its own process, for ``test_watchdog``: ``python -m training.hanging DIRECTORY``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dreamjax.training import trainer
+from experiments import cli, train
+from training.fakes import fake_agent, make_tiny_config
+
+if __name__ == "__main__":
+    trainer.make_agent = lambda *_: fake_agent()  # type: ignore[assignment]
+    config = make_tiny_config(
+        total_steps=96,
+        train_ratio=12.0,
+        checkpoint={"every": 30, "keep": 10},
+        env={
+            "id": "training.faulty:Faulty-v0",
+            "timeout": 0.6,
+            "hang_limit": 3.0,
+            "kwargs": {"fault": "hang", "at": 25, "length": 30},
+        },
+    )
+    path = Path(sys.argv[1])
+    sys.exit(cli.run(lambda: train._run_alone(config, path, "auto", lambda: False)))  # type: ignore[arg-type]
