@@ -304,6 +304,10 @@ class EnsembleConfig:
         bonus: scale of the disagreement added to imagined rewards, in units of its own 5th-to-95th-percentile range.
         extrinsic: scale of the imagined rewards themselves.
         rate: of that moving range.
+        penalty: scale of the disagreement taken off imagined rewards, in the same units: what the model does not know
+            is then not worth going for.
+        limit: an imagined step that is disagreed on more than ``limit`` times as much as replayed steps are on average
+            ends its rollout, with nothing to come; 0: none does.
     """
 
     size: int = 0
@@ -313,14 +317,43 @@ class EnsembleConfig:
     bonus: float = 0.0
     extrinsic: float = 1.0
     rate: float = 0.01
+    penalty: float = 0.0
+    limit: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.size == 0 or self.size >= 2, "size", self.size, "must be 0 (off), or 2 or more members")
         positive(self, "layers", "units", "lr")
-        not_negative(self, "bonus", "extrinsic")
+        not_negative(self, "bonus", "extrinsic", "penalty", "limit")
         share(self, "rate")
         require(self.size > 0 or self.bonus == 0, "bonus", self.bonus, "needs an ensemble: size=2 or more")
         require(self.size > 0 or self.extrinsic == 1, "extrinsic", self.extrinsic, "needs an ensemble: size=2 or more")
+        require(self.size > 0 or self.penalty == 0, "penalty", self.penalty, "needs an ensemble: size=2 or more")
+        require(self.size > 0 or self.limit == 0, "limit", self.limit, "needs an ensemble: size=2 or more")
+        require(self.bonus == 0 or self.penalty == 0, "penalty", self.penalty, f"must be 0 beside bonus={self.bonus}")
+
+
+@dataclass(frozen=True)
+class ExploreConfig:
+    """A phase of exploration before the task: an explorer with an actor and a critic of its own (Plan2Explore).
+
+    They are of the task's sizes and rates, and are trained in imagination on the ensemble's disagreement, while the task's
+    actor and critic learn from the same replay.
+
+    Attributes:
+        steps: environment steps, from the first on, that the explorer collects, and in which it learns; 0: no explorer.
+        intrinsic: scale of the disagreement in its rewards, in units of its own 5th-to-95th-percentile range.
+        extrinsic: scale of the task's rewards in its rewards.
+    """
+
+    steps: int = 0
+    intrinsic: float = 1.0
+    extrinsic: float = 0.0
+
+    def __post_init__(self) -> None:
+        not_negative(self, "steps", "intrinsic", "extrinsic")
+        require(
+            self.intrinsic > 0 or self.extrinsic > 0, "intrinsic", self.intrinsic, "must be above 0 where extrinsic=0"
+        )
 
 
 @dataclass(frozen=True)
@@ -457,17 +490,19 @@ class EvalConfig:
 class LogConfig:
     """``every``: seconds between lines on the terminal. ``metrics_every``: updates between lines of metrics.jsonl.
 
-    ``dream_every``: environment steps between pictures of dreams (0: only at the end).
+    ``dream_every``: environment steps between pictures of dreams (0: only at the end). ``coverage``: distinct grids (what
+    a "grid" observation shows in its first channel) that are counted at most; 0: none are.
     """
 
     every: float = 5.0
     metrics_every: int = 20
     tensorboard: bool = True
     dream_every: int = 0
+    coverage: int = 0
 
     def __post_init__(self) -> None:
         positive(self, "every", "metrics_every")
-        not_negative(self, "dream_every")
+        not_negative(self, "dream_every", "coverage")
 
 
 @dataclass(frozen=True)
@@ -496,6 +531,7 @@ class Config:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -519,6 +555,18 @@ class Config:
         )
         for name, last in (("imagination.last", self.imagination.last), ("search.last", self.search.last)):
             require(last <= self.batch_length, name, last, f"must be at most batch_length={self.batch_length}")
+        if self.explore.steps:
+            steps = self.explore.steps
+            require(self.ensemble.size > 0, "explore.steps", steps, "needs an ensemble: ensemble.size=2 or more")
+            require(
+                not self.search.collect,
+                "explore.steps",
+                steps,
+                "must be 0 with search.collect, which acts for the task",
+            )
+            require(
+                not self.offline.replay, "explore.steps", steps, "must be 0 with offline.replay: nothing is collected"
+            )
         devices = self.parallel.num_devices
         if devices:
             batches = [("batch_size", self.batch_size), ("imagination.draw", self.imagination.draw)]

@@ -209,18 +209,32 @@ class NormaliserState:
 
 
 @struct.dataclass
+class ExplorerState:
+    """What the explorer keeps beside its parameters.
+
+    ``slow_critic``: moving average of its critic; ``retnorm``: percentiles of its imagined returns; ``novelty``: of the
+    ensemble's disagreement about its imagined steps.
+    """
+
+    slow_critic: Params
+    retnorm: NormaliserState
+    novelty: NormaliserState
+
+
+@struct.dataclass
 class TrainState:
     """Everything that learning changes; arrays only, one checkpoint.
 
     Attributes:
         step: int32 ``[]`` updates done (world-model and actor-critic phases run together count once).
         key: typed PRNG key; never consumed, folded by ``step`` and by global row.
-        params: {"world_model", "actor", "critic"} (and "explorer", "ensemble" where configured).
+        params: {"world_model", "actor", "critic"} (and "ensemble", "explorer_actor", "explorer_critic" where configured).
         slow_critic: moving average of ``params["critic"]``.
         opt_state: optimiser state by group.
         retnorm: percentiles of imagined returns.
         ring: imagined rollouts kept for later actor-critic phases, or None.
         novelty: percentiles of the ensemble's disagreement about imagined steps, or None without an ensemble.
+        explorer: what the explorer keeps, or None without one.
     """
 
     step: Array
@@ -231,6 +245,7 @@ class TrainState:
     retnorm: NormaliserState
     ring: Any = None
     novelty: NormaliserState | None = None
+    explorer: ExplorerState | None = None
 
 
 class ReplayOuts(NamedTuple):

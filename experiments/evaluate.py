@@ -189,6 +189,7 @@ def _play(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> di
 
 
 def _model(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> dict[str, Any]:
+    from dreamjax.reporting import uncertainty
     from dreamjax.reporting.accuracy import table
     from dreamjax.training.model_evaluator import evaluate_model
 
@@ -199,6 +200,8 @@ def _model(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> d
     )
     for name, rows in result["observations"].items():
         print(table(rows, name))
+    if "disagreement" in result:
+        print(uncertainty.table(result["disagreement"]))
     if not result["observations"]:
         print(f"{loaded.config.env.id} has no boards or other grids to predict")
     return result | {"model_seed": held_out}

@@ -6,6 +6,7 @@ computed exactly as before. A view says whose outputs:
 
 - "init": shapes of the parameters, by part of the world model and by network, and of the ring; "start": their values;
 - "model": the update of the world model; "behaviour": that of actor and critic; both are what the whole update does;
+  "exploring": that of actor and critic and of the explorer's;
 - "optimiser": one step of each group's optimiser;
 - "acting": what a policy does while collecting (a draw) and in evaluations (greedy);
 - "replay": which windows are drawn from which steps; "schedule": which updates are owed when.
@@ -64,6 +65,18 @@ SCALE = {*ACTOR, "imagination/return_scale", "imagination/advantage_size"}
 RETURNS = {*SCALE, *CRITIC, *REPLAYED, "retnorm", "imagination/return"}
 DREAMS = {*RETURNS, "imagination/reward", "imagination/cont", "imagination/value", "train/actor_entropy"}
 GROUPS = {"world_model", "actor", "critic"}
+# The explorer: parameters of its own and what it keeps; what follows from its rewards.
+EXPLORER = {"explorer_actor", "explorer_critic", "explorer"}
+EXPLORER_TOLD = {
+    f"explorer/{name}"
+    for name in (
+        "loss/actor", "loss/critic", "loss/critic_replay", "actor_entropy", "advantage_size", "return", "reward", "cont",
+        "value", "return_scale", "disagreement",
+    )
+} | {"train/grad_norm/explorer_actor", "train/grad_norm/explorer_critic"}  # fmt: skip
+EXPLORER_PAID = (EXPLORER | EXPLORER_TOLD) - {
+    f"explorer/{name}" for name in ("actor_entropy", "cont", "value", "disagreement")
+}
 # What a search says of itself, and what follows from other targets of it for the actor, and for both.
 SEARCH_ACTOR = {"actor", "train/grad_norm/actor", "train/loss/actor_search"}
 SEARCH_CRITIC = {
@@ -79,6 +92,7 @@ GRID = {"model": {"kind": "grid"}}
 ADAM = {"optimiser": {"kind": "adam"}}
 PRIORITISED = {"replay": {"sampler": "prioritised"}}
 ENSEMBLE = {"ensemble": {"size": 3, "units": 16}}
+EXPLORE = {"ensemble": {"size": 3, "units": 16}, "explore": {"steps": 100}}
 BONUS = {"ensemble": {"size": 3, "bonus": 0.5}}
 PLAN = {"schedule": {"kind": "plan"}}
 SEARCH = {"search": {"learn": "replace", "collect": True, "evaluate": True, "actions": 6, "act_actions": 6}}
@@ -190,6 +204,18 @@ ROWS = [
     Row("ensemble.lr", 1e-3, "optimiser", {"ensemble"}, ENSEMBLE),
     Row("ensemble.bonus", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
     Row("ensemble.extrinsic", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
+    Row("ensemble.penalty", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
+    Row("ensemble.limit", 2.0, "behaviour", {*RETURNS, "imagination/cont", "imagination/trusted"}, ENSEMBLE),
+    # The explorer: beside everything else, in a phase of its own.
+    Row("explore.steps", 100, "init", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
+    Row("explore.steps", 100, "start", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
+    Row("explore.steps", 100, "optimiser", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
+    Row("explore.steps", 100, "model", set(), ENSEMBLE),
+    Row("explore.steps", 100, "behaviour", set(), ENSEMBLE),
+    Row("explore.steps", 100, "exploring", EXPLORER | EXPLORER_TOLD, ENSEMBLE),
+    Row("explore.steps", 100, "schedule", {"phases", "counts", "windows"}, ENSEMBLE),
+    Row("explore.intrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
+    Row("explore.extrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
     Row("ensemble.rate", 0.5, "behaviour", {*RETURNS, "imagination/reward", "novelty"}, BONUS),
     # Search: other targets, or other actions.
     Row("search.learn", "replace", "behaviour", {*DREAMS, *SEARCHED, "search/agreement"}, spec="board"),
@@ -230,7 +256,19 @@ ROWS = [
     Row("schedule.collect_steps", 20, "schedule", set()),
 ]  # fmt: skip
 
-CLASSES = ("model", "actor", "critic", "loss", "optimiser", "imagination", "ensemble", "search", "replay", "schedule")
+CLASSES = (
+    "model",
+    "actor",
+    "critic",
+    "loss",
+    "optimiser",
+    "imagination",
+    "ensemble",
+    "explore",
+    "search",
+    "replay",
+    "schedule",
+)
 
 
 def test_every_field_has_a_row() -> None:
@@ -306,8 +344,12 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
     if view == "acting":
         return acting_outputs(config, agent)
     update, other = {
-        "model": (agent.update_world_model, {"actor", "critic", "slow_critic", "retnorm", "ring", "novelty"}),
-        "behaviour": (agent.update_actor_critic, {"world_model", "ensemble"}),
+        "model": (
+            agent.update_world_model,
+            {"actor", "critic", "slow_critic", "retnorm", "ring", "novelty", *EXPLORER},
+        ),
+        "behaviour": (agent.update_actor_critic, {"world_model", "ensemble", *EXPLORER}),
+        "exploring": (agent.update_actor_critic_exploring, {"world_model", "ensemble"}),
     }[view]
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
@@ -331,7 +373,8 @@ def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> C
 
 def optimiser_outputs(config: Config) -> dict[str, int]:
     params = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
-    optimisers = make_optimisers(config.optimiser, config.ensemble.lr if config.ensemble.size else None)
+    rate = config.ensemble.lr if config.ensemble.size else None
+    optimisers = make_optimisers(config.optimiser, rate, explorer=config.explore.steps > 0)
     states = {name: jax.eval_shape(optimiser.init, params) for name, optimiser in optimisers.items()}
     step = lambda states, grads: {
         name: optimisers[name].update(grads, states[name], grads)[0] for name in optimisers

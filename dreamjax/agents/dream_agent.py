@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from dreamjax.algorithms.distributions import Policy, action_record, make_policy, observation_mode, scalar_decode
+from dreamjax.algorithms.distributions import (
+    Policy,
+    action_record,
+    make_policy,
+    observation_loss,
+    observation_mode,
+    scalar_decode,
+)
+from dreamjax.algorithms.exploration import disagreement, state_disagreement
 from dreamjax.algorithms.imagination import imagine_actions
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.search import NEVER, candidates, evaluate_candidates, joint_actions, standardise
@@ -19,7 +27,7 @@ from dreamjax.algorithms.update import init_state, make_update
 from dreamjax.algorithms.world_model_loss import observe_window, window_inputs
 from dreamjax.config import Config, ConfigError, SearchConfig
 from dreamjax.models.encoders import preprocess
-from dreamjax.models.ensemble import make_ensemble
+from dreamjax.models.ensemble import Ensemble, make_ensemble
 from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
 from dreamjax.types import MASK_KEY, Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
@@ -40,6 +48,7 @@ class Agent(NamedTuple):
         init: ``(key) -> TrainState``; the key is consumed.
         update: ``(state, batch, *, axis_name=None) -> (state, metrics, replay_outs)``, both phases.
         update_world_model, update_actor_critic: the same, one phase alone.
+        update_exploring, update_actor_critic_exploring: with the explorer's phase, where there is an explorer.
         initial_carry: ``(num_envs) -> Carry``.
         policy: ``(params, carry, obs, is_first, keys, *, greedy) -> (carry, action record [N, K], latents)``; ``obs`` in
             the records' dtypes, ``keys`` typed ``[N]``, consumed; ``greedy`` takes the policy's mode.
@@ -47,18 +56,23 @@ class Agent(NamedTuple):
         open_loop: ``(params, batch, key, *, context) -> dict``, see ``make_open_loop``.
         world_model: the world model's own functions.
         spec: the environment.
+        disagreement: ``(params, state, action) -> float32 [...]`` of the ensemble about what an action vector leads to
+            from a state, or None without an ensemble.
     """
 
     init: Callable[..., TrainState]
     update: Callable
     update_world_model: Callable
     update_actor_critic: Callable
+    update_exploring: Callable
+    update_actor_critic_exploring: Callable
     initial_carry: Callable[[int], Carry]
     policy: Callable
     search_policy: Callable | None
     open_loop: Callable
     world_model: WorldModel
     spec: EnvSpec
+    disagreement: Callable[[dict[str, Params], RSSMState, jax.Array], jax.Array] | None = None
 
 
 def listed_actions(config: Config, spec: EnvSpec) -> np.ndarray | None:
@@ -96,6 +110,9 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         make_ensemble(config, spec) if config.ensemble.size else None,
     )
     world_model = networks.world_model
+    doubt = None
+    if networks.ensemble is not None:
+        doubt = functools.partial(state_disagreement, world_model, networks.ensemble)
 
     def initial_carry(num_envs: int) -> Carry:
         return Carry(world_model.initial(num_envs), jnp.zeros((num_envs, spec.action.vector_size)))
@@ -144,22 +161,31 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         update=make_update(networks, config, spec),
         update_world_model=make_update(networks, config, spec, ("world_model",)),
         update_actor_critic=make_update(networks, config, spec, ("actor_critic",)),
+        update_exploring=make_update(networks, config, spec, ("world_model", "actor_critic", "explorer")),
+        update_actor_critic_exploring=make_update(networks, config, spec, ("actor_critic", "explorer")),
         initial_carry=initial_carry,
         policy=policy,
         search_policy=None if joint is None else functools.partial(policy, search=True),
-        open_loop=make_open_loop(world_model, config, spec),
+        open_loop=make_open_loop(world_model, config, spec, networks.ensemble),
         world_model=world_model,
         spec=spec,
+        disagreement=doubt,
     )
 
 
-def make_open_loop(world_model: WorldModel, config: Config, spec: EnvSpec) -> Callable[..., dict]:
+def make_open_loop(
+    world_model: WorldModel, config: Config, spec: EnvSpec, ensemble: Ensemble | None = None
+) -> Callable[..., dict]:
     """Builds ``open_loop(params, batch, key, *, context) -> dict`` for pictures and figures of what the model dreams.
 
     The result holds, by observation name, all in the records' units and dtypes:
         "real" ``[B, T, ...]``; "dream" ``[B, T, ...]``, reconstructions of the posterior for ``t < context``, after it
         the prior alone, fed with the recorded actions; "next" ``[B, T-1, ...]``, the prior's prediction of step ``t+1``
         from the posterior at ``t``; and "valid" bool ``[B, T]``, False from the first reset after step 0 on.
+
+    With an ensemble (and its parameters: a shipped agent has none) also, float32 ``[B, T-1]``, of the step from ``t`` to
+    ``t+1``: its "disagreement"; "error_members", the squared error of its members' mean, summed over features; and
+    "error_world_model", nats by which the prior's prediction misses the observation (``observation_loss`` of all entries).
     """
 
     def decode(params: Params, state: RSSMState) -> dict[str, jax.Array]:
@@ -187,6 +213,16 @@ def make_open_loop(world_model: WorldModel, config: Config, spec: EnvSpec) -> Ca
         following, _ = world_model.imagine(model, flat, flat_action, row_keys(next_key, rows))
         shape = action[:, :-1].shape[:2]
         following = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), following)
+        before, after = (jax.tree.map(lambda x, s=s: x[:, s], post) for s in (slice(None, -1), slice(1, None)))
+        doubts = {}
+        if ensemble is not None and "ensemble" in params:
+            told = ensemble.apply(params["ensemble"], world_model.feat(before), action[:, :-1])
+            missed = jnp.square(jnp.mean(told, 0) - ensemble.target(before, after))
+            doubts = {"disagreement": disagreement(told), "error_members": jnp.sum(missed, -1)}
+            seen = {name: x[:, 1:] for name, x in preprocess(spec.obs, batch.obs).items()}
+            predicted = world_model.predict(model, before, action[:, :-1], following)
+            losses = [observation_loss(spec.obs[n], x, seen[n], config.model.symlog) for n, x in predicted.items()]
+            doubts["error_world_model"] = functools.reduce(jnp.add, losses)
 
         resets = jnp.cumsum(jnp.asarray(batch.is_first)[:, 1:], 1) > 0
         return {
@@ -194,7 +230,7 @@ def make_open_loop(world_model: WorldModel, config: Config, spec: EnvSpec) -> Ca
             "dream": decode(model, joined),
             "next": decode(model, following),
             "valid": jnp.pad(~resets, ((0, 0), (1, 0)), constant_values=True),
-        }
+        } | doubts
 
     return open_loop
 

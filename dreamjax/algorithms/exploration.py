@@ -1,7 +1,7 @@
-"""Exploration by disagreement: the ensemble's loss, and its disagreement as an intrinsic reward of imagined steps.
+"""Disagreement: the ensemble's loss, and what its members disagree on as a bonus, a penalty or a stop of imagined steps.
 
 Plan2Explore (Sekar et al. 2020, eqs. 1-3). Everything here is a function of states and rollouts that are given, so that
-the bonus can go to the task's actor (``config.ensemble.bonus``) or to an explorer of its own.
+the bonus can go to the task's actor (``config.ensemble.bonus``) or to an explorer of its own (``config.explore``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import jax.numpy as jnp
 
 from dreamjax.algorithms.normalisation import normaliser_scale, update_normaliser
 from dreamjax.algorithms.randomness import row_keys
-from dreamjax.config import EnsembleConfig
 from dreamjax.models.ensemble import Ensemble
-from dreamjax.types import Imagination, NormaliserState, Params, RSSMState
+from dreamjax.types import Imagination, NormaliserState, Params, RSSMState, TrainState, WorldModel
 
 SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
 
@@ -24,7 +23,8 @@ SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
 def bootstrap_weights(key: jax.Array, row: jax.Array, count: int) -> jax.Array:
     """Weights float32 ``[count, B]``, exponential with mean 1: each member's own resampling of the batch.
 
-    The Bayesian bootstrap (Rubin 1981): smooth weights instead of draws with replacement. ``key`` is folded by the global
+    The Bayesian bootstrap (Rubin 1981): smooth weights instead of draws with replacement. Every update draws them anew, so
+    that members see different batches of one replay, not different halves of it. ``key`` is folded by the global
     ``row`` int32 ``[B]``, so that the devices that share a batch do not matter; it is not consumed.
     """
     draw = lambda key: jax.random.exponential(key, (count,))  # noqa: E731
@@ -72,27 +72,99 @@ def imagined_disagreement(ensemble: Ensemble, params: Params, rollouts: Imaginat
     return jax.lax.stop_gradient(disagreement(predictions))
 
 
+def replayed_disagreement(
+    ensemble: Ensemble, params: Params, feat: jax.Array, action: jax.Array, is_first: jax.Array
+) -> jax.Array:
+    """Disagreement float32 ``[B, T-1]`` about what followed each replayed step but the last; 0 across resets. No gradient.
+
+    Args:
+        params: of the ensemble. feat: ``[B, T, F]``. action: float32 ``[B, T, A]``. is_first: bool ``[B, T]``.
+    """
+    chex.assert_equal_shape_prefix([feat, action, is_first], 2)
+    predictions = ensemble.apply(params, feat[:, :-1], action[:, :-1])
+    return jax.lax.stop_gradient(jnp.where(is_first[:, 1:], 0.0, disagreement(predictions)))
+
+
+def state_disagreement(
+    world_model: WorldModel, ensemble: Ensemble, params: dict[str, Params], state: RSSMState, action: jax.Array
+) -> jax.Array:
+    """Disagreement float32 ``[...]`` about what an action vector ``[..., A]`` leads to from a state. No gradient.
+
+    For planning: how little the model knows of a step, before it is taken. ``params``: those of ``TrainState``.
+    """
+    predictions = ensemble.apply(params["ensemble"], world_model.feat(state), action)
+    return jax.lax.stop_gradient(disagreement(predictions))
+
+
+def mixed_reward(
+    reward: jax.Array, disagreed: jax.Array, scale: jax.Array, *, intrinsic: float, extrinsic: float
+) -> jax.Array:
+    """``extrinsic r[t+1] + intrinsic d[t] / scale``: what is said of an action is paid on arriving.
+
+    Args:
+        reward: float32 ``[N, T]``; the first is on no action here. disagreed: float32 ``[N, T-1]``. scale: float32 ``[]``.
+    """
+    return extrinsic * reward + jnp.pad(intrinsic * disagreed / scale, ((0, 0), (1, 0)))
+
+
 def add_bonus(
     rollouts: Imagination,
     disagreed: jax.Array,
     state: NormaliserState,
-    config: EnsembleConfig,
     *,
+    intrinsic: float,
+    extrinsic: float,
+    rate: float,
     axis_name: str | None = None,
-) -> tuple[Imagination, NormaliserState]:
-    """Rollouts whose rewards are ``extrinsic r[t+1] + bonus d[t] / range``: the bonus of an action comes on arriving.
+) -> tuple[Imagination, NormaliserState, jax.Array]:
+    """Rollouts with ``mixed_reward``, in units of the range of disagreements.
 
-    ``range`` is the moving distance of the 5th to the 95th percentile of disagreements, over all devices: ensembles grow
-    surer by orders of magnitude, the bonus keeps its size.
+    The range is the moving distance of the 5th to the 95th percentile, over all devices: ensembles grow surer by orders of
+    magnitude, the bonus keeps its size. A negative ``intrinsic`` is a penalty (as in MOPO, Yu et al. 2020).
 
     Args:
         rollouts: rewards float32 ``[N, H+1]``. disagreed: float32 ``[N, H]``.
-        state: the moving percentiles, which are returned as they are after these.
+        state: the moving percentiles.
+        rate: at which they move.
+
+    Returns:
+        The rollouts, the percentiles after these, and their range float32 ``[]``.
     """
     chex.assert_equal_shape([disagreed, rollouts.log_prob])
-    state = update_normaliser(state, disagreed, rate=config.rate, axis_name=axis_name)
-    if config.bonus == 0 and config.extrinsic == 1:
-        return rollouts, state
-    scale = normaliser_scale(state, rate=config.rate, limit=SMALLEST_SCALE)
-    bonus = jnp.pad(config.bonus * disagreed / scale, ((0, 0), (1, 0)))
-    return dataclasses.replace(rollouts, reward=config.extrinsic * rollouts.reward + bonus), state
+    state = update_normaliser(state, disagreed, rate=rate, axis_name=axis_name)
+    scale = normaliser_scale(state, rate=rate, limit=SMALLEST_SCALE)
+    if intrinsic == 0 and extrinsic == 1:
+        return rollouts, state, scale
+    reward = mixed_reward(rollouts.reward, disagreed, scale, intrinsic=intrinsic, extrinsic=extrinsic)
+    return dataclasses.replace(rollouts, reward=reward), state, scale
+
+
+def stop_where_unsure(rollouts: Imagination, disagreed: jax.Array, limit: jax.Array) -> tuple[Imagination, jax.Array]:
+    """Rollouts that end, with nothing to come, where the model is not to be trusted: ``c[t+1] = 0`` where ``d[t] > limit``.
+
+    As in MOReL (Kidambi et al. 2020), whose pessimistic model halts there. The step itself is still paid.
+
+    Args:
+        rollouts: ``cont`` float32 ``[N, H+1]``. disagreed: float32 ``[N, H]``. limit: float32 ``[]``.
+
+    Returns:
+        The rollouts, and the share of the steps that were trusted, float32 ``[]``.
+    """
+    chex.assert_equal_shape([disagreed, rollouts.log_prob])
+    trusted = (disagreed <= limit).astype(jnp.float32)
+    cont = rollouts.cont * jnp.pad(trusted, ((0, 0), (1, 0)), constant_values=1.0)
+    return dataclasses.replace(rollouts, cont=cont), jnp.mean(trusted)
+
+
+def as_explorer(state: TrainState) -> TrainState:
+    """The state in which the explorer stands in the place of the task's actor and critic."""
+    explorer = state.explorer
+    assert explorer is not None
+    return dataclasses.replace(
+        state, params=explorer_params(state.params), slow_critic=explorer.slow_critic, retnorm=explorer.retnorm
+    )
+
+
+def explorer_params(params: dict[str, Params]) -> dict[str, Params]:
+    """Parameters with the explorer's actor and critic in the place of the task's: what a policy collects with."""
+    return {**params, "actor": params["explorer_actor"], "critic": params["explorer_critic"]}

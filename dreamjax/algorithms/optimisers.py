@@ -50,15 +50,19 @@ def make_optimiser(config: OptimiserConfig, learning_rate: float) -> optax.Gradi
 
 
 def make_optimisers(
-    config: OptimiserConfig, ensemble_lr: float | None = None
+    config: OptimiserConfig, ensemble_lr: float | None = None, explorer: bool = False
 ) -> dict[str, optax.GradientTransformation]:
-    """One optimiser for each group of parameters: "world_model", "actor", "critic", and "ensemble" where it has a rate."""
-    ensemble = {} if ensemble_lr is None else {"ensemble": make_optimiser(config, ensemble_lr)}
+    """One optimiser for each group of parameters: "world_model", "actor", "critic", "ensemble" where it has a rate, and
+    "explorer_actor" and "explorer_critic", at the rates of actor and critic, where there is an explorer."""
+    more = {} if ensemble_lr is None else {"ensemble": make_optimiser(config, ensemble_lr)}
+    if explorer:
+        more["explorer_actor"] = make_optimiser(config, config.actor_lr)
+        more["explorer_critic"] = make_optimiser(config, config.critic_lr)
     return {
         "world_model": make_optimiser(config, config.world_model_lr),
         "actor": make_optimiser(config, config.actor_lr),
         "critic": make_optimiser(config, config.critic_lr),
-        **ensemble,
+        **more,
     }
 
 

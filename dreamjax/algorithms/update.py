@@ -16,7 +16,16 @@ import optax
 
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_returns, replay_returns
 from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_decode
-from dreamjax.algorithms.exploration import add_bonus, bootstrap_weights, ensemble_loss, imagined_disagreement
+from dreamjax.algorithms.exploration import (
+    add_bonus,
+    as_explorer,
+    bootstrap_weights,
+    ensemble_loss,
+    imagined_disagreement,
+    mixed_reward,
+    replayed_disagreement,
+    stop_where_unsure,
+)
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.micro_batches import accumulate
 from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
@@ -33,6 +42,7 @@ from dreamjax.types import (
     MASK_KEY,
     Batch,
     EnvSpec,
+    ExplorerState,
     Imagination,
     Metrics,
     NormaliserState,
@@ -42,7 +52,7 @@ from dreamjax.types import (
     TrainState,
 )
 
-Phase = Literal["world_model", "actor_critic"]
+Phase = Literal["world_model", "actor_critic", "explorer"]
 T = TypeVar("T")
 
 
@@ -54,6 +64,12 @@ def last_steps(tree: T, count: int) -> T:
 def add_to_last(by_step: jax.Array, more: jax.Array) -> jax.Array:
     """``by_step [B, T]`` with ``more [B, t]`` added to its last ``t`` steps."""
     return by_step + jnp.pad(more, ((0, 0), (by_step.shape[1] - more.shape[1], 0)))
+
+
+def optimisers_of(networks: Networks, config: Config) -> dict[str, optax.GradientTransformation]:
+    """The optimisers of every group of parameters that this configuration has."""
+    rate = None if networks.ensemble is None else config.ensemble.lr
+    return make_optimisers(config.optimiser, rate, explorer=config.explore.steps > 0)
 
 
 def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array) -> TrainState:
@@ -68,7 +84,14 @@ def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array
     if networks.ensemble is not None:
         # Folded by a number that no step reaches, so that the other parameters are those without an ensemble.
         params["ensemble"] = networks.ensemble.init(jax.random.fold_in(key, jnp.uint32(2**32 - 1)), size)
-    optimisers = make_optimisers(config.optimiser, config.ensemble.lr if networks.ensemble is not None else None)
+    explorer = None
+    if config.explore.steps:
+        keys = [jax.random.fold_in(key, jnp.uint32(2**32 - 2 - i)) for i in range(2)]
+        params["explorer_actor"] = networks.actor.init(keys[0], size)
+        params["explorer_critic"] = networks.critic.init(keys[1], size)
+        slow = jax.tree.map(jnp.copy, params["explorer_critic"])
+        explorer = ExplorerState(slow, init_normaliser(), init_normaliser())
+    optimisers = optimisers_of(networks, config)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         key=key,
@@ -78,6 +101,7 @@ def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array
         opt_state={name: optimiser.init(params[name]) for name, optimiser in optimisers.items()},
         retnorm=init_normaliser(),
         novelty=None if networks.ensemble is None else init_normaliser(),
+        explorer=explorer,
     )
     if config.imagination.use_ring:
         rows = jnp.zeros((1,), jnp.int32)
@@ -125,15 +149,16 @@ def make_update(
 
     Under ``pmap`` (or ``vmap`` with an axis name) ``batch`` is one device's share and ``axis_name`` names the axis:
     gradients and metrics are averaged over it, percentiles see the returns of all devices, rollouts of all devices enter
-    the ring. Phases left out keep their parameters and optimiser state.
+    the ring. Phases left out keep their parameters and optimiser state. The phase "explorer" is none without one.
 
     Metrics are float32 scalars by their final names. ``replay_outs.latents`` are the posterior states of the batch,
     ``replay_outs.priority`` the world-model loss by step, plus the value's error where the critic is trained.
     """
     world_model, actor, critic, ensemble = networks
-    optimisers = make_optimisers(config.optimiser, config.ensemble.lr if ensemble is not None else None)
+    optimisers = optimisers_of(networks, config)
     count = config.optimiser.accumulate
     learn_model, learn_behaviour = "world_model" in phases, "actor_critic" in phases
+    learn_explorer = "explorer" in phases and config.explore.steps > 0
     steps = config.imagination.last or config.batch_length
 
     def model_phase(
@@ -164,15 +189,34 @@ def make_update(
 
         return accumulate(micro, (batch, post.state), count)[0]
 
-    def explore(
-        predictors: Ensemble, state: TrainState, rollouts: Imagination, axis_name: str | None
-    ) -> tuple[Imagination, NormaliserState | None, Metrics]:
-        """Rollouts rewarded for what the ensemble disagrees on."""
+    def on_rollouts(predictors: Ensemble, state: TrainState, rollouts: Imagination) -> jax.Array:
         params = state.params["ensemble"]
-        _, disagreed = accumulate(lambda part: (None, imagined_disagreement(predictors, params, part)), rollouts, count)
+        return accumulate(lambda part: (None, imagined_disagreement(predictors, params, part)), rollouts, count)[1]
+
+    def on_replay(predictors: Ensemble, state: TrainState, batch: Batch, post: Posterior) -> jax.Array:
+        def micro(part: tuple[Batch, RSSMState]) -> tuple[None, jax.Array]:
+            window, states = part
+            inputs = world_model.feat(states), action_vector(spec.action, window.action), window.is_first
+            return None, replayed_disagreement(predictors, state.params["ensemble"], *inputs)
+
+        return accumulate(micro, (batch, post.state), count)[1]
+
+    def doubt(
+        predictors: Ensemble, state: TrainState, batch: Batch, post: Posterior, rollouts: Imagination, axis: str | None
+    ) -> tuple[Imagination, NormaliserState | None, Metrics]:
+        """The task's rollouts with what the ensemble disagrees on as a bonus, a penalty or a stop, as configured."""
+        own = config.ensemble
+        disagreed = on_rollouts(predictors, state, rollouts)
         metrics = {"imagination/disagreement": jnp.mean(disagreed)}
         assert state.novelty is not None
-        rollouts, novelty = add_bonus(rollouts, disagreed, state.novelty, config.ensemble, axis_name=axis_name)
+        weights = dict(intrinsic=own.bonus - own.penalty, extrinsic=own.extrinsic, rate=own.rate)
+        rollouts, novelty, _ = add_bonus(rollouts, disagreed, state.novelty, **weights, axis_name=axis)
+        if own.limit:
+            known = jnp.sum(on_replay(predictors, state, batch, post)), jnp.sum(~batch.is_first[:, 1:])
+            if axis is not None:
+                known = jax.lax.psum(known, axis)
+            limit = own.limit * known[0] / jnp.maximum(known[1], 1)
+            rollouts, metrics["imagination/trusted"] = stop_where_unsure(rollouts, disagreed, limit)
         return rollouts, novelty, metrics
 
     def dream_phase(params: dict[str, Params], batch: Batch, post: Posterior, key: jax.Array) -> Imagination:
@@ -273,6 +317,26 @@ def make_update(
         }
         return grads, metrics, retnorm, error
 
+    def explorer_phase(
+        predictors: Ensemble, state: TrainState, batch: Batch, post: Posterior, key: jax.Array, axis_name: str | None
+    ) -> tuple[dict[str, Params], ExplorerState, Metrics]:
+        """The behaviour phase of the explorer: its own dreams, and disagreement as reward, in dreams and in replay."""
+        own = as_explorer(state)
+        rollouts = dream_phase(own.params, batch, post, key)
+        disagreed = on_rollouts(predictors, state, rollouts)
+        assert state.explorer is not None
+        weights = dict(intrinsic=config.explore.intrinsic, extrinsic=config.explore.extrinsic)
+        rollouts, novelty, scale = add_bonus(
+            rollouts, disagreed, state.explorer.novelty, **weights, rate=config.ensemble.rate, axis_name=axis_name
+        )
+        paid = mixed_reward(batch.reward, on_replay(predictors, state, batch, post), scale, **weights)
+        batch = dataclasses.replace(batch, reward=paid)
+        (actor_grad, critic_grad), metrics, retnorm, _ = behaviour_phase(own, batch, post, rollouts, axis_name)
+        told = {f"explorer/{name.split('/', 1)[1]}": value for name, value in metrics.items()}
+        told["explorer/disagreement"] = jnp.mean(disagreed)
+        grads = {"explorer_actor": actor_grad, "explorer_critic": critic_grad}
+        return grads, dataclasses.replace(state.explorer, retnorm=retnorm, novelty=novelty), told
+
     def search_phase(
         state: TrainState, batch: Batch, post: Posterior, key: jax.Array
     ) -> tuple[tuple[Params, Params], Metrics, jax.Array]:
@@ -314,7 +378,7 @@ def make_update(
             if config.imagination.use_ring:
                 ring, rollouts = through_ring(ring, rollouts, ring_key, axis_name)
             if ensemble is not None:
-                rollouts, novelty, more = explore(ensemble, state, rollouts, axis_name)
+                rollouts, novelty, more = doubt(ensemble, state, batch, post, rollouts, axis_name)
                 metrics = {**metrics, **more}
             found, more, retnorm, error = behaviour_phase(state, batch, post, rollouts, axis_name)
             if "actor" in grads:
@@ -322,6 +386,12 @@ def make_update(
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
             priority = add_to_last(priority, error)
+        explorer = state.explorer
+        if learn_explorer:
+            assert ensemble is not None
+            explorer_key = jax.random.fold_in(key, 7)
+            explorer_grads, explorer, more = explorer_phase(ensemble, state, batch, post, explorer_key, axis_name)
+            grads, metrics = {**grads, **explorer_grads}, {**metrics, **more}
         if axis_name is not None:
             grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
 
@@ -333,6 +403,9 @@ def make_update(
         slow_critic = state.slow_critic
         if learn_behaviour:
             slow_critic = update_average(slow_critic, params["critic"], config.critic.slow_rate)
+        if learn_explorer and explorer is not None:
+            slow = update_average(explorer.slow_critic, params["explorer_critic"], config.critic.slow_rate)
+            explorer = dataclasses.replace(explorer, slow_critic=slow)
         state = dataclasses.replace(
             state,
             step=state.step + 1,
@@ -342,6 +415,7 @@ def make_update(
             retnorm=retnorm,
             ring=ring,
             novelty=novelty,
+            explorer=explorer,
         )
         return state, metrics, ReplayOuts(post.state, priority)
 

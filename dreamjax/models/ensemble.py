@@ -7,16 +7,87 @@ action what the next state holds; where they differ, more data would teach somet
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dreamjax.config import Config
-from dreamjax.models.grid_layers import grid_layout
-from dreamjax.models.nets import MLP
+from dreamjax.models.grid_layers import (
+    BandEdit,
+    GridLayout,
+    LocalEdit,
+    RowPointer,
+    focus_place,
+    grid_layout,
+    split_state,
+)
+from dreamjax.models.nets import MLP, Dtype
 from dreamjax.types import EnvSpec, Params, RSSMState
+
+
+class GridPredictor(nn.Module):
+    """One member for the grid model: how cells and vector change, by the same local steps as the model's own.
+
+    An edit around the action's place, what appears at fixed places, rows that come from rows above (``models.grid``); of
+    the next latent it knows nothing. A network that reads the board as one vector is no member for such a model: it errs
+    where it has learned nothing at all, and there all members agree.
+
+    ``(feat [..., F], action [..., A]) -> [..., cells + vector]``.
+    """
+
+    layout: GridLayout
+    units: int
+    layers: int
+    reach: int
+    act: str
+    norm: str
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, feat: jax.Array, action: jax.Array) -> jax.Array:
+        layout, lead = self.layout, feat.shape[:-1]
+        feat, action = feat.reshape(-1, feat.shape[-1]), action.reshape(-1, action.shape[-1])
+        cells, vector, _ = split_state(layout, feat[:, : layout.deter].astype(jnp.float32))
+        row, column = focus_place(layout, cells, action)
+        # Where an action names a cell, the place says which.
+        chosen = action[:, :0] if layout.focus == "action" else action / jnp.maximum(1.0, jnp.abs(action))
+        known = jnp.concatenate([vector.astype(self.dtype), chosen.astype(self.dtype)], -1)
+        if self.reach:
+            edit, hidden = LocalEdit(layout, self.units, self.act, self.reach, self.dtype)(cells, row, column, known)
+        else:
+            edit, hidden = BandEdit(layout, self.units, self.act, self.dtype)(cells, row, column, known)
+        rest = jnp.concatenate([known, hidden, feat[:, layout.cells + layout.vector :].astype(self.dtype)], -1)
+        mlp = dict(act=self.act, norm=self.norm, dtype=self.dtype)
+        shape = (layout.channels, 1, 1)
+        keep = self.param("keep", lambda *_: jnp.full(shape, 4.0, jnp.float32))
+        logit = (2 * cells - 1) * keep[None] + edit
+        if layout.focus != "action":
+            logit += MLP(1, self.units, layout.cells, **mlp)(rest).astype(jnp.float32).reshape(logit.shape)
+        probs = jax.nn.sigmoid(logit)
+        share = jax.nn.sigmoid(self.param("movable", nn.initializers.zeros_init(), shape) + 2.0)[None]
+        change = (1 - share) * probs + share * RowPointer()(probs) - cells
+        parts = [change.reshape(change.shape[0], -1)]
+        if layout.vector:
+            parts.append(MLP(self.layers, self.units, layout.vector, **mlp)(rest).astype(jnp.float32))
+        return jnp.concatenate(parts, -1).reshape(*lead, -1)
+
+
+class FlatPredictor(nn.Module):
+    """One member for the vector model: ``(feat [..., F], action [..., A]) -> [..., D]`` by an MLP."""
+
+    layers: int
+    units: int
+    size: int
+    act: str
+    norm: str
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, feat: jax.Array, action: jax.Array) -> jax.Array:
+        inputs = jnp.concatenate([feat.astype(self.dtype), action.astype(self.dtype)], -1)
+        return MLP(self.layers, self.units, self.size, 1.0, self.act, self.norm, self.dtype)(inputs)
 
 
 class Ensemble(NamedTuple):
@@ -42,23 +113,33 @@ def make_ensemble(config: Config, spec: EnvSpec) -> Ensemble:
     that. What they disagree on is the same, for all of them add the same cells.)
     """
     ensemble, model = config.ensemble, config.model
+    dtype = jnp.dtype(config.parallel.precision)
+    net: dict[str, Any] = dict(
+        units=ensemble.units, layers=ensemble.layers, act=model.act, norm=model.norm, dtype=dtype
+    )
+    member: type[nn.Module]
     if model.kind == "grid":
         layout = grid_layout(config, spec)
-        size = layout.cells + layout.vector
+        size, member = layout.cells + layout.vector, GridPredictor
+        net |= dict(layout=layout, reach=model.reach)
     else:
-        size = model.stoch * (model.classes if model.latent == "categorical" else 1)
+        size, member = model.stoch * (model.classes if model.latent == "categorical" else 1), FlatPredictor
+        net |= dict(size=size)
     members = nn.vmap(
-        MLP, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=None, out_axes=0, axis_size=ensemble.size
+        member,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=None,
+        out_axes=0,
+        axis_size=ensemble.size,
     )
-    dtype = jnp.dtype(config.parallel.precision)
-    module = members(ensemble.layers, ensemble.units, size, 1.0, model.act, model.norm, dtype)
+    module = members(**net)
 
     def init(key: jax.Array, feat_size: int) -> Params:
-        return module.init(key, jnp.zeros((1, feat_size + spec.action.vector_size)))["params"]
+        return module.init(key, jnp.zeros((1, feat_size)), jnp.zeros((1, spec.action.vector_size)))["params"]
 
     def apply(params: Params, feat: jax.Array, action: jax.Array) -> jax.Array:
-        inputs = jnp.concatenate([feat.astype(dtype), action.astype(dtype)], -1)
-        return jnp.asarray(module.apply({"params": params}, inputs), jnp.float32)
+        return jnp.asarray(module.apply({"params": params}, feat, action), jnp.float32)
 
     def target(state: RSSMState, following: RSSMState) -> jax.Array:
         if model.kind == "grid":

@@ -42,8 +42,7 @@ def count_right(
         by measure float64 ``[B]``: "steps"; "exact", whole grids that are right; "cells", shares of cells that are right;
         and both with "_unchanged" for the guess that nothing changes since what the model saw last.
     """
-    index = np.arange(1, real.shape[1])
-    one_ahead = valid[:, 1:] & (begins[:, None] | (index >= context)[None])
+    one_ahead = counted_steps(valid, begins, context)
     rows = {
         "next": (real[:, 1:], following, real[:, :-1], one_ahead),
         "next_clearing": (real[:, 1:], following, real[:, :-1], one_ahead & (np.nan_to_num(cleared[:, 1:]) > 0)),
@@ -52,6 +51,12 @@ def count_right(
         at = slice(context - 1 + k, context + k)
         rows[f"open_loop_{k}"] = (real[:, at], dream[:, at], real[:, context - 1 : context], valid[:, at])
     return {name: _sums(entry, *row) for name, row in rows.items()}
+
+
+def counted_steps(valid: np.ndarray, begins: np.ndarray, context: int) -> np.ndarray:
+    """Bool ``[B, T-1]``: the steps one ahead that count; the arguments are those of ``count_right``."""
+    index = np.arange(1, valid.shape[1])
+    return valid[:, 1:] & (begins[:, None] | (index >= context)[None])
 
 
 def _sums(

@@ -10,6 +10,7 @@ import numpy as np
 
 from dreamjax.reporting import visualization as vis
 from dreamjax.reporting.media import write_gif, write_png
+from dreamjax.reporting.uncertainty import ERRORS, disagreement_map, rank_correlation
 from dreamjax.types import Batch, EnvSpec, ObsSpec
 
 CONTEXT_COLOUR: vis.Colour = (90, 90, 110)
@@ -46,7 +47,8 @@ def dream_report(
     The GIF shows, for a few windows of the batch, real, dreamed and their difference side by side, step by step; the
     border is grey while the model sees the real observations and violet from then on, where only actions reach it. The
     PNG shows the first of these windows as rows real, dreamed, difference. An agent without grids, images or vectors
-    gets no files and no figures.
+    gets no files and no figures. With an ensemble ``<name>_disagreement.png`` shows where along that window it disagrees
+    (``uncertainty.disagreement_map``), and the figures hold ``dream/disagreement/<error>``, rank correlations.
 
     Args:
         agent: anything with ``spec`` and ``open_loop``.
@@ -73,7 +75,16 @@ def dream_report(
     folder = Path(folder)
     write_gif(folder / f"{name}.gif", dream_frames(spec, result, windows, context=context))
     write_png(folder / f"{name}.png", dream_strip(spec, result, int(windows[0]), context=context))
-    return dream_figures(spec, result, np.asarray(batch.is_first), context=context)
+    figures = dream_figures(spec, result, np.asarray(batch.is_first), context=context)
+    if "disagreement" in result:
+        shown = next(iter(spec))
+        picture = disagreement_map(shown, spec[shown], result, int(windows[0]))
+        write_png(folder / f"{name}_disagreement.png", picture)
+        counted = result["valid"][:, 1:] & (np.arange(1, length) >= min(context, length - 1))[None]
+        for kind, entry in ERRORS.items():
+            rho = rank_correlation(result["disagreement"][counted], result[entry][counted])
+            figures[f"dream/disagreement/{kind}"] = float("nan") if rho is None else rho
+    return figures
 
 
 def dream_figures(

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from dreamjax.agents.dream_agent import Agent
-from dreamjax.reporting.accuracy import Sums, accuracy, count_right
+from dreamjax.reporting.accuracy import Sums, accuracy, count_right, counted_steps
+from dreamjax.reporting.uncertainty import ERRORS, summary
 from dreamjax.training.collector import Environments, Policy
 from dreamjax.training.evaluator import acting, quotas
 from dreamjax.types import Batch, EnvSpec, Params, Records
@@ -47,12 +48,15 @@ def evaluate_model(
 
     Returns:
         ``{"episodes", "steps", "context", "observations": {name: rows}}`` with the rows of
-        ``reporting.accuracy.accuracy`` for each observation of kind "grid"; there may be none.
+        ``reporting.accuracy.accuracy`` for each observation of kind "grid"; there may be none. With an ensemble also
+        ``"disagreement"``, see ``reporting.uncertainty.summary``, of the steps one ahead.
     """
     played = play(policy, params, env, num_envs=num_envs, episodes=episodes, greedy=greedy, seed=seed)
     open_loop = jax.jit(agent.open_loop, static_argnames="context")
     grids = {name: entry for name, entry in agent.spec.obs.items() if entry.kind == "grid"}
-    starts = window_starts([len(episode.action) for episode in played]) if grids else []
+    wanted = bool(grids) or ("ensemble" in params)
+    starts = window_starts([len(episode.action) for episode in played]) if wanted else []
+    doubts: dict[str, list[np.ndarray]] = {}
     of_windows: dict[str, list[Sums]] = {name: [] for name in grids}
     owners = []
     key = jax.random.key(seed)
@@ -75,13 +79,22 @@ def evaluate_model(
                 )
             )
         owners.append(owner)
+        if "disagreement" in result:
+            counted = counted_steps(result["valid"], np.asarray(batch.is_first)[:, 0], CONTEXT)
+            counted &= (owner != NO_EPISODE)[:, None]
+            for name in ("disagreement", *ERRORS.values()):
+                doubts.setdefault(name, []).append(result[name][counted])
+    told = {}
+    if doubts:
+        flat = {name: np.concatenate(parts) for name, parts in doubts.items()}
+        told["disagreement"] = summary(flat["disagreement"], {name: flat[key] for name, key in ERRORS.items()})
     joined = {name: _concatenated(parts) for name, parts in of_windows.items() if parts}
     return {
         "episodes": len(played),
         "steps": sum(len(episode.action) - 1 for episode in played),
         "context": CONTEXT,
         "observations": {name: accuracy(sums, np.concatenate(owners)) for name, sums in joined.items()},
-    }
+    } | told
 
 
 def _concatenated(parts: list[Sums]) -> Sums:

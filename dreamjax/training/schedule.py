@@ -6,12 +6,20 @@ are pure functions of ``step`` and of the updates taken, so a saved and reloaded
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from dreamjax.config import Config
 
-Phase = Literal["update", "update_world_model", "update_actor_critic"]  # the agent's functions of these names
+# The agent's functions of these names.
+Phase = Literal[
+    "update", "update_world_model", "update_actor_critic", "update_exploring", "update_actor_critic_exploring"
+]
+EXPLORING: dict[Phase, Phase] = {
+    "update": "update_exploring",
+    "update_actor_critic": "update_actor_critic_exploring",
+}
 
 
 @dataclass(frozen=True)
@@ -124,12 +132,54 @@ class PlanSchedule:
         self._rounds = int(state["rounds"])
 
 
+class ExploringSchedule:
+    """Another schedule in whose first ``steps`` environment steps the updates owed are those that train the explorer too.
+
+    An update that is owed in that phase and taken after it trains the explorer no more.
+    """
+
+    def __init__(self, schedule: Schedule, steps: int) -> None:
+        self._schedule, self._steps = schedule, steps
+
+    @property
+    def updates(self) -> int:
+        return self._schedule.updates
+
+    @property
+    def batches(self) -> dict[Phase, int]:
+        batches = self._schedule.batches
+        return batches | {EXPLORING[phase]: size for phase, size in batches.items() if phase in EXPLORING}
+
+    def due(self, step: int) -> list[Due]:
+        due = self._schedule.due(step)
+        if step > self._steps:
+            return due
+        return [dataclasses.replace(item, phase=EXPLORING.get(item.phase, item.phase)) for item in due]
+
+    def take(self, due: list[Due]) -> None:
+        self._schedule.take(due)
+
+    def ratio(self, step: int) -> float:
+        return self._schedule.ratio(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._schedule.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._schedule.load_state_dict(state)
+
+
 def make_schedule(config: Config) -> Schedule:
-    """The schedule a configuration asks for.
+    """The schedule a configuration asks for; with ``explore.steps``, an ``ExploringSchedule`` of it.
 
     Learning starts at ``replay.min_size`` environment steps, or later where every environment needs more to fill
     one window: ``num_envs * batch_length``; at once where it learns from what was recorded.
     """
+    schedule = _make_schedule(config)
+    return ExploringSchedule(schedule, config.explore.steps) if config.explore.steps else schedule
+
+
+def _make_schedule(config: Config) -> Schedule:
     start = 0 if config.offline.replay else max(config.replay.min_size, config.num_envs * config.batch_length)
     if config.schedule.kind == "ratio":
         return RatioSchedule(config.updates_per_step, start=start, batch_size=config.batch_size)

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import numpy as np
 
 from dreamjax.agents.dream_agent import make_agent
+from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
@@ -24,6 +25,7 @@ from dreamjax.training import checkpoint, hosts, memory, parallel, recording, wa
 from dreamjax.training.announce import announced, announced_update
 from dreamjax.training.checkpoint import CheckpointError
 from dreamjax.training.collector import Collector, Policy, make_policy
+from dreamjax.training.coverage import Coverage
 from dreamjax.training.evaluator import evaluate
 from dreamjax.training.finite import skip_nonfinite
 from dreamjax.training.metrics import MetricMeans, TrainError
@@ -31,7 +33,7 @@ from dreamjax.training.schedule import Due, Phase, crossed, make_schedule
 from dreamjax.training.segments import Segments
 from dreamjax.training.stop import Stop
 from dreamjax.training.watchdog import Watchdog
-from dreamjax.types import Batch, EnvSpec, ReplayOuts
+from dreamjax.types import Batch, EnvSpec, Params, ReplayOuts
 
 Drawn = tuple[Batch, Indices]
 
@@ -80,7 +82,7 @@ class Trainer:
         self._latents = recording.kept_latents(config.replay, self.agent.world_model)
         shapes = jax.eval_shape(self.agent.init, jax.random.key(config.seed))
         guard = skip_nonfinite if config.optimiser.skip_nonfinite else lambda update: update
-        phases = {phase: guard(getattr(self.agent, phase)) for phase in get_args(Phase)}
+        phases = {phase: guard(getattr(self.agent, phase)) for phase in self.schedule.batches}
         self._updates = {phase: parallel.make_update(fn, self.num_devices) for phase, fn in phases.items()}
         needed = self._check_memory(shapes, phases)
         fresh = self.group.from_leader(checkpoint.latest(self.path) is None)
@@ -116,6 +118,7 @@ class Trainer:
                 keep_latents=config.replay.keep_latents,
                 counted=config.num_envs,
                 gather=self.group.gather,
+                coverage=Coverage(self.spec, config.log.coverage) if config.log.coverage else None,
             )
         self._shown: dict[str, float] = {}
         self._score: float | None = None
@@ -256,7 +259,7 @@ class Trainer:
             self._evaluation_pending = not self._evaluate()
         while self.step < config.total_steps and not self._stop():
             before, updates = self.step, self.schedule.updates
-            self.collector.begin(parallel.local(self.state.params))
+            self.collector.begin(self._acting())
             due = self.schedule.due(self.step + config.num_envs)
             batch = self._draw(due[0].batch_size) if due else None  # while the device works
             self.collector.finish()
@@ -269,6 +272,11 @@ class Trainer:
             if crossed(before, self.step, config.log.dream_every):
                 self._report()
         return self._finish()
+
+    def _acting(self) -> Params:
+        """Parameters to collect with: the explorer's in its phase, then the task's."""
+        params = parallel.local(self.state.params)
+        return explorer_params(params) if self.step < self.config.explore.steps else params
 
     def _draw(self, batch_size: int) -> Drawn:
         size = batch_size // self.group.count  # this process's rows of the global batch
@@ -301,6 +309,7 @@ class Trainer:
         updates = self.schedule.updates
         if crossed(updates_before, updates, self.config.log.metrics_every):
             values = self.means.means() | self.collector.pop_episodes() | self._rates() | memory.statistics()
+            values |= self.collector.coverage()
             self.means.clear()
             self.logger.metrics(self.step, updates, values)
             self._shown |= values
@@ -405,7 +414,7 @@ class Trainer:
         # Lines of the final report are not the run's: going on with more steps drops them.
         position = self.logger.state_dict()
         if self.step >= self.config.total_steps and not self._stop():
-            means = self.means.means() | self.collector.peek_episodes()
+            means = self.means.means() | self.collector.peek_episodes() | self.collector.coverage()
             if means:
                 self.logger.metrics(self.step, self.schedule.updates, means)
             if self._evaluated != self.step:

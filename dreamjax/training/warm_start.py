@@ -65,10 +65,14 @@ def read(config: InitFromConfig, like: Params) -> WarmStart | None:
 def apply(start: WarmStart, state: TrainState) -> TrainState:
     """``state`` with the parameters taken; everything else is fresh: optimisers, return scale, counters, keys.
 
-    The slow critic begins as the critic where any of the critic was taken.
+    A slow critic begins as its critic where any of that was taken.
     """
     merged = [jnp.asarray(start.taken.get(name, leaf)) for name, leaf in checkpoint.named_leaves(state.params)]
     params = jax.tree.unflatten(jax.tree.structure(state.params), merged)
-    critic = any(name.split(".")[0] == "critic" for name in start.taken)
-    slow = jax.tree.map(jnp.copy, params["critic"]) if critic else state.slow_critic
-    return dataclasses.replace(state, params=params, slow_critic=slow)
+    taken = {name.split(".")[0] for name in start.taken}
+    slow, explorer = state.slow_critic, state.explorer
+    if "critic" in taken:
+        slow = jax.tree.map(jnp.copy, params["critic"])
+    if "explorer_critic" in taken and explorer is not None:
+        explorer = dataclasses.replace(explorer, slow_critic=jax.tree.map(jnp.copy, params["explorer_critic"]))
+    return dataclasses.replace(state, params=params, slow_critic=slow, explorer=explorer)

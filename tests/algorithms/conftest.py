@@ -24,6 +24,11 @@ OPTIMISER = {
 PLAIN_HEADS = {"model": {"reward_head": "mse"}, "critic": {"head": "mse"}}
 VARIANTS = {
     "explorer": {"imagination": {"last": 4}, "ensemble": {"size": 2, "units": 16, "layers": 1, "bonus": 0.5}},
+    "exploring": {
+        "imagination": {"last": 4},
+        "ensemble": {"size": 2, "units": 16, "layers": 1, "rate": 0.1},
+        "explore": {"steps": 100, "intrinsic": 0.5, "extrinsic": 0.25},
+    },
     "plain": {"imagination": {"last": 4}},
     "ring": {
         "model": {"latent": "gaussian", "cell": "gru"},
@@ -66,6 +71,7 @@ def learner(tiny_config):
             batch=small.random_batch(spec),
             update=jax.jit(agent.update, compiler_options=small.QUICK),
             update_world_model=jax.jit(agent.update_world_model, compiler_options=small.QUICK),
+            update_exploring=jax.jit(agent.update_exploring, compiler_options=small.QUICK),
             update_actor_critic=jax.jit(agent.update_actor_critic, compiler_options=small.QUICK),
         )
 
@@ -82,5 +88,12 @@ def middle_of_training(agent, config):
         params=small.noise_like(shapes.params, seed=1),
         slow_critic=small.noise_like(shapes.slow_critic, seed=2),
         retnorm=NormaliserState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2)),
+        explorer=None if state.explorer is None else explorer_in_the_middle(shapes.explorer),
         novelty=None if state.novelty is None else NormaliserState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2)),
     )
+
+
+def explorer_in_the_middle(shapes):
+    scale = NormaliserState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2))
+    novelty = NormaliserState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2))
+    return shapes.replace(slow_critic=small.noise_like(shapes.slow_critic, seed=3), retnorm=scale, novelty=novelty)

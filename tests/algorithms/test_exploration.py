@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import small
 
 from dreamjax.algorithms import exploration
 from dreamjax.algorithms.normalisation import init_normaliser
+from dreamjax.algorithms.returns import step_weights
 from dreamjax.config import ConfigError, EnsembleConfig
 from dreamjax.models.ensemble import Ensemble, make_ensemble
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, Imagination, ObsSpec, RSSMState
@@ -111,12 +113,13 @@ def test_the_bonus_of_an_action_comes_on_arriving():
             d[n, t] = np.var(np.concatenate([x.feat[n, t], x.action[n, t]]) @ w, axis=0).mean()
     disagreed = exploration.imagined_disagreement(linear_ensemble(), w, x)
     np.testing.assert_allclose(disagreed, d, rtol=1e-4)
-    config = EnsembleConfig(size=3, bonus=0.5, extrinsic=0.25, rate=0.1)
-    got, state = exploration.add_bonus(x, disagreed, init_normaliser(), config)
+    weights = dict(intrinsic=0.5, extrinsic=0.25, rate=0.1)
+    got, state, scale = exploration.add_bonus(x, disagreed, init_normaliser(), **weights)
     span = np.percentile(d, 95) - np.percentile(d, 5)
     expected = 0.25 * reward
     expected[:, 1:] += 0.5 * d / span
     np.testing.assert_allclose(got.reward, expected, rtol=1e-4)
+    np.testing.assert_allclose(scale, span, rtol=1e-4)
     np.testing.assert_allclose(state.high - state.low, 0.1 * span, rtol=1e-4)
     np.testing.assert_array_equal(got.cont, x.cont)
 
@@ -125,13 +128,13 @@ def test_two_devices_learn_and_reward_as_one():
     """Contract 28: from shares of one batch, gradients averaged, percentiles of all."""
     x, w = windows(), np.random.default_rng(1).normal(size=(3, 9, 2)).astype(np.float32)
     dreams = rollouts(np.random.default_rng(3).normal(size=(6, 4)).astype(np.float32))
-    config, ensemble = EnsembleConfig(size=3, bonus=0.5), linear_ensemble()
+    ensemble, weights = linear_ensemble(), dict(intrinsic=0.5, extrinsic=1.0, rate=0.01)
 
     def step(x, row, dreams, axis_name=None):
         weight = exploration.bootstrap_weights(jax.random.key(5), row, 3)
         grads = jax.grad(exploration.ensemble_loss)(w, ensemble, **x, weight=weight)
         disagreed = exploration.imagined_disagreement(ensemble, w, dreams)
-        rewarded, state = exploration.add_bonus(dreams, disagreed, init_normaliser(), config, axis_name=axis_name)
+        rewarded, state, _ = exploration.add_bonus(dreams, disagreed, init_normaliser(), **weights, axis_name=axis_name)
         return jax.lax.pmean(grads, axis_name) if axis_name else grads, state, rewarded.reward
 
     one = jax.jit(step, compiler_options=small.QUICK)(x, jnp.arange(2), dreams)
@@ -146,8 +149,64 @@ def test_two_devices_learn_and_reward_as_one():
 
 def test_without_a_bonus_rewards_are_untouched():
     x = rollouts(np.ones((2, 4), np.float32))
-    got, _ = exploration.add_bonus(x, jnp.ones((2, 3)), init_normaliser(), EnsembleConfig(size=3))
+    got, _, _ = exploration.add_bonus(x, jnp.ones((2, 3)), init_normaliser(), intrinsic=0.0, extrinsic=1.0, rate=0.1)
     assert got.reward is x.reward
+
+
+def test_a_penalty_is_a_bonus_taken_away():
+    x = rollouts(np.ones((2, 4), np.float32))
+    d = jnp.asarray([[0.0, 1.0, 2.0], [0.0, 0.0, 2.0]])  # percentiles 0 and 2: a range of 2
+    got, _, _ = exploration.add_bonus(x, d, init_normaliser(), intrinsic=-1.0, extrinsic=1.0, rate=1.0)
+    np.testing.assert_allclose(got.reward, [[1, 1, 0.5, 0], [1, 1, 1, 0]], rtol=1e-6)
+
+
+def test_rollouts_stop_where_the_model_is_unsure():
+    """c[t+1] is 0 where d[t] is above the limit: what comes later counts nothing, the step itself is paid."""
+    x = rollouts(np.ones((2, 4), np.float32)).replace(cont=np.full((2, 4), 0.9, np.float32))
+    d = jnp.asarray([[0.1, 0.5, 0.1], [0.3, 0.2, 0.30001]])
+    got, trusted = exploration.stop_where_unsure(x, d, jnp.float32(0.3))
+    np.testing.assert_allclose(got.cont, [[0.9, 0.9, 0, 0.9], [0.9, 0.9, 0.9, 0]])
+    np.testing.assert_array_equal(got.reward, x.reward)
+    np.testing.assert_allclose(trusted, 4 / 6)
+    weight = step_weights(got.cont[:, :-1], gamma=1.0)
+    np.testing.assert_allclose(weight[0], [0.9, 0.81, 0], rtol=1e-6)
+
+
+def test_replayed_steps_are_disagreed_on_but_not_across_resets():
+    x, w = windows(), np.random.default_rng(1).normal(size=(3, 9, 2)).astype(np.float32)
+    got = exploration.replayed_disagreement(linear_ensemble(), w, x["feat"], x["action"], x["is_first"])
+    pairs = np.concatenate([x["feat"], x["action"]], -1)
+    expected = np.stack([pairs @ w[k] for k in range(3)]).var(0).mean(-1)[:, :-1]
+    expected[1, 1] = 0  # window 1 is reset at step 2
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+    about = lambda feat: jnp.sum(
+        exploration.replayed_disagreement(linear_ensemble(), w, feat, x["action"], x["is_first"])
+    )
+    assert np.all(jax.grad(about)(x["feat"]) == 0)
+
+
+def test_disagreement_of_a_state_is_that_of_its_features():
+    """What a planner asks: no gradient to the state, the action or the parameters."""
+    world_model = SimpleNamespace(feat=lambda state: jnp.concatenate([state.deter, state.stoch[..., 0]], -1))
+    w = np.random.default_rng(1).normal(size=(3, 9, 2)).astype(np.float32)
+    state, action = windows()["state"], windows()["action"]
+    about = functools.partial(exploration.state_disagreement, world_model, linear_ensemble())
+    got = about({"ensemble": w}, state, action)
+    inputs = np.concatenate([state.deter, state.stoch[..., 0], action], -1)
+    np.testing.assert_allclose(got, np.stack([inputs @ w[k] for k in range(3)]).var(0).mean(-1), rtol=1e-4)
+    grads = jax.grad(lambda *args: jnp.sum(about(*args)), (0, 1, 2))({"ensemble": w}, state, action)
+    assert all(np.all(grad == 0) for grad in jax.tree.leaves(grads))
+
+
+def test_members_that_begin_alike_part_ways():
+    """They see different batches: the same parameters get different gradients, by their own weights of the windows."""
+    x, weight = windows(), exploration.bootstrap_weights(jax.random.key(0), jnp.arange(2), 3)
+    w = np.repeat(np.random.default_rng(1).normal(size=(1, 9, 2)), 3, 0).astype(np.float32)
+    grads = jax.grad(exploration.ensemble_loss)(w, linear_ensemble(), **x, weight=weight)
+    for left, right in ((0, 1), (1, 2), (0, 2)):
+        assert np.abs(grads[left] - grads[right]).max() > 0.01 * np.abs(grads).max()
+    equal = jax.grad(exploration.ensemble_loss)(w, linear_ensemble(), **x, weight=jnp.ones((3, 2)))
+    np.testing.assert_array_equal(equal[0], equal[1])
 
 
 def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_config):
@@ -209,6 +268,9 @@ def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_c
         ({"bonus": 1.0}, "bonus=1.0 is not allowed: needs an ensemble"),
         ({"extrinsic": 0.0}, "extrinsic=0.0 is not allowed: needs an ensemble"),
         ({"size": 2, "rate": 0.0}, "rate=0.0 is not allowed"),
+        ({"penalty": 1.0}, "penalty=1.0 is not allowed: needs an ensemble"),
+        ({"limit": 1.0}, "limit=1.0 is not allowed: needs an ensemble"),
+        ({"size": 2, "penalty": 1.0, "bonus": 1.0}, "penalty=1.0 is not allowed: must be 0 beside bonus=1.0"),
     ],
 )
 def test_impossible_ensembles_are_refused(fields, message):

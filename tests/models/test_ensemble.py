@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.models.ensemble import make_ensemble
+from dreamjax.models.ensemble import GridPredictor, make_ensemble
+from dreamjax.models.grid_layers import grid_layout
 from dreamjax.models.nets import MLP
 from dreamjax.models.world_model import make_world_model
-from dreamjax.types import RSSMState
+from dreamjax.types import ActionPart, ActionSpec, EnvSpec, RSSMState
 
 SPEC = conftest.make_tiny_spec()  # a board of 24 cells, a vector of 5, 3 bits
 
@@ -34,7 +35,7 @@ def test_members_are_networks_of_their_own(tiny_config):
     single = MLP(1, 8, 16)
     for k in range(3):
         member = jax.tree.map(lambda x, k=k: x[k], params)
-        alone = single.apply({"params": member}, np.concatenate([feat, action], -1))
+        alone = single.apply({"params": member["MLP_0"]}, np.concatenate([feat, action], -1))
         np.testing.assert_allclose(together[k], alone, rtol=1e-5, atol=1e-6)
     assert np.all(np.var(together, 0) > 0)
 
@@ -67,3 +68,30 @@ def test_no_gradient_flows_through_the_target(tiny_config, kind):
         state, jax.tree.map(lambda x: x + 1, state)
     )
     assert all(np.all(grad == 0) for grad in jax.tree.leaves(grads))
+
+
+def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config):
+    """Where an action names a cell, cells beyond the reach of the edit stay as they are, whatever the parameters, as long
+    as no row moves; single members give what the vectorised ones give."""
+    spec = EnvSpec(SPEC.obs, ActionSpec((ActionPart("categorical", 24),)))
+    config = small.vary(tiny_config, ensemble={"size": 3, "units": 8, "layers": 1}, model={"kind": "grid", "reach": 1})
+    ensemble, state = make_ensemble(config, spec), make_world_model(config, spec).initial(2)
+    rng = np.random.default_rng(0)
+    feat = rng.normal(size=(2, state.deter.shape[-1] + 16)).astype(np.float32)
+    feat[:, :24] = rng.integers(0, 2, (2, 24))
+    action = np.eye(24, dtype=np.float32)[[2 * 4 + 0, 4 * 4 + 1]]
+    params = small.random_params(lambda key: ensemble.init(key, feat.shape[-1]))
+    params["RowPointer_0"]["score"]["bias"] = np.tile(np.float32([50, 0, 0, 0, 0]), (3, 1))
+    params["RowPointer_0"]["blank"]["bias"] = np.full((3, 1), -50, np.float32)
+    params["keep"] = np.full_like(params["keep"], 30)
+    predicted = jax.jit(ensemble.apply, compiler_options=small.QUICK)(params, feat, action)
+    assert predicted.shape == (3, 2, 24 + 5)
+    far = np.array([[row not in (1, 2, 3) for row in range(6)], [row not in (3, 4, 5) for row in range(6)]])
+    changes = np.abs(np.asarray(predicted[..., :24])).reshape(3, 2, 6, 4)
+    assert changes.max() <= 1
+    for i in range(2):
+        assert changes[:, i, far[i]].max() < 1e-6
+    single = GridPredictor(grid_layout(config, spec), 8, 1, 1, "silu", config.model.norm, jnp.float32)
+    alone = jax.jit(single.apply, compiler_options=small.QUICK)
+    member = jax.tree.map(lambda x: x[1], params)
+    np.testing.assert_allclose(predicted[1], alone({"params": member}, feat, action), rtol=1e-5, atol=1e-5)

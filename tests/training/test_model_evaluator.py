@@ -113,3 +113,24 @@ def test_an_agent_that_sees_no_grid_has_no_figures():
     agent = SimpleNamespace(spec=spec, open_loop=lambda *args, **kwargs: None)
     result = evaluate_model(agent, counting_policy(), {}, FakeEnv([3]), num_envs=1, episodes=1, greedy=True, seed=0)
     assert result["observations"] == {} and result["steps"] == 3
+
+
+def test_disagreement_is_held_against_errors_of_the_steps_that_count():
+    """Steps one ahead of whole episodes; those of other episodes and those for the model to see alone are left out."""
+    base = knowing(wrong=-7)
+
+    def open_loop(params, batch, key, *, context):
+        count = batch.obs["count"][:, 1:, 0]
+        doubts = {"disagreement": count, "error_members": count**2, "error_world_model": -count}
+        return base.open_loop(params, batch, key, context=context) | doubts
+
+    agent = SimpleNamespace(spec=SPEC, open_loop=open_loop)
+    result = evaluate_model(
+        agent, counting_policy(), {"ensemble": {}}, FakeEnv([40, 22]), num_envs=2, episodes=2, greedy=True, seed=0
+    )["disagreement"]
+    assert result["steps"] == 62
+    assert result["members"]["rank_correlation"] == pytest.approx(1)
+    assert result["world_model"]["rank_correlation"] == pytest.approx(-1)
+    each = np.sort(np.concatenate([np.arange(1, 41), np.arange(1, 23)]))
+    expected = [part.mean() for part in np.array_split(-each, 4)]
+    np.testing.assert_allclose(result["world_model"]["error_by_quarter"], expected)

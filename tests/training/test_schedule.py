@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamjax.training.schedule import Due, PlanSchedule, RatioSchedule, Schedule, crossed, make_schedule
+from dreamjax.training.schedule import EXPLORING, Due, PlanSchedule, RatioSchedule, Schedule, crossed, make_schedule
 from training.fakes import make_tiny_config
 
 ROUND = [Due("update_world_model", 10, 32), Due("update_actor_critic", 5, 16)]
@@ -105,3 +106,25 @@ def test_plan_configuration_draws_smaller_batches_to_imagine_from() -> None:
 )
 def test_crossed(before: int, after: int, every: int, expected: bool) -> None:
     assert crossed(before, after, every) is expected
+
+
+@pytest.mark.parametrize("kind", ["ratio", "plan"])
+def test_the_explorer_is_trained_in_its_phase(tiny_config, kind):
+    """Up to ``explore.steps`` updates are those with the explorer, after it the plain ones; counts are the same."""
+    plan = {"kind": kind, "collect_steps": 8, "world_model_batches": 2, "actor_critic_batches": 1}
+    plain = small.vary(tiny_config, schedule={**plan, "imagination_batch_size": 4})
+    exploring = small.vary(plain, ensemble={"size": 2}, explore={"steps": 40})
+    left, right = make_schedule(plain), make_schedule(exploring)
+    for step in range(0, 64, 2):
+        due, without = right.due(step), left.due(step)
+        assert [(item.count, item.batch_size) for item in due] == [(i.count, i.batch_size) for i in without]
+        for item, same in zip(due, without, strict=True):
+            expected = EXPLORING.get(same.phase, same.phase) if step <= 40 else same.phase
+            assert item.phase == expected
+        right.take(due)
+        left.take(without)
+    assert right.updates == left.updates > 0
+    assert set(right.batches) == set(left.batches) | {EXPLORING[p] for p in left.batches if p in EXPLORING}
+    again = make_schedule(exploring)
+    again.load_state_dict(right.state_dict())
+    assert again.due(70) == right.due(70)

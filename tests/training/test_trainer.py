@@ -378,3 +378,16 @@ def test_a_checkpoint_says_what_made_it(run: Run, tmp_path: Path) -> None:
     assert meta["config"]["horizon"] == 3
     assert meta["versions"]["jax"] == jax.__version__
     assert meta["update"] == made.schedule.updates
+
+
+def test_the_explorer_collects_until_its_phase_ends() -> None:
+    """It stands in the actor's place; from ``explore.steps`` on the task's actor collects."""
+    trainer: Any = object.__new__(Trainer)
+    trainer.config = SimpleNamespace(explore=SimpleNamespace(steps=8))
+    params = {name: np.full(1, i) for i, name in enumerate(("actor", "critic", "explorer_actor", "explorer_critic"))}
+    trainer.state = SimpleNamespace(params=params)
+    acting = []
+    for step in (0, 7, 8, 9):
+        trainer.collector = SimpleNamespace(step=step)
+        acting.append(int(trainer._acting()["actor"][0]))
+    assert acting == [2, 2, 0, 0]
