@@ -55,6 +55,7 @@ AGENT, UPDATE, CONTRACTS = (
 )
 BEHAVIOUR = UPDATE + "::test_the_behaviour_phase_against_numpy"
 EXPLORATION, ENSEMBLE = "tests/algorithms/test_exploration.py", "tests/models/test_ensemble.py"
+EXPLORER = "tests/algorithms/test_explorer.py"
 SWITCHES = "tests/test_switches.py"
 DEVICES = UPDATE + "::test_devices_give_the_same_update"
 
