@@ -45,6 +45,7 @@ ENCODERS, HEADS, MODEL = (
     "tests/models/test_world_model.py",
 )
 LOSS, IMAGINATION = "tests/algorithms/test_world_model_loss.py", "tests/algorithms/test_imagination.py"
+MOTION = "tests/models/test_grid_motion.py"
 GRID = "tests/models/test_grid.py"
 SEARCH, SEARCH_LOSS = "tests/algorithms/test_search.py", "tests/algorithms/test_search_loss.py"
 ACTOR_CRITIC, RANDOMNESS = "tests/algorithms/test_actor_critic.py", "tests/algorithms/test_randomness.py"
@@ -442,10 +443,34 @@ MUTATIONS = [
     Mutation("grid_without_pointer", "models.grid",
              "moved = self.pointer(probs, hard)", "moved = probs + 0 * self.pointer(probs, hard)",
              GRID + "::test_a_prediction_by_hand"),
-    Mutation("grid_keeps_nothing", "models.grid", "(2 * cells - 1) * self.keep[None] + edit", "0 * cells + edit",
+    Mutation("grid_keeps_nothing", "models.grid", "(2 * cells - 1) * self.keep[None], row", "0 * cells, row",
              GRID + "::test_a_prediction_by_hand"),
-    Mutation("grid_edits_nothing", "models.grid", "* self.keep[None] + edit", "* self.keep[None] + 0 * edit",
+    Mutation("grid_edits_nothing", "models.grid_layers", "still + place(edit, row,", "still + 0 * place(edit, row,",
              GRID + "::test_a_small_grid_model_learns_the_rules_of_falling_blocks"),
+    # The motion of an object.
+    Mutation("motion_overlaps_one_row_off", "models.grid_motion", ": rows - height + 1], 1)", "1 : rows - height + 2], 1)",
+             MOTION + "::test_overlaps_against_loops"),
+    Mutation("motion_lowered_upwards", "models.grid_motion", '"nrs,nsc->nrc", weight', '"nsr,nsc->nrc", weight',
+             MOTION + "::test_lowered_against_loops"),
+    Mutation("motion_shifted_to_the_left", "models.grid_motion", "(max(by, 0), max(-by, 0))", "(max(-by, 0), max(by, 0))",
+             MOTION + "::test_shifted_against_roll"),
+    Mutation("motion_stops_before_it_is_there", "models.grid_motion", "np.float32), 1)", "np.float32), 0)",
+             MOTION + "::test_stops_by_hand"),
+    Mutation("motion_must_before_it_wants", "models.grid_motion", "alive * jnp.exp(-wanted) * -jnp.expm1(-stopped)",
+             "alive * -jnp.expm1(-stopped)", MOTION + "::test_stops_by_hand"),
+    Mutation("motion_through_the_floor", "models.grid_motion", "floor = jnp.broadcast_to(outside,",
+             "floor = jnp.broadcast_to(0 * outside,", MOTION + "::test_what_never_wants_to_stop_falls_as_far_as_it_can"),
+    Mutation("motion_stops_on_what_it_touches", "models.grid_motion", "jnp.concatenate([blocked, floor], 1))[:, 1:]",
+             "jnp.concatenate([blocked, floor], 1))[:, :-1]",
+             MOTION + "::test_what_never_wants_to_stop_falls_as_far_as_it_can"),
+    Mutation("motion_never_joins", "models.grid_motion", "joined = (joins * landed)", "joined = (0 * joins * landed)",
+             MOTION + "::test_what_never_wants_to_stop_falls_as_far_as_it_can"),
+    Mutation("motion_sideways_through_walls", "models.grid_motion", "jnp.exp(-strength[:, 1:2] * jnp.stack(",
+             "jnp.exp(-0 * strength[:, 1:2] * jnp.stack(", MOTION + "::test_it_goes_sideways_and_one_row_down"),
+    Mutation("motion_refused_steps_are_lost", "models.grid_motion", ".add(1 - jnp.sum(goes, 1))", ".add(0.0)",
+             MOTION + "::test_it_goes_sideways_and_one_row_down"),
+    Mutation("motion_takes_any_shape", "models.grid_motion", "takes = jnp.exp(-strength", "takes = jnp.exp(-0 * strength",
+             MOTION + "::test_a_shape_is_taken_unless_something_is_in_the_way"),
     # One step of search.
     Mutation("search_goes_on_after_the_end", "algorithms.search", "config.loss.gamma * cont * value_fn(feat)",
              "config.loss.gamma * value_fn(feat)", SEARCH),

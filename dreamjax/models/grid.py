@@ -2,9 +2,9 @@
 
 The observed cells are part of the latent state, beside a small RSSM (memory and categorical latents) for what cells do
 not show and for what chance decides. The next grid is predicted from this one in three learned steps: a *local edit*
-around the action's place (or, with ``reach = 0``, along the whole band of columns around it, with learned hazards that
-tell how far something moves); an *absolute edit* for what appears at fixed places; and a *row pointer*, by which every
-row may come from a row above it. Nothing of any game's rules is written into them.
+around the action's place (with ``reach = 0`` the *motion of an object* as one piece, or, where there is none, an edit of
+the whole band of columns around the place); an *absolute edit* for what appears at fixed places; and a *row pointer*, by
+which every row may come from a row above it. Nothing of any game's rules is written into them.
 
 Why: a plain vector model does not learn a board of 200 cells from 100,000 steps; locality and sharing do.
 """
@@ -31,6 +31,7 @@ from dreamjax.models.grid_layers import (
     grid_layout,
     split_state,
 )
+from dreamjax.models.grid_motion import ObjectMotion
 from dreamjax.models.latents import entropy, gaussian_logit, kl, sample, unimix_logit
 from dreamjax.models.nets import MLP, Dtype, symlog
 from dreamjax.models.rssm import DenseGRU, reset_where
@@ -59,6 +60,8 @@ class GridModel(nn.Module):
         self.edit: nn.Module
         if model.reach:
             self.edit = LocalEdit(layout, model.units, model.act, model.reach, self.dtype)
+        elif layout.focus == "object":
+            self.edit = ObjectMotion(layout, model.units, model.act, self.dtype)
         else:
             self.edit = BandEdit(layout, model.units // 4, model.act, self.dtype)
         self.absolute = MLP(1, model.units, layout.cells, **net)
@@ -92,8 +95,7 @@ class GridModel(nn.Module):
         cells = cells.astype(jnp.float32)
         row, column = focus_place(self.layout, cells, action)
         known = jnp.concatenate([vector.astype(self.dtype), self._action(action)], -1)
-        edit, hidden = self.edit(cells, row, column, known)
-        return (2 * cells - 1) * self.keep[None] + edit, hidden
+        return self.edit(cells, (2 * cells - 1) * self.keep[None], row, column, known)
 
     def effect(self, shown: jax.Array, action: jax.Array) -> jax.Array:
         """Features of what the action did, rows that may move included: ``[N, E]``."""

@@ -138,7 +138,7 @@ def place(edit: jax.Array, row: jax.Array, column: jax.Array, shape: tuple[int, 
 
 
 class LocalEdit(nn.Module):
-    """Changes of cell logits in a window around the action's place, by one MLP: ``[N, C, H, W]``, and its features."""
+    """Logits ``[N, C, H, W]`` changed in a window around the action's place by one MLP, and its features ``[N, F]``."""
 
     layout: GridLayout
     units: int
@@ -148,7 +148,7 @@ class LocalEdit(nn.Module):
 
     @nn.compact
     def __call__(
-        self, cells: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
+        self, cells: jax.Array, still: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         layout, reach = self.layout, self.reach
         seen = window(cells, row, column, (reach, reach), (3, 3))
@@ -156,11 +156,11 @@ class LocalEdit(nn.Module):
         hidden = MLP(2, self.units, act=self.act, dtype=self.dtype)(x)
         out = Dense(layout.channels * (2 * reach + 1) * 7, dtype=self.dtype)(hidden).astype(jnp.float32)
         edit = out.reshape(-1, layout.channels, 2 * reach + 1, 7)
-        return place(edit, row, column, (layout.height, layout.width), reach, 3), hidden
+        return still + place(edit, row, column, (layout.height, layout.width), reach, 3), hidden
 
 
 class BandEdit(nn.Module):
-    """Changes of cell logits in a band of columns around an object, over all rows, by layers shared over the rows.
+    """Logits changed in a band of columns around a place, over all rows, by layers shared over the rows.
 
     Hazards ``s >= 0`` of each row are learned; ``exp(-sum of s)`` along the band, from above and from below, tells each
     row what can reach it: where something that moves along the band is stopped.
@@ -173,7 +173,7 @@ class BandEdit(nn.Module):
 
     @nn.compact
     def __call__(
-        self, cells: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
+        self, cells: jax.Array, still: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         layout = self.layout
         left, right, around, hazards = 2, 5, 3, 8
@@ -200,7 +200,7 @@ class BandEdit(nn.Module):
         edit = jnp.swapaxes(edit.reshape(count, height, layout.channels, broad), 1, 2)
         zero = jnp.zeros_like(row)
         pooled = jnp.concatenate([jnp.mean(x, 1), jnp.max(x, 1)], -1)
-        return place(edit, zero, column, (height, layout.width), 0, left), pooled
+        return still + place(edit, zero, column, (height, layout.width), 0, left), pooled
 
 
 def sums_above(rows: jax.Array) -> jax.Array:

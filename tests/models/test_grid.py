@@ -228,7 +228,7 @@ def test_a_hard_pointer_takes_the_heaviest_shift_alone():
 
 def edits(module, cells, row, column):
     cond = np.random.default_rng(2).normal(size=(1, 4)).astype(np.float32)
-    args = (jnp.asarray(cells), np.array([row]), np.array([column]), cond)
+    args = (jnp.asarray(cells), jnp.zeros_like(cells), np.array([row]), np.array([column]), cond)
     return np.asarray(compiled(module)(small.random_params(module.init, *args), *args)[0])
 
 
