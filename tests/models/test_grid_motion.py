@@ -59,12 +59,16 @@ def told(*, sideways=0, wanted=(), strength=20.0, shape=0.0):
     """Parameters that read nothing and do what they are told: biases alone."""
     module, _ = motion()
     x = jnp.zeros((1, 2, 9, 7))
-    params = jax.eval_shape(module.init, jax.random.key(0), x, x, jnp.zeros(1, int), jnp.zeros(1, int), jnp.zeros((1, 3)))
+    params = jax.eval_shape(
+        module.init, jax.random.key(0), x, x, jnp.zeros(1, int), jnp.zeros(1, int), jnp.zeros((1, 3))
+    )
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), params)["params"]
     params["strength"]["dense"]["bias"] += strength
     params["sideways"]["dense"]["bias"][sideways + SIDEWAYS] += 50.0
     params["wanted"]["dense"]["bias"] += [50.0 if d in wanted else -50.0 for d in range(9)]
-    params["local"]["dense"]["bias"].reshape(9, 9)[3, 5] = shape  # one cell to the right of the corner's right neighbour
+    params["local"]["dense"]["bias"].reshape(9, 9)[3, 5] = (
+        shape  # one cell to the right of the corner's right neighbour
+    )
     params["into"] += 50.0
     params["blocking"] += 1.0
     params["outside"] += 1.0
