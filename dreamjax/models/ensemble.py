@@ -14,15 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.config import Config
-from dreamjax.models.grid_layers import (
-    BandEdit,
-    GridLayout,
-    LocalEdit,
-    RowPointer,
-    focus_place,
-    grid_layout,
-    split_state,
-)
+from dreamjax.models.grid_layers import GridLayout, RowPointer, focus_place, grid_layout, split_state
+from dreamjax.models.grid_motion import make_edit
 from dreamjax.models.nets import MLP, Dtype
 from dreamjax.types import EnvSpec, Params, RSSMState
 
@@ -54,15 +47,12 @@ class GridPredictor(nn.Module):
         # Where an action names a cell, the place says which.
         chosen = action[:, :0] if layout.focus == "action" else action / jnp.maximum(1.0, jnp.abs(action))
         known = jnp.concatenate([vector.astype(self.dtype), chosen.astype(self.dtype)], -1)
-        if self.reach:
-            edit, hidden = LocalEdit(layout, self.units, self.act, self.reach, self.dtype)(cells, row, column, known)
-        else:
-            edit, hidden = BandEdit(layout, self.units, self.act, self.dtype)(cells, row, column, known)
-        rest = jnp.concatenate([known, hidden, feat[:, layout.cells + layout.vector :].astype(self.dtype)], -1)
-        mlp = dict(act=self.act, norm=self.norm, dtype=self.dtype)
         shape = (layout.channels, 1, 1)
         keep = self.param("keep", lambda *_: jnp.full(shape, 4.0, jnp.float32))
-        logit = (2 * cells - 1) * keep[None] + edit
+        edit = make_edit(layout, self.units, self.act, self.reach, self.dtype)
+        logit, hidden = edit(cells, (2 * cells - 1) * keep[None], row, column, known)
+        rest = jnp.concatenate([known, hidden, feat[:, layout.cells + layout.vector :].astype(self.dtype)], -1)
+        mlp = dict(act=self.act, norm=self.norm, dtype=self.dtype)
         if layout.focus != "action":
             logit += MLP(1, self.units, layout.cells, **mlp)(rest).astype(jnp.float32).reshape(logit.shape)
         probs = jax.nn.sigmoid(logit)

@@ -21,17 +21,15 @@ import numpy as np
 from dreamjax.config import Config
 from dreamjax.models.encoders import zero_inputs
 from dreamjax.models.grid_layers import (
-    BandEdit,
     CellScores,
     GridLayout,
     GridTrunk,
-    LocalEdit,
     RowPointer,
     focus_place,
     grid_layout,
     split_state,
 )
-from dreamjax.models.grid_motion import ObjectMotion
+from dreamjax.models.grid_motion import make_edit
 from dreamjax.models.latents import entropy, gaussian_logit, kl, sample, unimix_logit
 from dreamjax.models.nets import MLP, Dtype, symlog
 from dreamjax.models.rssm import DenseGRU, reset_where
@@ -57,13 +55,7 @@ class GridModel(nn.Module):
         self.cell = DenseGRU(model, self.dtype)
         self.prior_out = MLP(model.prior_layers, model.hidden, latent, **net)
         self.post_out = MLP(model.posterior_layers, model.hidden, latent, **net)
-        self.edit: nn.Module
-        if model.reach:
-            self.edit = LocalEdit(layout, model.units, model.act, model.reach, self.dtype)
-        elif layout.focus == "object":
-            self.edit = ObjectMotion(layout, model.units, model.act, self.dtype)
-        else:
-            self.edit = BandEdit(layout, model.units // 4, model.act, self.dtype)
+        self.edit = make_edit(layout, model.units, model.act, model.reach, self.dtype)
         self.absolute = MLP(1, model.units, layout.cells, **net)
         self.pointer = RowPointer()
         if layout.vector:

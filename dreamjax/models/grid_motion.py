@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.models.grid_layers import GridLayout, place, window
+from dreamjax.models.grid_layers import BandEdit, GridLayout, LocalEdit, place, window
 from dreamjax.models.nets import MLP, Dense, Dtype
 
 MARGIN = 3
@@ -39,7 +39,7 @@ def overlaps(mask: jax.Array, blocked: jax.Array) -> jax.Array:
 
 
 def lowered(mask: jax.Array, share: jax.Array) -> jax.Array:
-    """The mean of a mask ``[N, H, W]`` over distances: with weight ``share[:, d]`` (``[N, D]``) it lies ``d`` rows lower."""
+    """The mean of a mask ``[N, H, W]`` over distances: with weight ``share[:, d]`` of ``[N, D]`` it lies ``d`` lower."""
     distance = np.arange(mask.shape[1])[:, None] - np.arange(mask.shape[1])[None]
     reached = (distance >= 0) & (distance < share.shape[1])
     weight = jnp.where(reached, share[:, np.clip(distance, 0, share.shape[1] - 1)], 0.0)
@@ -142,3 +142,12 @@ class ObjectMotion(nn.Module):
         known = SURE * (2 * shape - 1) + anywhere.astype(jnp.float32).reshape(shape.shape)
         pads = ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))
         return jax.nn.sigmoid(jnp.pad(known, pads, constant_values=EMPTY) + edit)
+
+
+def make_edit(layout: GridLayout, units: int, act: str, reach: int, dtype: Dtype) -> nn.Module:
+    """What an action does to the grid: all of them map ``(cells, still, row, column, cond)`` to logits and features."""
+    if reach:
+        return LocalEdit(layout, units, act, reach, dtype)
+    if layout.focus == "object":
+        return ObjectMotion(layout, units, act, dtype)
+    return BandEdit(layout, units // 4, act, dtype)
