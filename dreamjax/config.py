@@ -401,6 +401,10 @@ class ScheduleConfig:
             ``collect_steps``, then ``world_model_batches``, then ``actor_critic_batches``).
         collect_steps: environment steps of one round, over all environments.
         imagination_batch_size: windows whose states begin the rollouts of an actor-critic batch of a round.
+        updates_per_call: updates of one compiled call, where that many are owed after one step of all environments; what
+            is left over is made one by one. The numbers are those of single calls, but for what replay learns from
+            updates (priorities, kept latents): that comes after the whole call. Worth it where an update takes a few
+            milliseconds; each of the two programs is compiled.
     """
 
     kind: Literal["ratio", "plan"] = "ratio"
@@ -408,9 +412,10 @@ class ScheduleConfig:
     world_model_batches: int = 10
     actor_critic_batches: int = 5
     imagination_batch_size: int = 16
+    updates_per_call: int = 1
 
     def __post_init__(self) -> None:
-        positive(self, "collect_steps", "imagination_batch_size")
+        positive(self, "collect_steps", "imagination_batch_size", "updates_per_call")
         not_negative(self, "world_model_batches", "actor_critic_batches")
 
 

@@ -14,13 +14,41 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dreamjax.config import Config
+from dreamjax.config import Config, from_dict, merge
+from dreamjax.presets import size as size_of
 from dreamjax.training.workdir import UsageError
+from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from experiments.measuring import in_turns, row
 
 PEERS = Path(__file__).resolve().parents[1] / "build" / "peers"
 SHEEPRL = ("torch==2.13.0+cpu", "sheeprl==0.8.4")
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 SIDE = 1024  # of the matrices whose product measures the machine
+# What other Dreamers were measured at: DreamerV3's size, windows x steps, and what is seen and done.
+REFERENCE = {
+    "size 1m": ("1m", 16, 64, "vector"),
+    "size 1m, 32x50": ("1m", 32, 50, "vector"),
+    "size 1m, a board and eight buttons": ("1m", 16, 64, "board"),
+    "size 12m": ("12m", 16, 64, "vector"),
+}
+
+
+def reference_spec(kind: str = "vector") -> EnvSpec:
+    """A vector of 200 and eight actions, or ("board") 20 x 10 cells one-hot and eight buttons with two ways each."""
+    if kind == "vector":
+        return EnvSpec(
+            {"observation": ObsSpec("vector", (200,), "float32")}, ActionSpec((ActionPart("categorical", 8),))
+        )
+    cells = ObsSpec("discrete", (200,), "uint8", classes=2)
+    return EnvSpec({"observation": cells}, ActionSpec((ActionPart("categorical", 2),) * 8))
+
+
+def measure_reference(name: str, repeats: int, peer: str | None) -> list[dict[str, Any]]:
+    """Rows of one entry of ``REFERENCE``; the peer takes turns where it has the same observation."""
+    label, batch, length, kind = REFERENCE[name]
+    config = from_dict(merge(size_of(label), {"batch_size": batch, "batch_length": length}))
+    rows = measure_update(config, reference_spec(kind), repeats, peer if kind == "vector" else None, label)
+    return [{**entry, "name": f"{name}: {entry['name']}"} for entry in rows]
 
 
 def update_gflop(config: Config, obs: int, actions: int) -> float:
@@ -73,47 +101,40 @@ def measure_update(config: Config, spec: Any, repeats: int, peer: str | None, si
     compiled = jax.jit(agent.update, donate_argnums=0).lower(state, batch).compile()
     compile_time = time.perf_counter() - began
 
-    def ours() -> tuple[float, float]:
+    def ours() -> None:
         nonlocal state
-        began, cpu = time.perf_counter(), time.process_time()
         state = jax.block_until_ready(compiled(state, batch)[0])
-        return time.perf_counter() - began, time.process_time() - cpu
 
     matrix = jnp.ones((SIDE, SIDE))
     product = jax.jit(lambda x: x @ x)
 
-    def machine() -> tuple[float, float]:
-        began, cpu = time.perf_counter(), time.process_time()
+    def machine() -> None:
         for _ in range(20):
             jax.block_until_ready(product(matrix))
-        return (time.perf_counter() - began) / 20, (time.process_time() - cpu) / 20
 
-    turns: dict[str, Callable[[], tuple[float, float]]] = {"ours": ours, "machine": machine}
+    turns: dict[str, Callable[[], Any]] = {"ours": ours, "machine": machine}
     other = None
     if peer:
         other = Peer(size, config, spec.obs["observation"].size, spec.action.vector_size)
         turns["peer"] = other.step
-    for _ in range(2):
-        for turn in turns.values():
-            turn()
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
-    for _ in range(repeats):
-        for name, turn in turns.items():
-            taken[name].append(turn())
-
-    wall = {name: [x for x, _ in values] for name, values in taken.items()}
-    cpu = {name: statistics.median(x for _, x in values) for name, values in taken.items()}
+    wall, cpus = in_turns(turns, repeats)
+    if other is not None:
+        wall["peer"], cpus["peer"] = other.wall[2:], other.cpu[2:]
+    wall["machine"] = [x / 20 for x in wall["machine"]]
+    cpu = {name: statistics.median(values) for name, values in cpus.items()}
     rate = [2 * SIDE**3 / x / 1e9 for x in wall["machine"]]
     more = {"parameters": parameters, "compile_s": compile_time, "cpu_s": cpu["ours"]}
     if list(spec.obs) == ["observation"] and config.model.kind == "rssm":
-        gflop = update_gflop(config, spec.obs["observation"].size, spec.action.vector_size)
+        entry = spec.obs["observation"]
+        inputs = entry.size * (entry.classes if entry.kind == "discrete" else 1)
+        gflop = update_gflop(config, inputs, spec.action.vector_size)
         speed = gflop / statistics.median(wall["ours"])
         more |= {"gflop": gflop, "gflop_per_s": speed, "share_of_matrix_products": speed / statistics.median(rate)}
     more["peak_GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     shape = f"{config.batch_size}x{config.batch_length}, horizon {config.horizon}"
     rows = [
-        _row(f"update {shape}", wall["ours"], "s", **more),
-        _row(f"matrix products {SIDE}", rate, "GFLOP/s"),
+        row(f"update {shape}", wall["ours"], "s", **more),
+        row(f"matrix products {SIDE}", rate, "GFLOP/s"),
     ]
     if other is not None:
         numbers = other.close()
@@ -121,15 +142,10 @@ def measure_update(config: Config, spec: Any, repeats: int, peer: str | None, si
             raise UsageError(f"sheeprl has {numbers['parameters']} parameters, we {parameters}: not the same sizes")
         ratio = [theirs / mine for mine, theirs in zip(wall["ours"], wall["peer"], strict=True)]
         extra = {"cpu_s": cpu["peer"], "parameters": numbers["parameters"], "peak_GiB": numbers["peak_GiB"]}
-        rows.append(_row(f"sheeprl's update {shape}", wall["peer"], "s", **extra))
+        rows.append(row(f"sheeprl's update {shape}", wall["peer"], "s", **extra))
         best = min(wall["peer"]) / min(wall["ours"])
-        rows.append(_row("times faster than sheeprl", ratio, "x", of_minima=best, of_cpu=cpu["peer"] / cpu["ours"]))
+        rows.append(row("times faster than sheeprl", ratio, "x", of_minima=best, of_cpu=cpu["peer"] / cpu["ours"]))
     return rows
-
-
-def _row(name: str, values: list[float], unit: str, **more: float) -> dict[str, Any]:
-    spread = {"value": statistics.median(values), "least": min(values), "greatest": max(values)}
-    return {"name": name, "unit": unit, **spread, **more}
 
 
 class Peer:
@@ -147,6 +163,8 @@ class Peer:
             text=True,
         )
         self._numbers = self._read()
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
 
     def _read(self) -> dict[str, float]:
         assert self._process.stdout is not None
@@ -157,13 +175,14 @@ class Peer:
             raise UsageError(f"--peer=sheeprl: its process ended with code {self._process.wait()}; see above")
         return json.loads(line)
 
-    def step(self) -> tuple[float, float]:
-        """One update; its seconds and CPU seconds."""
+    def step(self) -> None:
+        """One update; its seconds and CPU seconds, as its process tells them, go to ``wall`` and ``cpu``."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         self._numbers = self._read()
-        return self._numbers["seconds"], self._numbers["cpu_seconds"]
+        self.wall.append(self._numbers["seconds"])
+        self.cpu.append(self._numbers["cpu_seconds"])
 
     def close(self) -> dict[str, float]:
         """Ends the process; its last numbers."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
-import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -193,7 +192,7 @@ class Policy(NamedTuple):
         total = jnp.zeros(action.shape[:-1])
         for part, values, x in zip(self.spec.parts, self.parts, self._split(action), strict=True):
             if part.kind == "continuous":
-                total += jnp.sum(distrax.Normal(values.mean, values.std).log_prob(jax.lax.stop_gradient(x)), -1)
+                total += jnp.sum(_normal(values).log_prob(jax.lax.stop_gradient(x)), -1)
             elif part.kind == "binary":
                 log_p, log_not = _safe_log(values.probs), _safe_log(1 - values.probs)
                 total += jnp.sum(x * log_p + (1 - x) * log_not, -1)
@@ -206,13 +205,19 @@ class Policy(NamedTuple):
         total: Array = 0.0
         for part, values in zip(self.spec.parts, self.parts, strict=True):
             if part.kind == "continuous":
-                total += jnp.sum(distrax.Normal(values.mean, values.std).entropy(), -1)
+                total += jnp.sum(_normal(values).entropy(), -1)
             elif part.kind == "binary":
                 p = values.probs
                 total -= jnp.sum(p * _safe_log(p) + (1 - p) * _safe_log(1 - p), -1)
             else:
                 total -= jnp.sum(values.probs * _safe_log(values.probs), -1)
         return jnp.asarray(total)
+
+
+def _normal(values: PolicyPart) -> Any:
+    import distrax  # half a second to import, and only continuous actions need it
+
+    return distrax.Normal(values.mean, values.std)
 
 
 def _safe_log(probs: jax.Array) -> jax.Array:

@@ -9,13 +9,14 @@ from typing import Any
 import jax
 
 from dreamjax.training import memory, parallel
+from dreamjax.training.ahead import Ready
 from dreamjax.types import Batch, TrainState
 
 Say = Callable[[str], None]
 
 
-def announced(name: str, fn: Callable[..., Any], say: Say) -> Callable[..., Any]:
-    """``fn``, with what its first call does told by ``say``."""
+def announced(name: str, fn: Callable[..., Any], say: Say, ready: Ready | None = None) -> Callable[..., Any]:
+    """``fn``, with what its first call does told by ``say``; that call waits for ``ready`` (``ahead.compile_ahead``)."""
     told = False
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -25,16 +26,19 @@ def announced(name: str, fn: Callable[..., Any], say: Say) -> Callable[..., Any]
         told = True
         say(f"compiling {name} ...")
         start = time.monotonic()
+        taken = ready() if ready is not None else 0.0
         result = fn(*args, **kwargs)
-        say(f"compiled {name} in {time.monotonic() - start:.1f} s")
+        say(f"compiled {name} in {max(taken, time.monotonic() - start):.1f} s")
         return result
 
     return call
 
 
-def announced_update(phase: str, update: parallel.Update, num_devices: int, say: Say) -> parallel.Update:
+def announced_update(
+    phase: str, update: parallel.Update, num_devices: int, say: Say, ready: Ready | None = None
+) -> parallel.Update:
     """``update``, announced, and telling after its first call what it takes of the device's memory."""
-    call, told = announced(f"{phase} for {num_devices} x {jax.devices()[0].device_kind}", update, say), False
+    call, told = announced(f"{phase} for {num_devices} x {jax.devices()[0].device_kind}", update, say, ready), False
 
     def first(state: TrainState, batch: Batch) -> Any:
         nonlocal told

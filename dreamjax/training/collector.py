@@ -63,6 +63,15 @@ def make_policy(policy_fn: Callable[..., Any], initial_carry: Callable[[int], An
     return Policy(initial_carry, jax.jit(act, static_argnames="greedy"))
 
 
+def acting_shapes(policy: Policy, params: Any, spec: EnvSpec, num_envs: int) -> tuple[Any, ...]:
+    """Shapes of what the collector calls ``policy.act`` with, ``params`` being shapes too."""
+    obs = {name: jax.ShapeDtypeStruct((num_envs, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
+    carry = jax.eval_shape(lambda: policy.initial_carry(num_envs))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    is_first = jax.ShapeDtypeStruct((num_envs,), bool)
+    return params, carry, obs, is_first, key, jax.ShapeDtypeStruct((), np.uint32)
+
+
 def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
     """Numbers of the episodes that end in these records: return, length, and lines and pieces where there are any.
 

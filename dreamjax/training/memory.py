@@ -5,6 +5,8 @@ Importing this module does not import JAX: ``configure`` must run before that.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +137,15 @@ def batch_shapes(spec: Any, size: int, length: int, *, latents: Any = None, weig
     )
 
 
+def several(shapes: Any, count: int) -> Any:
+    """Shapes of ``count`` batches in one call: a leading axis where there is more than one."""
+    import jax
+
+    if count == 1:
+        return shapes
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
+
+
 class Need(NamedTuple):
     """Bytes that a run takes: ``replay`` on the host, the others on each device."""
 
@@ -231,6 +242,12 @@ def check_device(need: Need, batch_size: int, *, on_host: bool, available: int |
             f"memory for activations, {gigabytes(left)} are available; batch_size={fits} would fit, and so would a "
             f"greater optimiser.accumulate or a smaller batch_length"
         )
+
+
+def trim() -> None:
+    """Gives the system back what was freed but kept for later: the compiler leaves half a gigabyte. Only glibc can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def statistics() -> dict[str, float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import numpy as np
 
 from dreamjax.training.finite import SKIPPED
 from dreamjax.types import Metrics
@@ -14,6 +15,13 @@ from dreamjax.types import Metrics
 
 class TrainError(RuntimeError):
     """Learning failed; the message names the first bad metric and its update."""
+
+
+def _one_by_one(fetched: list[tuple[int, Metrics]]) -> Iterator[tuple[int, dict[str, float]]]:
+    for first, metrics in fetched:
+        columns = {name: np.atleast_1d(values) for name, values in metrics.items()}
+        for i in range(max(map(len, columns.values()), default=0)):
+            yield int(first) + i, {name: float(values[i]) for name, values in columns.items()}
 
 
 class MetricMeans:
@@ -34,7 +42,10 @@ class MetricMeans:
         self._counts: dict[str, int] = {}
 
     def add(self, update: int, metrics: Metrics) -> None:
-        """Keeps an update's metrics, device scalars by name; does not wait for them."""
+        """Keeps an update's metrics, device scalars by name; does not wait for them.
+
+        Those of several updates in a row (``calls.several``) come as vectors; ``update`` is then the first of them.
+        """
         self._waiting.append((update, metrics))
 
     def fetch(self) -> None:
@@ -44,8 +55,7 @@ class MetricMeans:
             TrainError: one is not finite, and no more may be left out; losses are named before others.
         """
         waiting, self._waiting = self._waiting, []
-        for update, metrics in jax.device_get(waiting):
-            values = {name: float(value) for name, value in metrics.items()}
+        for update, values in _one_by_one(jax.device_get(waiting)):
             bad = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
             left_out = values.get(SKIPPED, 0) == 1
             self._in_a_row = self._in_a_row + 1 if bad or left_out else 0

@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dreamjax.config import ConfigError
+from dreamjax.training.calls import several
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
 
 AXIS = "device"
@@ -46,11 +47,15 @@ def check_divisible(name: str, size: int, parts: int) -> None:
         )
 
 
-def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
+def make_update(fn: Callable[..., Any], num_devices: int, *, count: int = 1, always_map: bool = False) -> Update:
     """Compiles ``fn(state, batch, axis_name=...)`` for ``num_devices`` local devices of every process.
 
     In a run of several processes all must call it in step, each with its part of the global batch and the same state;
     what comes back is the new state, and ``outs`` of that part.
+
+    Args:
+        count: updates of one call; above 1 batches, metrics and ``outs`` have a leading axis of that length.
+        always_map: by ``pmap`` on one device too, to compare.
 
     Returns:
         ``(state, batch [B, T, ...]) -> (state, metrics, outs [B, T, ...])``. ``state`` is donated: use the new one.
@@ -60,7 +65,9 @@ def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
         ConfigError: there are fewer devices.
     """
     num_devices = device_count(num_devices)
-    if num_devices == jax.process_count() == 1:
+    if count > 1:
+        fn = several(fn)
+    if num_devices == jax.process_count() == 1 and not always_map:
         return jax.jit(fn, donate_argnums=0)
     mapped = jax.pmap(
         partial(fn, axis_name=AXIS),
@@ -71,10 +78,20 @@ def make_update(fn: Callable[..., Any], num_devices: int) -> Update:
         devices=[device for i in range(jax.process_count()) for device in jax.local_devices(i)[:num_devices]],
     )
 
+    def split(x: Any) -> Any:
+        if count == 1:
+            return x.reshape(num_devices, -1, *x.shape[1:])
+        return x.reshape(count, num_devices, -1, *x.shape[2:]).swapaxes(0, 1)
+
+    def join(x: Any) -> Any:
+        if count > 1:
+            x = x.swapaxes(0, 1)
+            return x.reshape(count, -1, *x.shape[3:])
+        return x.reshape(-1, *x.shape[2:])
+
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics, ReplayOuts]:
-        split = jax.tree.map(lambda x: x.reshape(num_devices, -1, *x.shape[1:]), batch)
-        state, metrics, outs = mapped(state, split)
-        return state, metrics, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outs)
+        state, metrics, outs = mapped(state, jax.tree.map(split, batch))
+        return state, metrics, jax.tree.map(join, outs)
 
     return update
 
@@ -99,11 +116,14 @@ def temporary_bytes(update: Any, state: Any, batch: Any) -> int | None:
     return stats.temp_size_in_bytes if stats is not None else None
 
 
-def run_once(fn: Callable[..., T], *args: Any) -> T:
-    """``fn(*args)`` compiled for a single run: on CPUs, where that takes half the time, without optimisations."""
-    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    options = quick if jax.default_backend() == "cpu" else None
-    return jax.jit(fn, compiler_options=options)(*args)
+def once(fn: Callable[..., T]) -> Any:
+    """``jax.jit(fn)`` for a single run: on CPUs, where that takes a third of the time, without optimisations."""
+    quick = {
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+        "xla_cpu_use_fusion_emitters": False,
+    }
+    return jax.jit(fn, compiler_options=quick if jax.default_backend() == "cpu" else None)
 
 
 def replicate(state: T, num_devices: int) -> T:

@@ -7,7 +7,7 @@ import importlib.metadata
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,18 @@ from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.reporting.logger import Logger
 from dreamjax.seeds import evaluation_seed
 from dreamjax.training import checkpoint, hosts, memory, parallel, recording, warm_start, workdir
-from dreamjax.training.announce import announced, announced_update
+from dreamjax.training.ahead import Ahead
+from dreamjax.training.announce import announced
+from dreamjax.training.calls import in_calls, separate
 from dreamjax.training.checkpoint import CheckpointError
-from dreamjax.training.collector import Collector, Policy, make_policy
+from dreamjax.training.collector import Collector, Policy, acting_shapes, make_policy
 from dreamjax.training.coverage import Coverage
 from dreamjax.training.evaluator import evaluate
-from dreamjax.training.finite import skip_nonfinite
 from dreamjax.training.metrics import MetricMeans, TrainError
-from dreamjax.training.schedule import Due, Phase, crossed, make_schedule
+from dreamjax.training.schedule import Due, crossed, make_schedule
 from dreamjax.training.segments import Segments
 from dreamjax.training.stop import Stop
+from dreamjax.training.updates import Updates
 from dreamjax.training.watchdog import Watchdog
 from dreamjax.types import Batch, EnvSpec, Params, ReplayOuts
 
@@ -80,12 +82,14 @@ class Trainer:
         self._eval_env: Adapter | None = None
         self.agent = make_agent(config, self.spec)
         self._latents = recording.kept_latents(config.replay, self.agent.world_model)
-        shapes = jax.eval_shape(self.agent.init, jax.random.key(config.seed))
-        guard = skip_nonfinite if config.optimiser.skip_nonfinite else lambda update: update
-        phases = {phase: guard(getattr(self.agent, phase)) for phase in self.schedule.batches}
-        self._updates = {phase: parallel.make_update(fn, self.num_devices) for phase, fn in phases.items()}
-        needed = self._check_memory(shapes, phases)
         fresh = self.group.from_leader(checkpoint.latest(self.path) is None)
+        # On one device the programs can be compiled before there is anything to call them with.
+        ahead = Ahead(self.num_devices == self.group.count == 1 and self._steps_left())
+        self._init = parallel.once(self.agent.init)
+        shapes = jax.eval_shape(self._init, jax.random.key(config.seed))
+        self._init_ready = ahead.begin(self._init, jax.random.key(config.seed)) if fresh else None
+        self._updates = Updates(self.agent, config, self.schedule.batches, self.num_devices)
+        needed = self._check_memory(shapes)
         self._warm = warm_start.read(config.init_from, shapes.params) if fresh else None
         num_envs, replay, seed = self._share
         latents = recording.latent_spec(self._latents)
@@ -99,12 +103,9 @@ class Trainer:
         self.logger = self._make_logger()
         self.means = MetricMeans(skip=config.optimiser.skip_nonfinite, say=self.logger.phase)
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
-        self.policy, self.eval_policy = self._make_policies()
-        devices = self.group.count * self.num_devices
-        self._updates = {
-            phase: announced_update(phase, update, devices, self.logger.phase)
-            for phase, update in self._updates.items()
-        }
+        self.policy, self.eval_policy = self._make_policies(
+            explorer_params(shapes.params) if config.explore.steps else shapes.params, ahead
+        )
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
         self._feeds_back = config.replay.sampler == "prioritised" or config.replay.keep_latents
         self.collector: Collector | recording.Recorded = recording.Recorded(config.num_envs)
@@ -120,6 +121,9 @@ class Trainer:
                 gather=self.group.gather,
                 coverage=Coverage(self.spec, config.log.coverage) if config.log.coverage else None,
             )
+        # The longest last: what is compiled after it, on whichever thread, waits for it.
+        batches = {phase: self._batch_shapes(size) for phase, size in self.schedule.batches.items()}
+        self._updates.announce(shapes, batches, ahead, self.group.count * self.num_devices, self.logger.phase)
         self._shown: dict[str, float] = {}
         self._score: float | None = None
         self._evaluated = self._saved = -1  # the step of the last evaluation and checkpoint
@@ -175,7 +179,7 @@ class Trainer:
         length = self.config.batch_length
         return memory.batch_shapes(self.spec, size, length, latents=self._latents, weighted=weighted)
 
-    def _check_memory(self, shapes: Any, phases: Mapping[Phase, Callable[..., Any]]) -> memory.Need:
+    def _check_memory(self, shapes: Any) -> memory.Need:
         """What the run needs; refused before any of it is allocated where it cannot fit."""
         config = self.config
         replay = nbytes_for(
@@ -190,21 +194,28 @@ class Trainer:
         activations = 0
         for phase, size in self.schedule.batches.items():
             batch = self._batch_shapes(size // self.group.count)
-            jaxpr = parallel.jaxpr_of(self._updates[phase], phases[phase], shapes, batch, self.num_devices)
-            activations = max(activations, memory.activation_bytes(jaxpr))
+            activations = max(activations, self._updates.activation_bytes(phase, shapes, batch))
         needed = memory.need(shapes, activations=activations, replay=replay)
         device = memory.device_available()
         memory.check_device(needed, config.batch_size, on_host=device is None, available=device or host)
         return needed
 
-    def _make_policies(self) -> tuple[Policy, Policy]:
-        """Of collecting and of evaluating: one that is compiled once, where both search or neither does."""
+    def _steps_left(self) -> bool:
+        newest = checkpoint.latest(self.path)
+        return newest is None or checkpoint.step_of(newest) < self.config.total_steps
+
+    def _make_policies(self, params: Any, ahead: Ahead) -> tuple[Policy, Policy]:
+        """Of collecting (compiled ahead, for ``params`` of these shapes) and of evaluating: one, where both search or
+        neither does."""
 
         def build(search: bool) -> Policy:
             fn = self.agent.search_policy if search else self.agent.policy
             assert fn is not None
-            policy = make_policy(fn, self.agent.initial_carry)
-            return Policy(policy.initial_carry, announced("the policy", policy.act, self.logger.phase))
+            policy, ready = make_policy(fn, self.agent.initial_carry), None
+            if search == collect and self._env is not None:
+                shapes = acting_shapes(policy, params, self.spec, self._share.num_envs)
+                ready = ahead.begin(policy.act, *shapes, greedy=False)
+            return Policy(policy.initial_carry, announced("the policy", policy.act, self.logger.phase, ready))
 
         collect, evaluate = self.config.search.collect, self.config.search.evaluate
         policy = build(collect)
@@ -214,7 +225,9 @@ class Trainer:
         """The state to go on from: the newest intact checkpoint's, or a fresh one."""
         recorded, self._recording = self._recording, None  # its arrays are the buffer's soon
         if self.group.from_leader(checkpoint.latest(self.path) is None):
-            state = parallel.run_once(self.agent.init, jax.random.key(self.config.seed))
+            if self._init_ready is not None:
+                self._init_ready()
+            state = self._init(jax.random.key(self.config.seed))
             if self._warm is not None:
                 state = warm_start.apply(self._warm, state)
                 self.logger.phase(f"{len(self._warm.taken)} parameters begin as in {self._warm.path}")
@@ -261,9 +274,9 @@ class Trainer:
             before, updates = self.step, self.schedule.updates
             self.collector.begin(self._acting())
             due = self.schedule.due(self.step + config.num_envs)
-            batch = self._draw(due[0].batch_size) if due else None  # while the device works
+            drawn = [self._draw(due[0].batch_size)] if due else []  # while the device works
             self.collector.finish()
-            self._learn(due, batch)
+            self._learn(due, drawn)
             self._log(updates)
             if crossed(before, self.step, config.eval.every):
                 self._evaluation_pending = not self._evaluate()
@@ -282,20 +295,29 @@ class Trainer:
         size = batch_size // self.group.count  # this process's rows of the global batch
         batch, indices = self.buffer.sample(size, self.config.batch_length)
         batch = dataclasses.replace(batch, row=batch.row + np.int32(self.group.index * size))
-        return parallel.place(batch, self.num_devices), indices
+        alone = self.config.schedule.updates_per_call == 1
+        return parallel.place(batch, self.num_devices) if alone else batch, indices
 
-    def _learn(self, due: list[Due], drawn: Drawn | None) -> None:
-        """Takes the updates owed. The next batch is drawn while an update runs, never beyond those owed: what is drawn
-        ahead would have to be saved."""
-        owed = [item for item in due for _ in range(item.count)]
-        for i, item in enumerate(owed):
-            assert drawn is not None
-            batch, indices = drawn
-            self.state, metrics, outs = self._updates[item.phase](self.state, batch)
-            drawn = self._draw(owed[i + 1].batch_size) if i + 1 < len(owed) else None
+    def _learn(self, due: list[Due], drawn: list[Drawn]) -> None:
+        """Takes the updates owed. The next batches are drawn while a call runs, never beyond those owed: what is drawn
+        ahead would have to be saved.
+
+        Args:
+            drawn: the first batch, where any update is owed.
+        """
+        calls = in_calls(due, self.config.schedule.updates_per_call)
+        update = self.schedule.updates + 1
+        for i, call in enumerate(calls):
+            drawn += [self._draw(call.batch_size) for _ in range(call.count - len(drawn))]
+            self.state, metrics, outs = self._updates(call, self.state, [batch for batch, _ in drawn])
+            places = [indices for _, indices in drawn]
+            following = calls[i + 1] if i + 1 < len(calls) else None
+            drawn = [self._draw(following.batch_size) for _ in range(following.count)] if following else []
             if self._feeds_back:
-                self._feed_back(indices, outs)
-            self.means.add(self.schedule.updates + i + 1, metrics)
+                for indices, out in zip(places, separate(outs, call.count), strict=True):
+                    self._feed_back(indices, out)
+            self.means.add(update, metrics)
+            update += call.count
         self.schedule.take(due)
 
     def _feed_back(self, indices: Indices, outs: ReplayOuts) -> None:

@@ -9,6 +9,22 @@ import small
 from dreamjax.models.rssm import BlockGRU
 
 
+def test_an_update_has_the_losses_of_the_plain_one(learner):
+    """Losses, everything else that is logged of them, posteriors, priorities and the scale of returns, on one batch."""
+    x = learner("plain")
+    state = x.state()
+    after, metrics, outs = x.update(state, x.batch)
+    plain = plain_update.update_losses(x.config, state, x.batch)
+    grad_norms = {name for name in metrics if name.startswith("train/grad_norm/")}
+    assert set(metrics) - grad_norms == set(plain.metrics)
+    for name, value in plain.metrics.items():
+        # Two-hot targets of large returns lie on wide bins, where float32 rounds.
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(outs.latents.deter, plain.deter, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outs.priority, plain.priority, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose([after.retnorm.low, after.retnorm.high], [plain.low, plain.high], rtol=1e-4)
+
+
 def test_the_block_gru_and_its_gradients_are_the_plain_ones(tiny_config):
     config = tiny_config.model
     rng = np.random.default_rng(0)

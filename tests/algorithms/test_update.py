@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from plain_update import cross_entropy, decode, lambda_return, log_prob_and_entropy
 
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.algorithms.distributions import make_policy
@@ -16,6 +17,7 @@ from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import init_state, last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.training import memory
+from dreamjax.training.calls import several
 
 
 def leaves(tree):
@@ -40,57 +42,6 @@ def test_last_steps():
 
 
 # The behaviour phase.
-
-
-def log_softmax(x):
-    return x - np.log(np.sum(np.exp(x - x.max(-1, keepdims=True)), -1, keepdims=True)) - x.max(-1, keepdims=True)
-
-
-def bins(num):
-    x = np.linspace(-20, 20, num)
-    return np.sign(x) * np.expm1(np.abs(x))
-
-
-def decode(logits):
-    return np.exp(log_softmax(logits)) @ bins(logits.shape[-1])
-
-
-def cross_entropy(logits, target):
-    """To the two-hot target, by searching the bins."""
-    centres = bins(logits.shape[-1])
-    upper = np.clip(np.searchsorted(centres, target, side="right"), 1, len(centres) - 1)
-    weight = (target - centres[upper - 1]) / (centres[upper] - centres[upper - 1])
-    at = lambda index: np.take_along_axis(log_softmax(logits), index[..., None], -1)[..., 0]
-    return -(1 - weight) * at(upper - 1) - weight * at(upper)
-
-
-def log_prob_and_entropy(raw, action, mask, actor):
-    """Of a masked categorical of 3, 2 bits and 2 continuous numbers; raw outputs in that order."""
-    legal = mask | ~mask.any(-1, keepdims=True)
-    e = np.where(legal, np.exp(raw[..., :3]), 0)
-    p = np.where(legal, (1 - actor.unimix) * e / e.sum(-1, keepdims=True), 0)
-    p += actor.unimix * legal / legal.sum(-1, keepdims=True)
-    log_p = np.log(np.where(p > 0, p, 1))
-    q = (1 - actor.unimix) / (1 + np.exp(-raw[..., 3:5])) + actor.unimix / 2
-    mean = np.tanh(raw[..., 5:7])
-    std = actor.min_std + (actor.max_std - actor.min_std) / (1 + np.exp(-raw[..., 7:9] - 2))
-    log_prob = (
-        np.sum(action[..., :3] * log_p, -1)
-        + np.sum(np.log(np.where(action[..., 3:5] == 1, q, 1 - q)), -1)
-        + np.sum(-0.5 * ((action[..., 5:] - mean) / std) ** 2 - np.log(std * np.sqrt(2 * np.pi)), -1)
-    )
-    entropy = -np.sum(p * log_p, -1) - np.sum(q * np.log(q) + (1 - q) * np.log(1 - q), -1)
-    return log_prob, entropy + np.sum(np.log(std) + 0.5 * np.log(2 * np.pi * np.e), -1)
-
-
-def lambda_return(reward, cont, value, gamma, lam, is_last):
-    returns = np.zeros_like(value)
-    returns[:, -1] = value[:, -1]
-    for t in reversed(range(value.shape[1] - 1)):
-        mix = np.where(is_last[:, t + 1], 0, lam)
-        following = (1 - mix) * value[:, t + 1] + mix * returns[:, t + 1]
-        returns[:, t] = reward[:, t + 1] + gamma * cont[:, t + 1] * following
-    return returns[:, :-1]
 
 
 def test_the_behaviour_phase_against_numpy(learner):
@@ -169,6 +120,21 @@ def test_the_behaviour_phase_against_numpy(learner):
     error = np.zeros((size, length))
     error[:, length - last : -1] = live * np.abs(targets - decode(replay))
     np.testing.assert_allclose(outs.priority, by_step + error, rtol=2e-3)
+
+
+def test_several_updates_in_one_call_are_single_ones_bit_for_bit(learner):
+    x = learner("plain")
+    batches = [x.batch, small.random_batch(x.spec, seed=1)]
+    state, single = x.state(), []
+    for batch in batches:
+        state, *given = x.update(state, batch)
+        single.append(given)
+    both = jax.jit(several(x.agent.update), compiler_options=small.QUICK)
+    after, metrics, outs = both(x.state(), jax.tree.map(lambda *parts: np.stack(parts), *batches))
+    bits = lambda tree: jax.tree.map(lambda x: jax.random.key_data(x) if x.dtype == state.key.dtype else x, tree)
+    jax.tree.map(np.testing.assert_array_equal, bits(after), bits(state))
+    for i, given in enumerate(single):
+        jax.tree.map(np.testing.assert_array_equal, jax.tree.map(lambda x: x[i], [metrics, outs]), given)  # noqa: B023
 
 
 # Phases.

@@ -58,7 +58,7 @@ def main(out: str, coordinator: str, num_processes: str, process_id: str) -> Non
     group = hosts.Group()
     agent = make()
     update = parallel.make_update(agent.update, jax.local_device_count())
-    state = parallel.replicate(parallel.run_once(agent.init, jax.random.key(0)), jax.local_device_count())
+    state = parallel.replicate(parallel.once(agent.init)(jax.random.key(0)), jax.local_device_count())
     for batch in batches(group.index, group.count):
         state, metrics, outs = update(state, batch)
     assert group.gather({"index": group.index}) == [{"index": i} for i in range(group.count)]

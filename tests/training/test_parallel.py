@@ -39,6 +39,26 @@ def test_several_devices_give_what_one_gives(num_devices: int) -> None:
     np.testing.assert_array_equal(outs, batch["x"] * 2 + batch["row"][:, None])  # in the batch's order
 
 
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_several_updates_of_one_call_see_their_own_batches(num_devices: int) -> None:
+    batch = {
+        "x": np.arange(48, dtype=np.float32).reshape(2, 8, 3),
+        "row": np.arange(16, dtype=np.float32).reshape(2, 8),
+    }
+    run = parallel.make_update(update, num_devices, count=2)
+    state, metrics, outs = run(fresh(num_devices), parallel.place(batch, num_devices))
+    np.testing.assert_array_equal(metrics["mean"], [11.5, 35.5])
+    np.testing.assert_allclose(parallel.local(state["w"]), np.full(3, 47.0))
+    np.testing.assert_array_equal(outs, batch["x"] * 2 + batch["row"][..., None])
+
+
+def test_one_device_by_pmap_gives_what_jit_gives() -> None:
+    batch = {"x": np.arange(6, dtype=np.float32).reshape(2, 3), "row": np.zeros(2, np.float32)}
+    single, mapped = (parallel.make_update(update, 1, always_map=flag)(fresh(1), batch) for flag in (False, True))
+    np.testing.assert_array_equal(single[0]["w"], mapped[0]["w"])
+    np.testing.assert_array_equal(single[2], mapped[2])
+
+
 def test_the_update_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     traces = []
 

@@ -183,6 +183,33 @@ def test_a_run_of_fewer_steps_goes_on_to_more(run: Run, tmp_path: Path) -> None:
     assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("kind", ["ratio", "plan"])
+def test_several_updates_in_one_call_are_those_of_single_calls(run: Run, tmp_path: Path, kind: str) -> None:
+    """Seven are owed after each step of the environments, or three and two in each round; calls are of three, or two."""
+    schedule = KINDS[kind].get("schedule", {})
+    plain, many = (
+        make_config(train_ratio=84.0, schedule=schedule | {"updates_per_call": n}) for n in (1, 3 - (kind == "plan"))
+    )
+    made = run(plain, tmp_path / "single")
+    run(many, tmp_path / "several")
+    assert made.schedule.updates == int(made.state.step) > 20
+    assert_same(contents(tmp_path / "several"), contents(tmp_path / "single"))
+    assert lines(tmp_path / "several") == lines(tmp_path / "single")
+    run(many, tmp_path / "parts", stop_after=21)
+    run(many, tmp_path / "parts")
+    assert_same(contents(tmp_path / "parts"), contents(tmp_path / "single"))
+
+
+def test_a_bad_update_within_a_call_is_named(run: Run, tmp_path: Path) -> None:
+    config = make_config(train_ratio=84.0, schedule={"updates_per_call": 3})
+    with pytest.raises(TrainError, match="update 23: train/loss/update is nan"):
+        run(config, tmp_path, bad_update=23)
+    made = run(
+        make_config(**KINDS["prioritised"], train_ratio=84.0, schedule={"updates_per_call": 3}), tmp_path / "fed"
+    )
+    assert made.schedule.updates == int(made.state.step)
+
+
 def test_updates_keep_to_the_ratio_and_lines_to_their_period(run: Run, tmp_path: Path) -> None:
     made = run(make_config(), tmp_path)
     assert made.schedule.updates == int(made.state.step) == (96 - 24) * 12 // (4 * 6)
