@@ -101,7 +101,7 @@ def _line(entry: Row) -> str:
     more = "  ".join(f"{key} {value:,.4g}" for key, value in entry.items() if key not in labels)
     points = "  ".join(f"{x:,.0f}: {y:.4g}" for x, y in entry.get("points", ()))
     value = f"{entry['value']:>12,.4g} {entry['unit']:<10} ({entry['least']:,.4g} .. {entry['greatest']:,.4g})"
-    return f"{entry['subject']:<8} {entry['name']:<44} {value}  {more}{points}"
+    return "  ".join(filter(None, (f"{entry['subject']:<8} {entry['name']:<46} {value}", more, points)))
 
 
 def _measured(subject: str, config: Config, known: Any) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from dreamjax.config import Config, EnvConfig, ReplayConfig, from_dict, merge
 from dreamjax.presets import size
+from dreamjax.training import memory
 from experiments.benchmark_parallel import updates_on
 from experiments.benchmark_update import reference_spec, update_gflop
 from experiments.measuring import Row, exponent, row, timed
@@ -64,7 +65,7 @@ def _updates(repeats: int) -> list[Row]:
             shapes = jax.eval_shape(agent.init, jax.random.key(0))
             batch = dummy_batch(spec, config.batch_size, config.batch_length)
             lowered = jax.jit(agent.update, donate_argnums=0).lower(shapes, batch)
-            compiled[name] = shapes, batch, pool.submit(lowered.compile)
+            compiled[name] = shapes, batch, pool.submit(_compiled, lowered)
 
     found: dict[tuple[str, int], tuple[float, int, float]] = {}
     for name, (shapes, batch, program) in compiled.items():
@@ -94,6 +95,12 @@ def _updates(repeats: int) -> list[Row]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows.append(row("update 1m, 16x64, horizon 15", [seconds], "s", **more, peak_GiB=peak))
     return rows
+
+
+def _compiled(lowered: Any) -> Any:
+    program = lowered.compile()
+    memory.trim()
+    return program
 
 
 def _fresh(x: Any) -> Any:
