@@ -16,6 +16,7 @@ from typing import Any
 
 from dreamjax.config import Config, from_dict, merge
 from dreamjax.presets import size as size_of
+from dreamjax.training import memory
 from dreamjax.training.workdir import UsageError
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 from experiments.measuring import in_turns, row
@@ -100,6 +101,7 @@ def measure_update(config: Config, spec: Any, repeats: int, peer: str | None, si
     began = time.perf_counter()
     compiled = jax.jit(agent.update, donate_argnums=0).lower(state, batch).compile()
     compile_time = time.perf_counter() - began
+    memory.trim()  # as training does
 
     def ours() -> None:
         nonlocal state
