@@ -362,18 +362,22 @@ class SearchConfig:
 
     Attributes:
         learn: targets from searching every replayed state: "off", "replace" (of imagination's actor and critic losses) or
-            "add" (beside them). collect: act by search while collecting. evaluate: and in evaluations.
+            "add" (beside them). method: of learning: "one_step" tries every candidate once; "tree" spends ``simulations``
+            model steps on each state, as ``planner`` does.
+        collect: act by one step of search while collecting. evaluate: and in evaluations.
         actions: candidates tried at each state that is learned from, act_actions: where it acts; all legal ones, where
             there are no more.
         last: search the last ``last`` states of each window; 0 searches all.
-        temperature: of the improved policy that is learned, in standard deviations of a state's values.
+        temperature: of the improved policy that one step teaches, in standard deviations of a state's values.
         act_temperature: of the one that collects.
         trace: share of what really followed that reaches back past an action the search would not have taken: 0 is tree
             backup (off-policy, exact), 1 plain lambda-returns.
-        prior: weight of the actor's log-probability in the improved policy.
+        prior: weight of the actor's log-probability in the improved policy of one step.
     """
 
     learn: Literal["off", "replace", "add"] = "off"
+    method: Literal["one_step", "tree"] = "one_step"
+    simulations: int = 16
     collect: bool = False
     evaluate: bool = False
     actions: int = 16
@@ -388,8 +392,52 @@ class SearchConfig:
         fraction(self, "trace")
         for name in ("actions", "act_actions"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
-        positive(self, "temperature", "act_temperature")
+        positive(self, "temperature", "act_temperature", "simulations")
         not_negative(self, "prior", "last")
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """Planning in the learned model before every move: ``--agent=planner``.
+
+    Attributes:
+        method: "gumbel" (tree search), "cem" or "mppi" (shooting: sequences of actions, refitted round by round).
+        collect: act by it while collecting. evaluate: and in evaluations.
+        num_simulations: model steps of one tree search. depth: of the tree, at most; 0: as deep as they lead.
+        actions: of one node: the likeliest (all legal ones where there are no more; 0: all), or as many draws where
+            actions cannot be listed. considered: how many of the root's the halving of its budget begins with.
+        value_scale, visit_offset: what values weigh: actions are scored by ``log prior + value_scale (visit_offset + m) q``
+            with ``m`` the visits of the most visited and ``q`` in [0, 1] from the node's least value to its greatest.
+        horizon: steps of a sequence; the critic values what follows. candidates: sequences in each of ``iterations``
+            rounds. policy_share: share of them that follow the actor.
+        elites: the best of them that "cem" refits to. temperature: of "mppi", in standard deviations of their returns.
+    """
+
+    method: Literal["gumbel", "cem", "mppi"] = "gumbel"
+    collect: bool = False
+    evaluate: bool = False
+    num_simulations: int = 50
+    depth: int = 0
+    actions: int = 32
+    considered: int = 16
+    value_scale: float = 0.1
+    visit_offset: float = 50.0
+    horizon: int = 8
+    candidates: int = 64
+    iterations: int = 4
+    policy_share: float = 0.25
+    elites: int = 8
+    temperature: float = 0.5
+
+    def __post_init__(self) -> None:
+        positive(self, "num_simulations", "horizon", "iterations", "temperature")
+        not_negative(self, "depth", "actions", "value_scale", "visit_offset")
+        fraction(self, "policy_share")
+        for name in ("considered", "candidates"):
+            require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
+        require(self.actions != 1, "actions", self.actions, "must be 0 (all), or 2 or more")
+        allowed = f"must be from 1 to candidates={self.candidates}"
+        require(1 <= self.elites <= self.candidates, "elites", self.elites, allowed)
 
 
 @dataclass(frozen=True)
@@ -538,6 +586,7 @@ class Config:
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     explore: ExploreConfig = field(default_factory=ExploreConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     init_from: InitFromConfig = field(default_factory=InitFromConfig)
@@ -564,14 +613,17 @@ class Config:
             steps = self.explore.steps
             require(self.ensemble.size > 0, "explore.steps", steps, "needs an ensemble: ensemble.size=2 or more")
             require(
-                not self.search.collect,
+                not (self.search.collect or self.planner.collect),
                 "explore.steps",
                 steps,
-                "must be 0 with search.collect, which acts for the task",
+                "must be 0 with search.collect or planner.collect, which act for the task",
             )
             require(
                 not self.offline.replay, "explore.steps", steps, "must be 0 with offline.replay: nothing is collected"
             )
+        for name in ("collect", "evaluate"):
+            both = getattr(self.search, name) and getattr(self.planner, name)
+            require(not both, f"planner.{name}", True, f"search.{name} acts already: one of the two")
         devices = self.parallel.num_devices
         if devices:
             batches = [("batch_size", self.batch_size), ("imagination.draw", self.imagination.draw)]

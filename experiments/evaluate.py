@@ -2,6 +2,8 @@
 
     python -m experiments.evaluate --workdir=runs/tetris_direct --episodes=100 --json=result.json
     python -m experiments.evaluate --workdir=runs/tetris_locked --agent=search    # one step of search in the model
+    python -m experiments.evaluate --workdir=runs/tetris_locked --agent=planner --simulations=50    # tree search in it
+    python -m experiments.evaluate --workdir=runs/tetris_locked --agent=planner --rules=real    # in Tetris itself
     python -m experiments.evaluate --workdir=runs/tetris_locked --world-model     # how often the model is right
     python -m experiments.evaluate --workdir=runs/tetris_locked --robustness      # other pieces, a board begun badly
 
@@ -37,6 +39,8 @@ GARBAGE = 5  # rows of --robustness
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
 SEED_HELP = f"of environments and policy; below {EVALUATION} it is added to that (default: 0)"
 SEQUENCES = ("bag", "uniform", "sz")
+METHODS = ("gumbel", "cem", "mppi")
+BUDGET = ("num_simulations", "method", "horizon")  # of the planner, beside the run's
 Settings = dict[str, dict[str, Any]]
 
 
@@ -65,18 +69,27 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     num_envs = min(config.eval.num_envs, episodes)
-    first: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
-    search = {"search": {"evaluate": True}} if known.agent == "search" else {}
+    changes: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
+    if known.agent == "search":
+        changes["search"] = {"evaluate": True}
+    elif known.agent == "planner":
+        changes["planner"] = {name: value for name in BUDGET if (value := getattr(known, name)) is not None}
+    if known.rules == "real":
+        if config.env.id.rpartition(":")[2] != TETRIS:
+            raise UsageError(f"--rules=real is for {TETRIS}, not for {config.env.id}")
+        changes["env"] = {"workers": 0}
     try:
-        loaded = load(known.workdir, num_envs=num_envs, seed=seed, changes=first | search)
+        loaded = load(known.workdir, num_envs=num_envs, seed=seed, changes=changes)
     except EnvError as error:
         raise UsageError(str(error)) from error
     except CheckpointError as error:
         return cli.fail(error)
     print(f"checkpoint {loaded.path.name}, {loaded.meta['update']:,} updates", flush=True)
-    function = loaded.agent.search_policy if known.agent == "search" else loaded.agent.policy
-    assert function is not None
-    watch = Stopwatch(make_policy(function, loaded.agent.initial_carry))
+    if known.rules == "real":
+        watch = Stopwatch(by_real_rules(loaded))
+    else:
+        function = getattr(loaded.agent, "policy" if known.agent == "policy" else f"{known.agent}_policy")
+        watch = Stopwatch(make_policy(function, loaded.agent.initial_carry))
     play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy)
     try:
         if known.world_model:
@@ -98,6 +111,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     if known.json:
         facts = {"agent": known.agent, "greedy": known.greedy, "seed": seed, "step": loaded.meta["step"]}
         facts |= {"seconds_per_move": seconds / num_envs, "num_envs": num_envs}
+        if known.agent == "planner":
+            facts |= {"planner": dataclasses.asdict(loaded.config.planner), "rules": known.rules}
         try:
             known.json.parent.mkdir(parents=True, exist_ok=True)
             known.json.write_text(json.dumps(result | facts, indent=1) + "\n")
@@ -111,6 +126,19 @@ def _parser() -> cli.Parser:
     parser.add_argument("--workdir", type=Path, required=True, help="of a run of experiments.train, or a shipped agent")
     parser.add_argument("--episodes", type=int, help=f"(default: {EPISODES}; of the world model {MODEL_EPISODES})")
     parser.add_argument("--agent", choices=("policy", "search", "planner"), default="policy", help="(default: policy)")
+    parser.add_argument(
+        "--simulations", dest="num_simulations", type=int, metavar="N", help="of the planner (default: the run's)"
+    )
+    parser.add_argument(
+        "--method", choices=METHODS, help="of the planner: tree search or shooting (default: the run's)"
+    )
+    parser.add_argument("--horizon", type=int, metavar="N", help="steps that shooting looks ahead (default: the run's)")
+    parser.add_argument(
+        "--rules",
+        choices=("model", "real"),
+        default="model",
+        help="what the planner plans in: the learned model, or Tetris itself without foresight of pieces (default: model)",
+    )
     parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
     parser.add_argument("--seed", type=int, default=0, help=SEED_HELP)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
@@ -133,8 +161,23 @@ def _check(known: argparse.Namespace) -> None:
         raise UsageError(f"--seed={known.seed} is not allowed: must be 0 or more")
     if known.garbage is not None and known.garbage < 1:
         raise UsageError(f"--garbage={known.garbage} is not allowed: must be 1 or more")
-    if known.agent == "planner":
-        raise UsageError("--agent=planner is not there yet: use --agent=policy or --agent=search")
+    if known.agent != "planner":
+        for name, value in (
+            ("simulations", known.num_simulations),
+            ("method", known.method),
+            ("horizon", known.horizon),
+        ):
+            if value is not None:
+                raise UsageError(f"--{name}={value} is for --agent=planner")
+        if known.rules == "real":
+            raise UsageError("--rules=real is for --agent=planner")
+    for name, value in (("simulations", known.num_simulations), ("horizon", known.horizon)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{name}={value} is not allowed: must be 1 or more")
+    if known.rules == "real" and (known.world_model or known.robustness or known.sequence or known.garbage):
+        raise UsageError(
+            "--rules=real is for the run's own games: not --world-model, --sequence, --garbage, --robustness"
+        )
     if known.robustness and known.sequence:
         raise UsageError("--robustness plays every --sequence: give one of the two")
     if known.world_model and (known.robustness or known.sequence or known.garbage):
@@ -157,6 +200,27 @@ def settings_of(known: argparse.Namespace) -> Settings:
     else:
         return {}
     return {"bag": standard} | others
+
+
+def by_real_rules(loaded: Loaded) -> Policy:
+    """The planner in Tetris itself: with each observation it is given the games as they stand."""
+    from dreamjax.agents.real_rules import GAME, make_rules_policy
+    from dreamjax.envs.tetris.gym import make_config
+    from dreamjax.envs.tetris.rules import TetrisState
+    from dreamjax.training.collector import make_policy
+
+    config, agent = loaded.config, loaded.agent
+    mode = {} if config.env.action_mode is None else {"action_mode": config.env.action_mode}
+    rules = make_config({**config.env.kwargs, **mode})
+    policy = make_policy(make_rules_policy(agent.networks, config, agent.spec, rules), agent.initial_carry)
+
+    def act(params: Any, carry: Any, obs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        state = loaded.env.get_state()
+        assert state is not None
+        fields: dict[str, Any] = {name[4:]: value for name, value in state.items() if name.startswith("env/")}
+        return policy.act(params, carry, {**obs, GAME: TetrisState(**fields)}, *args, **kwargs)
+
+    return policy._replace(act=act)
 
 
 class Stopwatch:

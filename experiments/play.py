@@ -3,6 +3,7 @@
     python -m experiments.play                            # eight buttons, in real time
     python -m experiments.play --mode=locked_position     # each piece is placed on a cell
     python -m experiments.play --workdir=runs/tetris_direct --games=3
+    python -m experiments.play --agent=tetris_locked --planner --simulations=100    # it plans before every move
 
 direct: left and right or a d shift, down or s drops by a row, up or x turns clockwise, z turns back, space drops to the
 floor, c holds. Keys that fall into one step are pressed together. locked_position: left and right choose the column, up
@@ -19,6 +20,7 @@ import contextlib
 import functools
 import secrets
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +87,14 @@ def play_locked(env: TetrisEnv, keys: Keys, screen: Screen) -> bool:
 
 
 def watch(
-    env: TetrisEnv, player: Player, obs: Any, keys: Keys | None, screen: Screen | None, *, delay: float, seed: int
+    env: TetrisEnv,
+    player: Player | Stopwatch,
+    obs: Any,
+    keys: Keys | None,
+    screen: Screen | None,
+    *,
+    delay: float,
+    seed: int,
 ) -> bool:
     """One game of an agent, shown where there is a screen; False where it was left by q.
 
@@ -166,6 +175,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--mode", choices=MODES, help="of games by hand (default: direct)")
     parser.add_argument("--seed", type=int, help="of the pieces (default: another each time)")
     parser.add_argument("--workdir", "--agent", type=Path, metavar="DIR", help="watch the agent of this run")
+    parser.add_argument("--planner", action="store_true", help="the agent plans before every move")
+    parser.add_argument("--simulations", type=int, metavar="N", help="model steps of each plan (default: the run's)")
     parser.add_argument("--games", type=int, help="(default: by hand until q, watching 1)")
     parser.add_argument(
         "--delay",
@@ -188,7 +199,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     try:
         if config:
-            return _watch(known.workdir, config.env, known.games or 1, known.delay, seed)
+            return _watch(known, config.env, seed)
         return _play(known.mode or "direct", known.games, known.delay or STEP_SECONDS, seed)
     except (EnvError, CheckpointError) as error:
         return cli.fail(error)
@@ -204,6 +215,10 @@ def _check(known: argparse.Namespace) -> None:
         raise UsageError(f"--delay={known.delay} is not allowed: must be 0 or more seconds, less than an hour")
     if known.workdir is None and known.delay == 0:
         raise UsageError("--delay=0 is not allowed by hand: only an agent is that quick (--workdir)")
+    if known.planner and known.workdir is None:
+        raise UsageError("--planner is for an agent (--workdir)")
+    if known.simulations is not None and not (known.planner and known.simulations >= 1):
+        raise UsageError(f"--simulations={known.simulations} is not allowed: must be 1 or more, with --planner")
     if known.workdir is not None and known.mode is not None:
         raise UsageError(f"--mode={known.mode} is not allowed with --workdir: the run has its own")
 
@@ -247,19 +262,42 @@ def _compile(env: TetrisEnv) -> None:
     env.step(env.action_space.sample())
 
 
-def _watch(path: Path, config: EnvConfig, games: int, delay: float | None, seed: int) -> int:
+class Stopwatch:
+    """A player whose moves are timed; the first, which compiles, is not counted."""
+
+    def __init__(self, player: Player) -> None:
+        self._player = player
+        self.seconds, self.moves = 0.0, -1
+
+    def act(self, *args: Any, **kwargs: Any) -> Any:
+        """As ``Player.act``."""
+        start = time.perf_counter()
+        result = self._player.act(*args, **kwargs)
+        self.seconds += time.perf_counter() - start if self.moves >= 0 else 0.0
+        self.moves += 1
+        return result
+
+    def told(self) -> str:
+        """The mean so far, in words."""
+        return f"{1e3 * self.seconds / max(self.moves, 1):.1f} ms a move"
+
+
+def _watch(known: argparse.Namespace, config: EnvConfig, seed: int) -> int:
     """Games of an agent."""
     import gymnasium
 
     import dreamjax
+
+    path, games, delay = known.workdir, known.games or 1, known.delay
     from dreamjax.envs.tetris.gym import TetrisEnv
 
     mode: dict[str, Any] = {} if config.action_mode is None else {"action_mode": config.action_mode}
     env: Any = gymnasium.make(config.id, **config.kwargs, **mode).unwrapped
     if not isinstance(env, TetrisEnv):
         raise UsageError(f"{path} holds an agent of {config.id}: only Tetris can be watched")
-    player = dreamjax.load(path)
-    print(f"dreamjax: the agent of {path} plays", flush=True)
+    budget = {"planner": {"num_simulations": known.simulations}} if known.simulations else None
+    player = Stopwatch(dreamjax.load(path, planner=known.planner, changes=budget))
+    print(f"dreamjax: the agent of {path} {'plans and ' if known.planner else ''}plays", flush=True)
     if delay is None:
         delay = STEP_SECONDS if env.config.action_mode == "direct" else ROW_SECONDS
     with contextlib.ExitStack() as stack:
@@ -272,7 +310,7 @@ def _watch(path: Path, config: EnvConfig, games: int, delay: float | None, seed:
                     screen.show(picture_of(env), note="the game is over" if finished else "left")
             if not delay:
                 print(picture_of(env).text(), end="")
-            print(_summary(env, game, seed), flush=True)
+            print(f"{_summary(env, game, seed)}, {player.told()}", flush=True)
             if not finished:
                 break
     return cli.OK

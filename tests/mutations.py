@@ -472,8 +472,8 @@ MUTATIONS = [
     Mutation("motion_takes_any_shape", "models.grid_motion", "takes = jnp.exp(-strength", "takes = jnp.exp(-0 * strength",
              MOTION + "::test_a_shape_is_taken_unless_something_is_in_the_way"),
     # One step of search.
-    Mutation("search_goes_on_after_the_end", "algorithms.search", "config.loss.gamma * cont * value_fn(feat)",
-             "config.loss.gamma * value_fn(feat)", SEARCH),
+    Mutation("search_goes_on_after_the_end", "algorithms.search", "config.loss.reach), config.loss.gamma * cont",
+             "config.loss.reach), config.loss.gamma * jnp.ones_like(cont)", SEARCH),
     Mutation("search_discount_twice", "algorithms.search", "cont = jnp.minimum(cont / config.loss.gamma, 1.0)", "pass",
              SEARCH),
     Mutation("search_weighs_the_illegal", "algorithms.search", "jax.nn.softmax(jnp.where(tried.legal, score, NEVER))",

@@ -209,7 +209,7 @@ def test_the_default_work_directory_names_file_and_variant(
         (["--episodes=x"], "--episodes"),
         (["--seed=-1"], "--seed=-1 is not allowed"),
         (["--greedy=maybe"], "'maybe' is neither true nor false"),
-        (["--agent=planner"], "--agent=planner is not there yet"),
+        (["--agent=planner", "--simulations=0"], "--simulations=0 is not allowed"),
         (["--agent=other"], "--agent"),
         ([], "holds no run"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -66,6 +67,10 @@ def test_the_stopwatch_leaves_out_the_first_call_and_changes_nothing(monkeypatch
         (["--robustness", "--sequence=sz"], "--robustness plays every --sequence"),
         (["--world-model", "--garbage=2"], "--world-model is measured on the run's own games"),
         (["--world-model", "--episodes=0"], "--episodes=0 is not allowed"),
+        (["--agent=planner", "--simulations=0"], "--simulations=0 is not allowed"),
+        (["--simulations=5"], "--simulations=5 is for --agent=planner"),
+        (["--rules=real"], "--rules=real is for --agent=planner"),
+        (["--agent=planner", "--rules=real", "--garbage=2"], "--rules=real is for the run's own games"),
     ],
 )
 def test_wrong_usage(arguments, told, tmp_path, capsys):
@@ -78,6 +83,8 @@ def test_other_games_are_tetris_alone(tmp_path, capsys):
     workdir.write_config(tmp_path, make_tiny_config(env={"id": "CartPole-v1"}))
     assert evaluate.main([f"--workdir={tmp_path}", "--robustness"]) == cli.USAGE
     assert "are for dreamjax/Tetris-v0, not for CartPole-v1" in capsys.readouterr().err
+    assert evaluate.main([f"--workdir={tmp_path}", "--agent=planner", "--rules=real"]) == cli.USAGE
+    assert "--rules=real is for dreamjax/Tetris-v0" in capsys.readouterr().err
 
 
 def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
@@ -126,12 +133,12 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
     assert np.isfinite(result["seconds_per_move"])
 
 
-@pytest.mark.parametrize("agent", ["policy", "search"])
+@pytest.mark.parametrize("agent", ["policy", "search", "planner"])
 def test_search_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkeypatch, tmp_path, capsys):
     config = make_tiny_config(env={"id": "dreamjax/Tetris-v0"})
     workdir.write_config(tmp_path, config)
     asked, acted = {}, []
-    functions = SimpleNamespace(policy="policy", search_policy="search", initial_carry=None)
+    functions = SimpleNamespace(policy="policy", search_policy="search", planner_policy="planner", initial_carry=None)
 
     def load(path, **kwargs):
         asked.update(kwargs)
@@ -146,8 +153,11 @@ def test_search_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkey
 
     monkeypatch.setattr("dreamjax.training.load.load", load)
     monkeypatch.setattr("dreamjax.training.collector.make_policy", make_policy)
-    assert evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}"]) == cli.OK
+    budget = ["--simulations=7", "--method=mppi"] if agent == "planner" else []
+    assert evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", *budget]) == cli.OK
     assert acted == [agent]
     changed = config_lib.from_dict(config_lib.merge(config_lib.to_dict(config), asked["changes"]))
     assert changed.search.evaluate == (agent == "search")
+    planner = dataclasses.replace(config.planner, num_simulations=7, method="mppi") if budget else config.planner
+    assert changed.planner == planner
     assert "time per move: " in capsys.readouterr().out

@@ -96,6 +96,10 @@ EXPLORE = {"ensemble": {"size": 3, "units": 16}, "explore": {"steps": 100}}
 BONUS = {"ensemble": {"size": 3, "bonus": 0.5}}
 PLAN = {"schedule": {"kind": "plan"}}
 SEARCH = {"search": {"learn": "replace", "collect": True, "evaluate": True, "actions": 6, "act_actions": 6}}
+TREE = config_lib.merge(SEARCH, {"search": {"method": "tree", "simulations": 4}})
+PLANNER = {"planner": {"collect": True, "evaluate": True, "num_simulations": 4, "actions": 4, "considered": 4}}
+CEM = config_lib.merge(PLANNER, {"planner": {"method": "cem", "horizon": 2, "candidates": 4, "elites": 2}})
+MPPI = config_lib.merge(CEM, {"planner": {"method": "mppi"}})
 
 
 class Row(NamedTuple):
@@ -237,6 +241,29 @@ ROWS = [
     Row("search.trace", 0.5, "behaviour", SEARCH_CRITIC, SEARCH, "board"),
     Row("search.prior", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
     Row("search.prior", 0.5, "acting", set(), SEARCH, "board"),
+    Row("search.method", "tree", "behaviour", SEARCHED | {"search/agreement"}, SEARCH, "board"),
+    Row("search.method", "tree", "acting", set(), SEARCH, "board"),
+    Row("search.simulations", 3, "behaviour", SEARCHED | {"search/agreement"}, TREE, "board"),
+    Row("search.simulations", 3, "behaviour", set(), SEARCH, "board"),
+    # Planning: other actions; the tree's own constants are those of what it teaches, too.
+    Row("planner.collect", True, "acting", {"collecting"}, spec="board"),
+    Row("planner.evaluate", True, "acting", {"evaluating"}, spec="board"),
+    Row("planner.method", "cem", "acting", ACTING, PLANNER, "board"),
+    Row("planner.num_simulations", 3, "acting", ACTING, PLANNER, "board"),
+    Row("planner.depth", 1, "acting", ACTING, PLANNER, "board"),
+    Row("planner.actions", 3, "acting", ACTING, PLANNER, "board"),
+    Row("planner.considered", 2, "acting", ACTING, PLANNER, "board"),
+    Row("planner.value_scale", 0.2, "acting", ACTING, PLANNER, "board"),
+    Row("planner.value_scale", 0.2, "behaviour", SEARCHED | {"search/agreement"}, TREE, "board"),
+    Row("planner.visit_offset", 20.0, "acting", ACTING, PLANNER, "board"),
+    Row("planner.horizon", 3, "acting", ACTING, CEM, "board"),
+    Row("planner.horizon", 3, "acting", set(), PLANNER, "board"),
+    Row("planner.candidates", 5, "acting", ACTING, CEM, "board"),
+    Row("planner.iterations", 3, "acting", ACTING, CEM, "board"),
+    Row("planner.policy_share", 0.5, "acting", ACTING, CEM, "board"),
+    Row("planner.elites", 3, "acting", ACTING, CEM, "board"),
+    Row("planner.temperature", 0.2, "acting", ACTING, MPPI, "board"),
+    Row("planner.temperature", 0.2, "acting", set(), CEM, "board"),
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
@@ -266,6 +293,7 @@ CLASSES = (
     "ensemble",
     "explore",
     "search",
+    "planner",
     "replay",
     "schedule",
 )

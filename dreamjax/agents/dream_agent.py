@@ -9,12 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
+from dreamjax.agents.acting import Carry, by_policy, make_acting
+from dreamjax.agents.planning_agent import make_decision
 from dreamjax.algorithms.distributions import (
     Policy,
-    action_record,
-    make_policy,
     observation_loss,
     observation_mode,
     scalar_decode,
@@ -30,15 +29,7 @@ from dreamjax.models.encoders import preprocess
 from dreamjax.models.ensemble import Ensemble, make_ensemble
 from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
-from dreamjax.types import MASK_KEY, Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
-
-
-@struct.dataclass
-class Carry:
-    """What a policy remembers between steps: latent state ``[N, ...]`` and last action vector float32 ``[N, A]``."""
-
-    state: RSSMState
-    action: Array
+from dreamjax.types import Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
 
 
 class Agent(NamedTuple):
@@ -53,8 +44,9 @@ class Agent(NamedTuple):
         policy: ``(params, carry, obs, is_first, keys, *, greedy) -> (carry, action record [N, K], latents)``; ``obs`` in
             the records' dtypes, ``keys`` typed ``[N]``, consumed; ``greedy`` takes the policy's mode.
         search_policy: as ``policy``, by one step of search (``algorithms.search``), or None where it is not configured.
+        planner_policy: as ``policy``, by ``config.planner``; see ``agents.planning_agent``.
         open_loop: ``(params, batch, key, *, context) -> dict``, see ``make_open_loop``.
-        world_model: the world model's own functions.
+        world_model: the world model's own functions. networks: these, actor and critic.
         spec: the environment.
         disagreement: ``(params, state, action) -> float32 [...]`` of the ensemble about what an action vector leads to
             from a state, or None without an ensemble.
@@ -69,8 +61,10 @@ class Agent(NamedTuple):
     initial_carry: Callable[[int], Carry]
     policy: Callable
     search_policy: Callable | None
+    planner_policy: Callable
     open_loop: Callable
     world_model: WorldModel
+    networks: Networks
     spec: EnvSpec
     disagreement: Callable[[dict[str, Params], RSSMState, jax.Array], jax.Array] | None = None
 
@@ -117,32 +111,15 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     def initial_carry(num_envs: int) -> Carry:
         return Carry(world_model.initial(num_envs), jnp.zeros((num_envs, spec.action.vector_size)))
 
-    def policy(
-        params: dict[str, Params],
-        carry: Carry,
-        obs: Mapping[str, Array],
-        is_first: Array,
-        keys: jax.Array,
-        *,
-        greedy: bool,
-        search: bool = False,
-    ) -> tuple[Carry, jax.Array, RSSMState]:
-        split = jax.vmap(jax.random.split)(keys)
-        embed = world_model.embed(params["world_model"], preprocess(spec.obs, obs))
-        state, _ = world_model.observe(params["world_model"], carry.state, carry.action, embed, is_first, split[:, 0])
-        mask = jnp.asarray(obs[MASK_KEY]) > 0 if MASK_KEY in spec.obs else None
-        outputs = networks.actor.apply(params["actor"], world_model.feat(state))
-        chosen = make_policy(spec.action, outputs, mask, config.actor)
-        if search:
-            action = searched(params, state, chosen, split[:, 1], greedy)
-        else:
-            action = chosen.mode() if greedy else chosen.sample(split[:, 1])
-        return Carry(state, action), action_record(spec.action, action), state
-
     joint = listed_actions(config, spec)
 
     def searched(
-        params: dict[str, Params], state: RSSMState, prior: Policy, keys: jax.Array, greedy: bool
+        params: dict[str, Params],
+        state: RSSMState,
+        obs: Mapping[str, Array],
+        prior: Policy,
+        keys: jax.Array,
+        greedy: bool,
     ) -> jax.Array:
         assert joint is not None
         split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
@@ -156,6 +133,8 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         index = jnp.argmax(score, 1)
         return jnp.take_along_axis(tried.action, index[:, None, None], 1)[:, 0]
 
+    planned = make_decision(networks, config, spec)
+    act = functools.partial(make_acting, networks, config, spec)
     return Agent(
         init=lambda key: init_state(networks, config, spec, key),
         update=make_update(networks, config, spec),
@@ -164,10 +143,12 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         update_exploring=make_update(networks, config, spec, ("world_model", "actor_critic", "explorer")),
         update_actor_critic_exploring=make_update(networks, config, spec, ("actor_critic", "explorer")),
         initial_carry=initial_carry,
-        policy=policy,
-        search_policy=None if joint is None else functools.partial(policy, search=True),
+        policy=act(by_policy),
+        search_policy=None if joint is None else act(searched),
+        planner_policy=act(planned),
         open_loop=make_open_loop(world_model, config, spec, networks.ensemble),
         world_model=world_model,
+        networks=networks,
         spec=spec,
         disagreement=doubt,
     )

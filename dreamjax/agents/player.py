@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from dreamjax.agents.dream_agent import Agent, Carry
+from dreamjax.agents.acting import Carry
+from dreamjax.agents.dream_agent import Agent
 from dreamjax.envs.spaces import ActionCodec, ObsCodec
 from dreamjax.types import MASK_KEY, Params
 
 
 class Player:
-    """Acts for one environment or for a batch of them, by the policy.
+    """Acts for one environment or for a batch of them.
 
     Args:
         agent: the functions. params: ``TrainState.params``.
         observations, actions: of the environment's single spaces.
+        policy: one of the agent's ways to act; None: ``agent.policy``.
     """
 
-    def __init__(self, agent: Agent, params: dict[str, Params], observations: ObsCodec, actions: ActionCodec) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        params: dict[str, Params],
+        observations: ObsCodec,
+        actions: ActionCodec,
+        policy: Callable | None = None,
+    ) -> None:
         self.agent, self.params = agent, params
         self._observations, self._actions = observations, actions
-        self._policy = jax.jit(agent.policy, static_argnames="greedy")
+        self._policy = jax.jit(policy or agent.policy, static_argnames="greedy")
 
     def act(
         self,
@@ -42,7 +52,7 @@ class Player:
             carry: what the last call returned; None at the very first step.
             is_first: whether ``obs`` comes from a reset: a bool for one environment, bool ``[N]`` for a batch.
             key: typed PRNG key, consumed.
-            greedy: take the policy's mode rather than a sample.
+            greedy: take the best action rather than a sample.
             action_mask: legal actions, where the environment tells them in ``info`` and not in its observation.
 
         Returns:

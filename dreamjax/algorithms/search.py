@@ -81,9 +81,19 @@ def joint_log_prob(policy: Policy, joint: np.ndarray) -> tuple[jax.Array, jax.Ar
     return total, jnp.ones(total.shape, bool) if illegal is None else ~illegal
 
 
-def candidates(
+class Ranked(NamedTuple):
+    """The first ``K`` of all joint actions by some score, ``[N, K]``: place in the list int32, log-probability,
+    whether they are legal, and the Gumbel noise they were drawn with."""
+
+    place: jax.Array
+    log_prob: jax.Array
+    legal: jax.Array
+    noise: jax.Array
+
+
+def rank_actions(
     policy: Policy, joint: np.ndarray, count: int, keys: jax.Array | None, taken: jax.Array | None = None
-) -> Candidates:
+) -> Ranked:
     """The ``K = count`` actions to try at each of ``N`` states, drawn without replacement by the policy.
 
     By the Gumbel top-k trick (Kool et al. 2019); all legal actions where there are no more than ``count``.
@@ -94,17 +104,25 @@ def candidates(
         taken: float32 ``[N, A]``, an action that comes first in every row, or None.
     """
     log_prob, legal = joint_log_prob(policy, joint)
-    score = log_prob
+    noise = jnp.zeros_like(log_prob)
     if keys is not None:
-        score += jax.vmap(lambda key: jax.random.gumbel(key, (joint.shape[0],)))(keys)
-    score = jnp.where(legal, score, NEVER)
+        noise = jax.vmap(lambda key: jax.random.gumbel(key, (joint.shape[0],)))(keys)
+    score = jnp.where(legal, log_prob + noise, NEVER)
     if taken is not None:
         # Hamming distance by one product: all entries are 0 or 1.
         distance = jnp.sum(taken, 1)[:, None] + jnp.sum(joint, 1)[None] - 2 * taken @ joint.T
         score = jnp.where(distance < 0.5, -NEVER, score)
     _, index = jax.lax.top_k(score, min(count, joint.shape[0]))
     pick = lambda x: jnp.take_along_axis(x, index, 1)  # noqa: E731
-    return Candidates(jnp.asarray(joint)[index], pick(log_prob), pick(legal))
+    return Ranked(index, pick(log_prob), pick(legal), pick(noise))
+
+
+def candidates(
+    policy: Policy, joint: np.ndarray, count: int, keys: jax.Array | None, taken: jax.Array | None = None
+) -> Candidates:
+    """What ``rank_actions`` finds, as action vectors."""
+    ranked = rank_actions(policy, joint, count, keys, taken)
+    return Candidates(jnp.asarray(joint)[ranked.place], ranked.log_prob, ranked.legal)
 
 
 def standardise(q: jax.Array, legal: jax.Array) -> jax.Array:
@@ -116,6 +134,14 @@ def standardise(q: jax.Array, legal: jax.Array) -> jax.Array:
     mean = jnp.sum(share * q, 1, keepdims=True)
     variance = jnp.sum(share * jnp.square(q - mean), 1, keepdims=True)
     return (q - mean) / jnp.sqrt(variance + 1e-8)
+
+
+def arrival(world_model: WorldModel, params: Params, feat: jax.Array, config: Config) -> tuple[jax.Array, jax.Array]:
+    """Predicted on arriving at ``feat [..., F]``: the mean reward, and the discount of what follows, float32 ``[...]``."""
+    cont = jax.nn.sigmoid(world_model.cont(params, feat))
+    if config.loss.cont_discount:
+        cont = jnp.minimum(cont / config.loss.gamma, 1.0)
+    return scalar_decode(world_model.reward(params, feat), config.loss.reach), config.loss.gamma * cont
 
 
 def evaluate_candidates(
@@ -139,11 +165,8 @@ def evaluate_candidates(
         params, jax.tree.map(repeat, state), tried.action.reshape(n * k, -1), repeat(keys)
     )
     feat = world_model.feat(following)
-    cont = jax.nn.sigmoid(world_model.cont(params, feat))
-    if config.loss.cont_discount:
-        cont = jnp.minimum(cont / config.loss.gamma, 1.0)
-    reward = scalar_decode(world_model.reward(params, feat), config.loss.reach)
-    q = (reward + config.loss.gamma * cont * value_fn(feat)).reshape(n, k)
+    reward, discount = arrival(world_model, params, feat, config)
+    q = (reward + discount * value_fn(feat)).reshape(n, k)
     q = jax.lax.stop_gradient(q)
     score = config.search.prior * tried.log_prob + standardise(q, tried.legal) / config.search.temperature
     weight = jax.nn.softmax(jnp.where(tried.legal, score, NEVER))

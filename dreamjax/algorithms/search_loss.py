@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from dreamjax.algorithms.actor_critic import critic_loss
 from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_decode
+from dreamjax.algorithms.planning import latent_simulator
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.search import (
     Candidates,
@@ -20,6 +21,7 @@ from dreamjax.algorithms.search import (
     joint_actions,
     tree_backup,
 )
+from dreamjax.algorithms.tree_search import propose, tree_search
 from dreamjax.config import Config
 from dreamjax.models.heads import Networks
 from dreamjax.types import MASK_KEY, Batch, EnvSpec, Metrics, Params, RSSMState
@@ -73,10 +75,21 @@ def search_targets(
     split = jax.vmap(jax.random.split)(row_keys(key, rows.reshape(-1)))
     policy = make_policy(spec.action, actor.apply(params["actor"], world_model.feat(flat)), mask, config.actor)
     taken = action_vector(spec.action, batch.action).reshape(batch_size * length, -1)
-    tried = candidates(policy, joint_actions(spec.action), config.search.actions, split[:, 0], taken)
     source = slow_critic if config.critic.slow_target else params["critic"]
     value_fn = lambda feat: scalar_decode(critic.apply(source, feat), config.loss.reach)  # noqa: E731
-    found = evaluate_candidates(world_model, params["world_model"], value_fn, flat, tried, split[:, 1], config)
+    joint = joint_actions(spec.action)
+    if config.search.method == "tree":
+        proposal = propose(policy, joint, config.search.actions, split[:, 0], noise=True, taken=taken)
+        simulator = latent_simulator(networks, config, spec, params, source)
+        tree = tree_search(
+            simulator, spec.action, flat, proposal, value_fn(feat.reshape(-1, feat.shape[-1])), split[:, 1],
+            config.planner, config.search.simulations,
+        )  # fmt: skip
+        tried = Candidates(action_vector(spec.action, proposal.record), proposal.log_prior, proposal.legal)
+        found = Searched(tree.q, tree.weight, tree.value)
+    else:
+        tried = candidates(policy, joint, config.search.actions, split[:, 0], taken)
+        found = evaluate_candidates(world_model, params["world_model"], value_fn, flat, tried, split[:, 1], config)
     value = tree_backup(
         found.value.reshape(batch_size, length),
         found.q[:, 0].reshape(batch_size, length),

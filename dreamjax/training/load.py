@@ -76,8 +76,9 @@ def load(
     return Loaded(config, env, agent, jax.device_put(params), path, meta)
 
 
-def load_player(workdir: str | Path) -> Player:
-    """The newest intact checkpoint, or a shipped agent, with ``act``; see ``load`` for what it raises."""
-    loaded = load(workdir, num_envs=1)
+def load_player(workdir: str | Path, *, planner: bool = False, changes: Mapping[str, Any] | None = None) -> Player:
+    """The newest intact checkpoint, or a shipped agent, with ``act``, by its policy or its planner; see ``load``."""
+    loaded = load(workdir, num_envs=1, changes=changes)
     loaded.env.close()
-    return Player(loaded.agent, loaded.params, loaded.env.observations, loaded.env.actions)
+    policy = loaded.agent.planner_policy if planner else loaded.agent.policy
+    return Player(loaded.agent, loaded.params, loaded.env.observations, loaded.env.actions, policy)

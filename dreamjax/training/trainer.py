@@ -205,21 +205,25 @@ class Trainer:
         return newest is None or checkpoint.step_of(newest) < self.config.total_steps
 
     def _make_policies(self, params: Any, ahead: Ahead) -> tuple[Policy, Policy]:
-        """Of collecting (compiled ahead, for ``params`` of these shapes) and of evaluating: one, where both search or
-        neither does."""
+        """Of collecting (compiled ahead, for ``params`` of these shapes) and of evaluating: one, where both act
+        in one way."""
 
-        def build(search: bool) -> Policy:
-            fn = self.agent.search_policy if search else self.agent.policy
+        def build(fn: Callable | None) -> Policy:
             assert fn is not None
             policy, ready = make_policy(fn, self.agent.initial_carry), None
-            if search == collect and self._env is not None:
+            if fn is collect and self._env is not None:
                 shapes = acting_shapes(policy, params, self.spec, self._share.num_envs)
                 ready = ahead.begin(policy.act, *shapes, greedy=False)
             return Policy(policy.initial_carry, announced("the policy", policy.act, self.logger.phase, ready))
 
-        collect, evaluate = self.config.search.collect, self.config.search.evaluate
+        agent, search, planner = self.agent, self.config.search, self.config.planner
+
+        def acting(by_search: bool, by_planner: bool) -> Callable | None:
+            return agent.search_policy if by_search else agent.planner_policy if by_planner else agent.policy
+
+        collect, evaluate = acting(search.collect, planner.collect), acting(search.evaluate, planner.evaluate)
         policy = build(collect)
-        return policy, policy if evaluate == collect else build(evaluate)
+        return policy, policy if evaluate is collect else build(evaluate)
 
     def _begin(self, shapes: Any) -> None:
         """The state to go on from: the newest intact checkpoint's, or a fresh one."""
