@@ -268,9 +268,12 @@ def test_watching_without_a_terminal_prints_final_boards(tmp_path, capsys, monke
     run = make_run(tmp_path / "run", {"env.id": "dreamjax/Tetris-v0", "env.kwargs.max_episode_length": "8"})
     assert play.main([run]) == cli.USAGE and "needs a terminal" in capsys.readouterr().err
     player = make_player(TetrisEnv(max_episode_length=8))
-    monkeypatch.setattr("dreamjax.load", lambda path: player)
-    assert play.main([run, "--delay=0", "--games=2", "--seed=5"]) == cli.OK
+    asked = []
+    monkeypatch.setattr("dreamjax.load", lambda path, **how: asked.append(how) or player)
+    assert play.main([run, "--delay=0", "--games=2", "--seed=5", "--planner", "--simulations=9"]) == cli.OK
+    assert asked == [{"planner": True, "changes": {"planner": {"num_simulations": 9}}}]
     printed = capsys.readouterr().out
+    assert "plans and plays" in printed and printed.count(" ms a move") == 2
     assert printed.count("+----------+") == 2
     assert "game 2 of seed 5: 0 lines" in printed and "8 steps" in printed
 
