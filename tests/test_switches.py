@@ -38,6 +38,7 @@ from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
 from dreamjax.training import recording
+from dreamjax.training.ahead import Ahead
 from dreamjax.training.schedule import make_schedule
 from dreamjax.training.trainer import Trainer
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
@@ -281,6 +282,9 @@ ROWS = [
     Row("schedule.actor_critic_batches", 3, "schedule", {"counts"}, PLAN),
     Row("schedule.imagination_batch_size", 4, "schedule", {"windows"}, PLAN),
     Row("schedule.collect_steps", 20, "schedule", set()),
+    # Which updates are owed, and what one computes, is as it was: how many of them one call makes is another.
+    Row("schedule.updates_per_call", 2, "schedule", set()),
+    Row("schedule.updates_per_call", 2, "model", set()),
 ]  # fmt: skip
 
 CLASSES = (
@@ -412,14 +416,16 @@ def optimiser_outputs(config: Config) -> dict[str, int]:
 
 def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
     trainer: Any = object.__new__(Trainer)  # what its policies are made from, without an environment or a directory
-    trainer.config, trainer.agent, trainer.logger = config, agent, SimpleNamespace(phase=lambda text: None)
+    trainer.config, trainer.agent, trainer._env = config, agent, None
+    trainer.logger = SimpleNamespace(phase=lambda text: None)
     params = jax.eval_shape(agent.init, jax.random.key(0)).params
     obs = jax.eval_shape(lambda: dummy_batch(agent.spec, 2, 1)).obs
     obs = {name: jax.ShapeDtypeStruct((2, *x.shape[2:]), x.dtype) for name, x in obs.items()}
     carry = jax.eval_shape(lambda: agent.initial_carry(2))
     args = params, carry, obs, jax.ShapeDtypeStruct((2,), bool), jax.random.key(0), np.uint32(0)
     names = {}
-    for name, policy, greedy in zip(("collecting", "evaluating"), trainer._make_policies(), (False, True), strict=True):
+    policies = trainer._make_policies(params, Ahead(False))
+    for name, policy, greedy in zip(("collecting", "evaluating"), policies, (False, True), strict=True):
         prints = fingerprints(functools.partial(policy.act, greedy=greedy), *args)
         names[name] = prints["[1]"]  # the action record
     return names
