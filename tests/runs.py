@@ -16,24 +16,27 @@ from dreamjax.training.segments import Segments
 from dreamjax.types import EnvSpec
 
 
-def replay_of(path: Path, config: Config, rest: Any, spec: EnvSpec, world_model: Any) -> dict[str, np.ndarray]:
-    """The replay of a checkpoint, loaded and saved whole: the same however it was cut into segments."""
+def replay_of(
+    path: Path, config: Config, rest: Any, spec: EnvSpec, world_model: Any, index: int = 0
+) -> dict[str, np.ndarray]:
+    """The replay of process ``index``, loaded and saved whole: the same however it was cut into segments."""
     latents = recording.latent_spec(recording.kept_latents(config.replay, world_model))
     num_envs = len(rest["head"])
     replay = dataclasses.replace(config.replay, capacity=num_envs * int(rest["size"]), min_size=1)
     buffer = recording.make_replay(replay, spec, num_envs=num_envs, seed=0, latents=latents)
-    Segments(buffer).load(checkpoint.replay_folder(path), rest)
+    Segments(buffer).load(checkpoint.replay_folder(path, index), rest)
     return buffer.state_dict()
 
 
-def contents(path: Path, agent: Any) -> Any:
-    """The newest checkpoint as one tree of arrays and numbers, without the time on the clock."""
+def contents(path: Path, agent: Any, index: int = 0) -> Any:
+    """The newest checkpoint, as process ``index`` reads it, as one tree of arrays and numbers, without the clock's time."""
     newest = checkpoint.latest(path)
     assert newest is not None
-    state, host, meta = checkpoint.restore(newest, jax.eval_shape(agent.init, jax.random.key(0)))
-    host["replay"] = replay_of(newest, from_dict(meta["config"]), host["replay"], agent.spec, agent.world_model)
-    host["logger"].pop("elapsed")
-    host["logger"].pop("offset")  # lines hold wall times of different widths
+    state, host, meta = checkpoint.restore(newest, jax.eval_shape(agent.init, jax.random.key(0)), index)
+    config = from_dict(meta["config"])
+    host["replay"] = replay_of(newest, config, host["replay"], agent.spec, agent.world_model, index)
+    for name in ("elapsed", "offset"):  # lines hold wall times of different widths
+        host["logger"].pop(name, None)  # processes that do not lead log nothing
     return state.replace(key=jax.random.key_data(state.key)), host, meta | {"config": None}
 
 

@@ -148,11 +148,12 @@ def replay_folder(path: Path, index: int = 0) -> Path:
     return path / (f"replay.{index}" if index else "replay")
 
 
-def restore(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
+def restore(path: Path, like: TrainState, index: int = 0) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:
     """Reads and verifies one checkpoint.
 
     Args:
         path: of the checkpoint. like: a ``TrainState`` of arrays or shapes, as this configuration makes it.
+        index: of the process whose ``host`` is read.
 
     Returns:
         State (NumPy arrays, typed keys), ``host`` and ``meta`` as saved.
@@ -161,7 +162,7 @@ def restore(path: Path, like: TrainState) -> tuple[TrainState, dict[str, Any], d
         CheckpointError: a file is damaged or missing, or shapes or dtypes differ from ``like``.
     """
     verify(path)
-    return _read(path, like)
+    return _read(path, like, index)
 
 
 def _read(path: Path, like: TrainState, index: int = 0) -> tuple[TrainState, dict[str, Any], dict[str, Any]]:

@@ -15,10 +15,12 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+import runs
 import small
 
+from dreamjax.agents.dream_agent import make_agent
 from dreamjax.config import ConfigError, to_dict
-from dreamjax.training import checkpoint, hosts
+from dreamjax.training import checkpoint, hosts, recording
 from training import host_worker
 from training.host_worker import make_tiny_config
 
@@ -79,11 +81,11 @@ def test_two_processes_give_the_update_of_one(tmp_path: Path) -> None:
             np.testing.assert_allclose(each[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def train(tmp_path: Path, config: Any, *arguments: str) -> list[subprocess.Popen[str]]:
+def train(tmp_path: Path, config: Any, *arguments: str, name: str = "run") -> list[subprocess.Popen[str]]:
     file = tmp_path / "config.py"
     file.write_text(f"def get_config(variant=''):\n    return {to_dict(config)!r}\n")
     return start(
-        "experiments.train", f"--config={file}", f"--workdir={tmp_path / 'run'}", *arguments,
+        "experiments.train", f"--config={file}", f"--workdir={tmp_path / name}", *arguments,
         "--distributed.coordinator=127.0.0.1:{port}", "--distributed.num_processes=2",
         "--distributed.process_id={index}",
     )  # fmt: skip
@@ -91,9 +93,11 @@ def train(tmp_path: Path, config: Any, *arguments: str) -> list[subprocess.Popen
 
 @pytest.mark.slow  # minutes where cores are shared
 def test_a_run_of_two_processes_stops_goes_on_and_completes(tmp_path: Path) -> None:
-    """A signal to one of them stops both; another number of processes is refused; then both go on to the end."""
+    """A signal to one of them stops both; another number of processes is refused; then both go on to the end, which is
+    bit for bit that of two processes which were not stopped: learner, and replay and environments of each."""
     config = make_tiny_config(
-        total_steps=2000, num_envs=4, train_ratio=1.0, batch_size=8, env={"id": "CartPole-v1"},
+        total_steps=2000, num_envs=4, train_ratio=1.0, batch_size=8,
+        env={"action_mode": "direct", "kwargs": {"max_episode_length": 9}},
         checkpoint={"every": 10**6}, log={"metrics_every": 2, "every": 0.1}, parallel={"num_devices": 0},
     )  # fmt: skip
     processes = train(tmp_path, config)
@@ -126,6 +130,13 @@ def test_a_run_of_two_processes_stops_goes_on_and_completes(tmp_path: Path) -> N
     group = hosts.Group()
     with pytest.raises(checkpoint.UsageError, match="of 2 processes, and this run has 1"):
         checkpoint.restore_latest(tmp_path / "run", None, group)  # type: ignore[arg-type]
+
+    finish(train(tmp_path, make_tiny_config(**shorter), name="whole"))
+    agent = make_agent(config, recording.spec_from_dict(checkpoint.read_meta(final)["spec"]))
+    for index in range(2):
+        parts, whole = (runs.contents(tmp_path / name, agent, index) for name in ("run", "whole"))
+        runs.assert_same(parts, whole)
+    assert runs.lines(tmp_path / "run") == runs.lines(tmp_path / "whole")
 
 
 def test_flags_go_together_and_slurm_speaks_for_itself() -> None:
