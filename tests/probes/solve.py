@@ -53,11 +53,17 @@ SMALL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Probe:
-    """An environment's name, what it is made with, and its best mean return."""
+    """An environment's name, its best mean return, what it is made with, and what it sets beside the preset."""
 
     env: str
     best: float
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Two-hot values are symlog's: linear below 1, so that no scale is as good as another there. With bins that reach e^10, what
+# little probability the far ones keep outweighs a reward of 0.001; these reach 0.1, and returns are scaled from 0.001 up.
+SMALL_REWARDS = {"loss": {"reach": 0.1, "return_norm_limit": 1e-3}}
 
 
 PROBES = {
@@ -65,7 +71,7 @@ PROBES = {
     "chain": Probe("Chain", 1.0),
     "fork": Probe("Fork", 1.0),
     "scale": Probe("Scale", 8.0),
-    "scale_small": Probe("Scale", 8e-3, {"scale": 1e-3}),
+    "scale_small": Probe("Scale", 8e-3, {"scale": 1e-3}, SMALL_REWARDS),
     "scale_large": Probe("Scale", 8e3, {"scale": 1e3}),
     "buttons": Probe("Buttons", 8.0),
     "masked": Probe("Masked", 8.0),
@@ -85,7 +91,7 @@ class Result(NamedTuple):
 def make_config(name: str, seed: int, overrides: Mapping[str, Any] | None = None) -> Config:
     probe = PROBES[name]
     env = {"id": f"{environments.__name__}:probes/{probe.env}-v0", "kwargs": probe.kwargs}
-    return from_dict(merge(defaults(), SMALL, {"seed": seed, "env": env}, overrides or {}))
+    return from_dict(merge(defaults(), SMALL, probe.config, {"seed": seed, "env": env}, overrides or {}))
 
 
 def solve(name: str, seed: int, path: Path, overrides: Mapping[str, Any] | None = None) -> Result:
