@@ -91,6 +91,10 @@ def make_update(fn: Callable[..., Any], num_devices: int, *, count: int = 1, alw
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics, ReplayOuts]:
         state, metrics, outs = mapped(state, jax.tree.map(split, batch))
+        if jax.default_backend() == "cpu":
+            # Its few threads run programs of all devices: one that waits for another process must not have the next ones,
+            # such as these reshapes, wait in its way. Two processes on two cores stood still for ever.
+            jax.block_until_ready((state, metrics, outs))
         return state, metrics, jax.tree.map(join, outs)
 
     return update
