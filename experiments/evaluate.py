@@ -68,7 +68,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.load import load
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
-    num_envs = min(config.eval.num_envs, episodes)
+    num_envs = min(known.num_envs or config.eval.num_envs, episodes)
     changes: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
     if known.agent == "search":
         changes["search"] = {"evaluate": True}
@@ -125,6 +125,9 @@ def _parser() -> cli.Parser:
     parser = cli.Parser(__doc__ or "")
     parser.add_argument("--workdir", type=Path, required=True, help="of a run of experiments.train, or a shipped agent")
     parser.add_argument("--episodes", type=int, help=f"(default: {EPISODES}; of the world model {MODEL_EPISODES})")
+    parser.add_argument(
+        "--num_envs", type=int, metavar="N", help="games side by side (default: the run's eval.num_envs)"
+    )
     parser.add_argument("--agent", choices=("policy", "search", "planner"), default="policy", help="(default: policy)")
     parser.add_argument(
         "--simulations", dest="num_simulations", type=int, metavar="N", help="of the planner (default: the run's)"
@@ -159,6 +162,8 @@ def _check(known: argparse.Namespace) -> None:
         raise UsageError(f"--episodes={known.episodes} is not allowed: must be 1 or more")
     if known.seed < 0:
         raise UsageError(f"--seed={known.seed} is not allowed: must be 0 or more")
+    if known.num_envs is not None and known.num_envs < 1:
+        raise UsageError(f"--num_envs={known.num_envs} is not allowed: must be 1 or more")
     if known.garbage is not None and known.garbage < 1:
         raise UsageError(f"--garbage={known.garbage} is not allowed: must be 1 or more")
     if known.agent != "planner":

@@ -47,6 +47,8 @@ ENCODERS, HEADS, MODEL = (
 LOSS, IMAGINATION = "tests/algorithms/test_world_model_loss.py", "tests/algorithms/test_imagination.py"
 MOTION = "tests/models/test_grid_motion.py"
 GRID = "tests/models/test_grid.py"
+TREE, SHOOTING = "tests/algorithms/test_tree_search.py", "tests/algorithms/test_shooting.py"
+PLANNING = "tests/agents/test_planning_agent.py"
 SEARCH, SEARCH_LOSS = "tests/algorithms/test_search.py", "tests/algorithms/test_search_loss.py"
 ACTOR_CRITIC, RANDOMNESS = "tests/algorithms/test_actor_critic.py", "tests/algorithms/test_randomness.py"
 AGENT, UPDATE, CONTRACTS = (
@@ -487,6 +489,32 @@ MUTATIONS = [
     Mutation("search_luck_by_candidate", "algorithms.search", "tried.action.reshape(n * k, -1), repeat(keys)",
              "tried.action.reshape(n * k, -1), jnp.tile(keys, k)", SEARCH),
     Mutation("search_taken_not_first", "algorithms.search", "jnp.where(distance < 0.5, -NEVER, score)", "score", SEARCH),
+    # Planning: whose luck, whose children, what is drawn twice, what is illegal, what is foreseen.
+    Mutation("tree_luck_by_child", "algorithms.tree_search", "fold(own, LUCK))",
+             "fold(jax.vmap(jax.random.fold_in)(own, index + CHILD), LUCK))", TREE),
+    Mutation("tree_children_with_one_key", "algorithms.tree_search", "(own, index + CHILD)", "(own, 0 * index + CHILD)",
+             TREE),
+    Mutation("tree_credits_twice", "algorithms.tree_search", "legal = jnp.argmax(same, -1) == jnp.arange(count)[None]",
+             "legal = jnp.argmax(same, -1) > -1", TREE),
+    Mutation("tree_prior_of_draws_is_the_policys", "algorithms.tree_search", "jnp.log(jnp.sum(same, -1) / count)",
+             "jnp.stack([policy.log_prob(a) for a in jnp.swapaxes(action, 0, 1)], 1)", TREE),
+    Mutation("tree_takes_the_illegal", "algorithms.tree_search", "jnp.where(legal, log_prob, NEVER)", "log_prob", TREE),
+    Mutation("tree_without_noise", "algorithms.tree_search", "tried.noise + score", "score", TREE),
+    Mutation("plans_from_the_predicted_mask", "agents.acting", "make_policy(spec.action, outputs, mask, config.actor)",
+             "make_policy(spec.action, outputs, None, config.actor)", PLANNING),
+    Mutation("plans_where_all_is_legal", "algorithms.planning", "world_model.mask(model, feat) > 0",
+             "world_model.mask(model, feat) > -9", PLANNING),
+    Mutation("rules_foresee_a_piece", "agents.real_rules", "if not peek:", "if False:", PLANNING),
+    Mutation("bags_dealt_anew", "envs.tetris.unseen", "jnp.where(settled, place.astype(jnp.float32), order)", "order",
+             "tests/envs/tetris/test_unseen.py"),
+    Mutation("shots_without_the_end", "algorithms.shooting", "total + weight * values[-1]", "total", SHOOTING),
+    Mutation("shots_discounted_late", "algorithms.shooting", "total + weight * reward, weight * discount",
+             "total + weight * discount * reward, weight * discount", SHOOTING),
+    Mutation("shots_that_are_illegal", "algorithms.shooting", "(theirs.probs > 0)", "(theirs.probs >= 0)", SHOOTING),
+    Mutation("shots_keep_the_worst", "algorithms.shooting", "index = jnp.argmax(returns, 1)",
+             "index = jnp.argmin(returns, 1)", SHOOTING),
+    Mutation("mppi_upside_down", "algorithms.shooting", "off / spread / config.temperature",
+             "-off / spread / config.temperature", SHOOTING),
     Mutation("tree_backup_reward_of_now", "algorithms.search", "reward[:, 1:], discount[:, 1:]",
              "reward[:, :-1], discount[:, 1:]", SEARCH),
     Mutation("tree_backup_end_of_now", "algorithms.search", "reward[:, 1:], discount[:, 1:]",

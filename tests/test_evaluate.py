@@ -67,6 +67,7 @@ def test_the_stopwatch_leaves_out_the_first_call_and_changes_nothing(monkeypatch
         (["--robustness", "--sequence=sz"], "--robustness plays every --sequence"),
         (["--world-model", "--garbage=2"], "--world-model is measured on the run's own games"),
         (["--world-model", "--episodes=0"], "--episodes=0 is not allowed"),
+        (["--num_envs=0"], "--num_envs=0 is not allowed"),
         (["--agent=planner", "--simulations=0"], "--simulations=0 is not allowed"),
         (["--simulations=5"], "--simulations=5 is for --agent=planner"),
         (["--rules=real"], "--rules=real is for --agent=planner"),
@@ -154,7 +155,10 @@ def test_search_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkey
     monkeypatch.setattr("dreamjax.training.load.load", load)
     monkeypatch.setattr("dreamjax.training.collector.make_policy", make_policy)
     budget = ["--simulations=7", "--method=mppi"] if agent == "planner" else []
-    assert evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", *budget]) == cli.OK
+    assert (
+        evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", "--num_envs=3", *budget]) == cli.OK
+    )
+    assert asked["num_envs"] == 3
     assert acted == [agent]
     changed = config_lib.from_dict(config_lib.merge(config_lib.to_dict(config), asked["changes"]))
     assert changed.search.evaluate == (agent == "search")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 import small
 
 from dreamjax.agents.dream_agent import make_agent
@@ -21,18 +22,20 @@ SEARCHED = {
 jit = functools.partial(jax.jit, compiler_options=small.QUICK)
 
 
-def test_targets_and_the_steps_that_are_learned_from(learner):
+@pytest.mark.parametrize("method", ["one_step", "tree"])
+def test_targets_and_the_steps_that_are_learned_from(learner, method):
     """Every candidate is tried, the taken one first; values are the tree backup of the search; no step that ends an
     episode, after which nothing is done, teaches anything."""
     x = learner("searcher")
-    state, batch, search = x.state(), x.batch, x.config.search
+    config = small.vary(x.config, search={"method": method, "simulations": 5})
+    state, batch, search = x.state(), x.batch, config.search
     latents = jax.tree.map(lambda leaf: jnp.stack([leaf] * 6, 1), x.networks.world_model.initial(4))
     latents = jax.tree.map(jnp.asarray, small.noise_like(latents))
 
     @jit
     def run(state, latents):
         targets = search_targets(
-            x.networks, x.config, x.spec, state.params, state.slow_critic, batch, latents, jax.random.key(0)
+            x.networks, config, x.spec, state.params, state.slow_critic, batch, latents, jax.random.key(0)
         )
         ends = jnp.asarray(batch.is_last, jnp.float32)
         trained = state.params["actor"], state.params["critic"]
@@ -40,13 +43,13 @@ def test_targets_and_the_steps_that_are_learned_from(learner):
         def loss(value_noise, weight_noise):
             weight = targets.found.weight + weight_noise.reshape(-1, 1)
             changed = targets._replace(value=targets.value + value_noise, found=targets.found._replace(weight=weight))
-            return search_loss(trained, state.slow_critic, x.networks, x.config, x.spec, batch, changed)[0]
+            return search_loss(trained, state.slow_critic, x.networks, config, x.spec, batch, changed)[0]
 
         noises = [(0 * ends, 0 * ends), (ends, ends), (1 - ends, 0 * ends), (0 * ends, 1 - ends)]
         backup = tree_backup(
             targets.found.value.reshape(4, 6), targets.found.q[:, 0].reshape(4, 6),
             jnp.maximum(targets.found.weight[:, 0], search.trace).reshape(4, 6),
-            batch.reward, batch.is_last, batch.is_terminal, gamma=x.config.loss.gamma, lam=x.config.loss.lam,
+            batch.reward, batch.is_last, batch.is_terminal, gamma=config.loss.gamma, lam=config.loss.lam,
         )  # fmt: skip
         return targets, backup, [loss(*noise) for noise in noises]
 
@@ -58,6 +61,8 @@ def test_targets_and_the_steps_that_are_learned_from(learner):
     legal = np.take_along_axis(batch.obs["action_mask"].reshape(24, 3), np.argmax(targets.tried.action[..., :3], -1), 1)
     np.testing.assert_array_equal(targets.tried.legal, legal > 0)
     np.testing.assert_allclose(targets.value, backup, rtol=1e-5)
+    np.testing.assert_allclose(targets.found.weight.sum(1), 1, rtol=1e-5)
+    assert not np.any(np.asarray(targets.found.weight)[legal == 0])
     assert plain == at_ends
     assert abs(values - plain) > 1e-3 and abs(weights - plain) > 1e-3
 
