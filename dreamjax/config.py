@@ -419,7 +419,7 @@ class PlannerConfig:
     num_simulations: int = 50
     depth: int = 0
     actions: int = 32
-    considered: int = 16
+    considered: int = 4
     value_scale: float = 0.1
     visit_offset: float = 50.0
     horizon: int = 8

@@ -11,7 +11,7 @@ import small
 
 from dreamjax.algorithms.distributions import Policy, PolicyPart
 from dreamjax.algorithms.planning import Simulator
-from dreamjax.algorithms.shooting import LEAST_STD, masked, refit, shoot
+from dreamjax.algorithms.shooting import LEAST_STD, masked, refit, rollout, shoot, widest
 from dreamjax.config import PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
 
@@ -98,6 +98,18 @@ def test_numbers_come_close_to_the_best(method):
         compiler_options=small.QUICK,
     )(keys_of(2))
     np.testing.assert_allclose(action, target, atol=0.12)
+
+
+def test_a_sequences_return_by_hand():
+    """The actor always presses the first button: ``r0 + g r1 + g^2 r2 + g^3 value``."""
+    simulator, rows = buttons_model((1.0, 0.0)), jnp.arange(ROWS)
+    state = (rows, 0 * rows, 0 * rows)
+    shots, first = widest(BUTTONS, ROWS, HORIZON), simulator.outlook(state)[0]
+    run = jax.jit(lambda luck, keys: rollout(simulator, state, shots, luck, keys, rows >= 0, first))
+    actions, returns = run(keys_of(ROWS), keys_of(ROWS, 1))
+    np.testing.assert_array_equal(actions, np.broadcast_to([1, 0], (ROWS, HORIZON, 2)))
+    expected = PAYS[:, 0, 0, 1] + GAMMA * PAYS[:, 1, 1, 1] + GAMMA**2 * PAYS[:, 2, 1, 1] + GAMMA**3 * WORTH[:, 1]
+    np.testing.assert_allclose(returns, expected, rtol=1e-5)
 
 
 def test_refits_by_hand():
