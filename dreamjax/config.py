@@ -370,6 +370,8 @@ class SearchConfig:
         last: search the last ``last`` states of each window; 0 searches all.
         temperature: of the improved policy that one step teaches, in standard deviations of a state's values.
         act_temperature: of the one that collects.
+        bootstrap: weight of the critic's value in what an action is worth, where search acts; 0 acts by the predicted
+            reward alone, which a shaped reward can be good for while the critic is not.
         trace: share of what really followed that reaches back past an action the search would not have taken: 0 is tree
             backup (off-policy, exact), 1 plain lambda-returns.
         prior: weight of the actor's log-probability in the improved policy of one step.
@@ -385,11 +387,13 @@ class SearchConfig:
     last: int = 0
     temperature: float = 0.3
     act_temperature: float = 0.1
+    bootstrap: float = 1.0
     trace: float = 0.0
     prior: float = 0.0
 
     def __post_init__(self) -> None:
         fraction(self, "trace")
+        fraction(self, "bootstrap")
         for name in ("actions", "act_actions"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
         positive(self, "temperature", "act_temperature", "simulations")

@@ -72,6 +72,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     changes: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
     if known.agent == "search":
         changes["search"] = {"evaluate": True}
+        if known.bootstrap is not None:
+            changes["search"]["bootstrap"] = known.bootstrap
     elif known.agent == "planner":
         changes["planner"] = {name: value for name in BUDGET if (value := getattr(known, name)) is not None}
     if known.rules == "real":
@@ -142,6 +144,9 @@ def _parser() -> cli.Parser:
         default="model",
         help="what the planner plans in: the learned model, or Tetris itself without foresight of pieces (default: model)",
     )
+    parser.add_argument(
+        "--bootstrap", type=float, metavar="W", help="weight of the critic's value in search (default: the run's)"
+    )
     parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
     parser.add_argument("--seed", type=int, default=0, help=SEED_HELP)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result here")
@@ -176,6 +181,10 @@ def _check(known: argparse.Namespace) -> None:
                 raise UsageError(f"--{name}={value} is for --agent=planner")
         if known.rules == "real":
             raise UsageError("--rules=real is for --agent=planner")
+    if known.bootstrap is not None and known.agent != "search":
+        raise UsageError(f"--bootstrap={known.bootstrap:g} is for --agent=search")
+    if known.bootstrap is not None and not 0 <= known.bootstrap <= 1:
+        raise UsageError(f"--bootstrap={known.bootstrap:g} is not allowed: must be from 0 to 1")
     for name, value in (("simulations", known.num_simulations), ("horizon", known.horizon)):
         if value is not None and value < 1:
             raise UsageError(f"--{name}={value} is not allowed: must be 1 or more")

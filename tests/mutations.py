@@ -476,6 +476,8 @@ MUTATIONS = [
     Mutation("motion_takes_any_shape", "models.grid_motion", "takes = jnp.exp(-strength", "takes = jnp.exp(-0 * strength",
              MOTION + "::test_a_shape_is_taken_unless_something_is_in_the_way"),
     # One step of search.
+    Mutation("search_trusts_the_critic_anyway", "algorithms.search", "reward + bootstrap * discount *",
+             "reward + discount *", SEARCH),
     Mutation("search_goes_on_after_the_end", "algorithms.search", "config.loss.reach), config.loss.gamma * cont",
              "config.loss.reach), config.loss.gamma * jnp.ones_like(cont)", SEARCH),
     Mutation("search_discount_twice", "algorithms.search", "cont = jnp.minimum(cont / config.loss.gamma, 1.0)", "pass",

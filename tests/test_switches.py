@@ -239,6 +239,8 @@ ROWS = [
     Row("search.temperature", 0.5, "acting", set(), SEARCH, "board"),
     Row("search.act_temperature", 0.5, "acting", ACTING, SEARCH, "board"),
     Row("search.act_temperature", 0.5, "behaviour", set(), SEARCH, "board"),
+    Row("search.bootstrap", 0.0, "acting", ACTING, SEARCH, "board"),
+    Row("search.bootstrap", 0.0, "behaviour", set(), SEARCH, "board"),
     Row("search.trace", 0.5, "behaviour", SEARCH_CRITIC, SEARCH, "board"),
     Row("search.prior", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
     Row("search.prior", 0.5, "acting", set(), SEARCH, "board"),

@@ -125,7 +125,10 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
         tried = candidates(prior, joint, config.search.act_actions, None if greedy else split[:, 0])
         value_fn = lambda feat: scalar_decode(networks.critic.apply(params["critic"], feat), config.loss.reach)  # noqa: E731
-        found = evaluate_candidates(world_model, params["world_model"], value_fn, state, tried, split[:, 1], config)
+        found = evaluate_candidates(
+            world_model, params["world_model"], value_fn, state, tried, split[:, 1], config,
+            bootstrap=config.search.bootstrap,
+        )  # fmt: skip
         score = standardise(found.q, tried.legal) / config.search.act_temperature
         score = jnp.where(tried.legal, score, NEVER)
         if not greedy:

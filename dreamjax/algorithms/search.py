@@ -152,12 +152,15 @@ def evaluate_candidates(
     tried: Candidates,
     keys: jax.Array,
     config: Config,
+    *,
+    bootstrap: float = 1.0,
 ) -> Searched:
     """Imagines each candidate's next state and weighs the candidates. Nothing here is differentiated.
 
     Args:
         world_model, params: the world model. value_fn: features ``[M, F]`` to values ``[M]``.
         state: ``[N, ...]``. tried: ``K`` candidates each. keys: typed ``[N]``, consumed, one for all of a state's.
+        bootstrap: weight of the value in ``Q``.
     """
     n, k = tried.legal.shape
     repeat = lambda x: jnp.repeat(x, k, 0, total_repeat_length=n * k)  # noqa: E731
@@ -166,7 +169,7 @@ def evaluate_candidates(
     )
     feat = world_model.feat(following)
     reward, discount = arrival(world_model, params, feat, config)
-    q = (reward + discount * value_fn(feat)).reshape(n, k)
+    q = (reward + bootstrap * discount * value_fn(feat)).reshape(n, k)
     q = jax.lax.stop_gradient(q)
     score = config.search.prior * tried.log_prob + standardise(q, tried.legal) / config.search.temperature
     weight = jax.nn.softmax(jnp.where(tried.legal, score, NEVER))

@@ -128,6 +128,10 @@ def test_q_is_reward_and_discounted_value_where_it_goes_on(tiny_config, cont_dis
     found = search.evaluate_candidates(model, {}, lambda f: 10 * f[..., 0], state, tried, keys_of(2), config)
     # From 0 to 1, 2, 3 and from 1 to 2, 3, 4: odd ones end.
     np.testing.assert_allclose(found.q, [[0.1, 0.2 + 18, 0.3], [0.2 + 18, 0.3, 0.4 + 36]], rtol=1e-4)
+    half = search.evaluate_candidates(
+        model, {}, lambda f: 10 * f[..., 0], state, tried, keys_of(2), config, bootstrap=0.5
+    )
+    np.testing.assert_allclose(half.q, [[0.1, 0.2 + 9, 0.3], [0.2 + 9, 0.3, 0.4 + 18]], rtol=1e-4)
     score = np.asarray(search.standardise(found.q, legal)) / 0.5
     expected = np.where(legal, np.exp(score - score.max(1, keepdims=True)), 0)
     np.testing.assert_allclose(found.weight, expected / expected.sum(1, keepdims=True), rtol=1e-4, atol=1e-7)
