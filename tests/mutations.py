@@ -449,8 +449,6 @@ MUTATIONS = [
              GRID + "::test_a_prediction_by_hand"),
     Mutation("grid_edits_nothing", "models.grid_layers", "still + place(edit, row,", "still + 0 * place(edit, row,",
              GRID + "::test_a_small_grid_model_learns_the_rules_of_falling_blocks"),
-    Mutation("grid_frame_of_another_column", "models.grid_layers", "- column[:, None] + width - 1", "+ column[:, None]",
-             GRID + "::test_columns_as_seen_from_one_of_them"),
     # The motion of an object.
     Mutation("motion_overlaps_one_row_off", "models.grid_motion", ": rows - height + 1], 1)", "1 : rows - height + 2], 1)",
              MOTION + "::test_overlaps_against_loops"),

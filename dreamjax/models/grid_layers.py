@@ -137,12 +137,6 @@ def place(edit: jax.Array, row: jax.Array, column: jax.Array, shape: tuple[int, 
     return jnp.take_along_axis(rows, from_column[:, None, None, :], 3)
 
 
-def in_frame(x: jax.Array, column: jax.Array, width: int) -> jax.Array:
-    """Entries by column ``[N, K, F]`` from one column ``[N]``: it is entry ``W - 1`` of ``[N, K + W - 1, F]``."""
-    ahead = np.arange(x.shape[1])[None] - column[:, None] + width - 1
-    return jnp.einsum("nkw,nkf->nwf", jax.nn.one_hot(ahead, x.shape[1] + width - 1, dtype=x.dtype), x)
-
-
 class LocalEdit(nn.Module):
     """Logits ``[N, C, H, W]`` changed in a window around the action's place by one MLP, and its features ``[N, F]``."""
 
@@ -343,9 +337,6 @@ class GridTrunk(nn.Module):
             around = window(cells, jnp.zeros_like(row), column, (0, layout.height - 1), (4, 5))
             parts.append(around.reshape(around.shape[0], -1).astype(self.dtype))
             parts.append(jax.nn.one_hot(row, layout.height, dtype=self.dtype))
-            # What each window is worth, in the object's frame: so that where to go is the same wherever it is.
-            worth = Dense(8, dtype=self.dtype, name="worth")(x)
-            parts.append(in_frame(worth, column, layout.width).reshape(feat.shape[0], -1))
         out = MLP(self.layers, self.units, self.outputs, self.scale, self.act, "rms", self.dtype)(
             jnp.concatenate(parts, -1)
         )

@@ -24,7 +24,6 @@ from dreamjax.models.grid_layers import (
     RowPointer,
     focus_place,
     grid_layout,
-    in_frame,
     place,
     split_state,
     window,
@@ -112,16 +111,6 @@ def test_window_against_numpy_and_place_is_its_transpose():
     edit = np.random.default_rng(1).normal(size=(4, 2, 4, 5)).astype(np.float32)
     transposed = jax.vjp(lambda x: window(x, row, column, rows, columns)[:, :-1], x)[1](edit)[0]
     np.testing.assert_allclose(place(edit, row, column, (6, 5), 2, 1), transposed, atol=1e-6)
-
-
-def test_columns_as_seen_from_one_of_them():
-    x, column = np.random.default_rng(0).normal(size=(3, 4, 2)).astype(np.float32), np.array([0, 2, 5])
-    seen = in_frame(x, column, 6)
-    assert seen.shape == (3, 9, 2)
-    for n in range(3):
-        expected = np.zeros((9, 2))
-        expected[5 - column[n] : 9 - column[n]] = x[n]
-        np.testing.assert_allclose(seen[n], expected, rtol=1e-6)
 
 
 def test_layouts():
