@@ -87,7 +87,8 @@ class ModelConfig:
 
     Attributes:
         kind: "rssm" (one vector of latents, any observation) or "grid" (a state that lies on the board; boards).
-        reach: grid only: rows above and below the action's place that it may change; 0: a whole band of columns.
+        reach: grid only: rows above and below the action's place that it may change; 0: the motion of an object as one
+            (of grids without one: a whole band of columns).
         latent: "categorical" (straight-through, ``stoch`` x ``classes``) or "gaussian" (``stoch`` means and deviations).
         cell: "block_gru" (DreamerV3) or "gru" (the plan's dense GRU).
         deter: size of the recurrent state. blocks: groups of the block GRU.
