@@ -83,7 +83,7 @@ def test_a_search_replaces_imagination_or_is_added_to_it(learner, monkeypatch):
     x = learner("searcher")
     start = x.state()
     descent = {name: optax.sgd(1.0) for name in ("world_model", "actor", "critic")}
-    monkeypatch.setattr(update_lib, "make_optimisers", lambda *_: descent)
+    monkeypatch.setattr(update_lib, "make_optimisers", lambda *_, **__: descent)
     agents = {
         mode: make_agent(small.vary(x.config, search={"learn": mode, "last": 2}), x.spec)
         for mode in ("off", "replace", "add")
