@@ -226,7 +226,7 @@ def draw(group: Mapping[str, Sequence[Result]], path: Path, title: str) -> None:
     """Draws lines per game against environment steps, mean and standard error over seeds, as PNG."""
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
-    figure = Figure(figsize=(7.0, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.0, 5.2), layout="constrained")
     axes = figure.subplots()
     for i, (agent, results) in enumerate(group.items()):
         points, colour = mean_curve(results), f"C{i % 10}"
@@ -243,6 +243,6 @@ def draw(group: Mapping[str, Sequence[Result]], path: Path, title: str) -> None:
     axes.set_yscale("symlog", linthresh=1.0)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, format="png")
