@@ -50,11 +50,12 @@ class GridPredictor(nn.Module):
         shape = (layout.channels, 1, 1)
         keep = self.param("keep", lambda *_: jnp.full(shape, 4.0, jnp.float32))
         edit = make_edit(layout, self.units, self.act, self.reach, self.dtype)
-        logit, hidden = edit(cells, (2 * cells - 1) * keep[None], row, column, known)
+        logit, hidden, room = edit(cells, (2 * cells - 1) * keep[None], row, column, known)
         rest = jnp.concatenate([known, hidden, feat[:, layout.cells + layout.vector :].astype(self.dtype)], -1)
         mlp = dict(act=self.act, norm=self.norm, dtype=self.dtype)
         if layout.focus != "action":
-            logit += MLP(1, self.units, layout.cells, **mlp)(rest).astype(jnp.float32).reshape(logit.shape)
+            appears = MLP(1, self.units, layout.cells, **mlp)(rest).astype(jnp.float32).reshape(logit.shape)
+            logit += room[..., None, None] * appears
         probs = jax.nn.sigmoid(logit)
         share = jax.nn.sigmoid(self.param("movable", nn.initializers.zeros_init(), shape) + 2.0)[None]
         change = (1 - share) * probs + share * RowPointer()(probs) - cells

@@ -4,7 +4,8 @@ The observed cells are part of the latent state, beside a small RSSM (memory and
 not show and for what chance decides. The next grid is predicted from this one in three learned steps: a *local edit*
 around the action's place (with ``reach = 0`` the *motion of an object* as one piece, or, where there is none, an edit of
 the whole band of columns around the place); an *absolute edit* for what appears at fixed places; and a *row pointer*, by
-which every row may come from a row above it. Nothing of any game's rules is written into them.
+which every row may come from a row above it. None of any game's rules is written into them, but that objects turn and
+move as a whole and that rows come from rows is.
 
 Why: a plain vector model does not learn a board of 200 cells from 100,000 steps; locality and sharing do.
 """
@@ -78,8 +79,8 @@ class GridModel(nn.Module):
         tokens = self.encoder(obs)
         return jnp.concatenate([tokens, obs.astype(tokens.dtype)], -1)
 
-    def outcome(self, shown: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The grid as the action leaves it, before rows move and chance decides: logits ``[N, C, H, W]``, features.
+    def outcome(self, shown: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The grid as the action leaves it, before rows move and chance decides: as ``grid_motion.make_edit``.
 
         From what is shown, ``[N, cells + vector]``, alone: so a window's steps can all be done at once.
         """
@@ -91,7 +92,7 @@ class GridModel(nn.Module):
 
     def effect(self, shown: jax.Array, action: jax.Array) -> jax.Array:
         """Features of what the action did, rows that may move included: ``[N, E]``."""
-        logit, hidden = self.outcome(shown, action)
+        logit, hidden, _ = self.outcome(shown, action)
         rows = jnp.sum(self.pointer.row_features(jax.nn.sigmoid(logit)), 1).astype(self.dtype)
         return self.event(jnp.concatenate([hidden, rows], -1))
 
@@ -132,12 +133,12 @@ class GridModel(nn.Module):
         """
         layout = self.layout
         vector = split_state(layout, state.deter)[1]
-        logit, _ = self.outcome(state.deter[..., : layout.cells + layout.vector], action)
+        logit, _, room = self.outcome(state.deter[..., : layout.cells + layout.vector], action)
         latent = stoch.reshape(stoch.shape[0], -1)
         known = [x.astype(self.dtype) for x in (vector, self._action(action), latent, memory)]
         whole = jnp.concatenate(known, -1)
         if layout.focus != "action":
-            logit += self.absolute(whole).astype(jnp.float32).reshape(logit.shape)
+            logit += room[..., None, None] * self.absolute(whole).astype(jnp.float32).reshape(logit.shape)
         probs = jax.nn.sigmoid(logit)
         moved = self.pointer(probs, hard)
         share = jax.nn.sigmoid(self.movable + 2.0)[None]

@@ -149,14 +149,15 @@ class LocalEdit(nn.Module):
     @nn.compact
     def __call__(
         self, cells: jax.Array, still: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         layout, reach = self.layout, self.reach
         seen = window(cells, row, column, (reach, reach), (3, 3))
         x = jnp.concatenate([seen.reshape(seen.shape[0], -1).astype(self.dtype), cond], -1)
         hidden = MLP(2, self.units, act=self.act, dtype=self.dtype)(x)
         out = Dense(layout.channels * (2 * reach + 1) * 7, dtype=self.dtype)(hidden).astype(jnp.float32)
         edit = out.reshape(-1, layout.channels, 2 * reach + 1, 7)
-        return still + place(edit, row, column, (layout.height, layout.width), reach, 3), hidden
+        room = jnp.ones((edit.shape[0], layout.channels))
+        return still + place(edit, row, column, (layout.height, layout.width), reach, 3), hidden, room
 
 
 class BandEdit(nn.Module):
@@ -174,7 +175,7 @@ class BandEdit(nn.Module):
     @nn.compact
     def __call__(
         self, cells: jax.Array, still: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         layout = self.layout
         left, right, around, hazards = 2, 5, 3, 8
         count, height, broad = cells.shape[0], layout.height, left + right + 1
@@ -200,7 +201,8 @@ class BandEdit(nn.Module):
         edit = jnp.swapaxes(edit.reshape(count, height, layout.channels, broad), 1, 2)
         zero = jnp.zeros_like(row)
         pooled = jnp.concatenate([jnp.mean(x, 1), jnp.max(x, 1)], -1)
-        return still + place(edit, zero, column, (height, layout.width), 0, left), pooled
+        room = jnp.ones((count, layout.channels))
+        return still + place(edit, zero, column, (height, layout.width), 0, left), pooled, room
 
 
 def sums_above(rows: jax.Array) -> jax.Array:

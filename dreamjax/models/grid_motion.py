@@ -1,4 +1,4 @@
-"""How an object on a grid moves: it changes its shape, goes sideways and down as one, and may become part of the rest.
+"""How an object on a grid moves: it turns, goes sideways and down as one, and becomes part of the rest or disappears.
 
 Positions are soft: a mask ``[N, H, W]`` says how likely each cell is the object's. Masks live on a canvas wider than the
 grid by ``MARGIN`` on each side, so that what would leave the grid is seen to.
@@ -15,9 +15,11 @@ from dreamjax.models.grid_layers import BandEdit, GridLayout, LocalEdit, place, 
 from dreamjax.models.nets import MLP, Dense, Dtype
 
 MARGIN = 3
-ROWS, COLUMNS = (3, 5), (3, 5)  # how far from its corner, up and down, left and right, an object may change its shape
+ROWS, COLUMNS = (3, 5), (3, 5)  # how far from its corner, up and down, left and right, its shape is read
+SPAN = 5  # rows and columns of what can turn; what lies beyond, from its corner on, stays
+SHIFT = 1  # rows and columns by which a turn may miss the middle
+CAP = 5.0  # logits of a turn lie within it: one that is wrong for most objects stays possible for the others
 SIDEWAYS = 2  # columns that it may go in one step
-SURE, EMPTY = 6.0, -8.0  # logits of the object's cells, and of cells beyond the grid, where no network speaks
 EPS = 1e-5  # the least probability of a cell
 
 
@@ -52,6 +54,54 @@ def shifted(mask: jax.Array, by: int) -> jax.Array:
     return wide[:, :, max(-by, 0) :][:, :, : mask.shape[2]]
 
 
+def quarter_turns(patch: jax.Array) -> jax.Array:
+    """An object, in the upper left corner of a patch, turned about its middle by 0 to 3 quarter turns to the left.
+
+    Args:
+        patch: ``[N, P, P]``, ``P`` odd; cells above 0.5 are the object's.
+
+    Returns:
+        ``[N, 4, 2P - 1, 2P - 1]``: the patch lies in the middle. Where the middle falls between cells it is rounded up
+        and left.
+    """
+    span, around = patch.shape[1], patch.shape[1] // 2
+    whole = (span + 2 * around,) * 2
+    result = [jnp.pad(patch, ((0, 0), (around, around), (around, around)))]
+    for times in (1, 2, 3):
+        turned = jnp.rot90(patch, times, (1, 2))
+        rows, columns = (jnp.any(turned > 0.5, axis) for axis in (2, 1))
+        reach = (0, span - 1)
+        cornered = window(turned[:, None], jnp.argmax(rows, 1), jnp.argmax(columns, 1), reach, reach)[:, :1]
+        grown = jnp.sum(rows, 1) - jnp.sum(columns, 1) if times % 2 else jnp.zeros(patch.shape[:1], jnp.int32)
+        result.append(place(cornered, around + -grown // 2, around + grown // 2, whole, 0, 0)[:, 0])
+    return jnp.stack(result, 1)
+
+
+def turned(mask: jax.Array, row: jax.Array, column: jax.Array, choice: jax.Array) -> jax.Array:
+    """The mean over turns of a mask, on the canvas.
+
+    Args:
+        mask: ``[N, H, W]``. row, column: int32 ``[N]``, the object's corner.
+        choice: ``[N, 4, 2 SHIFT + 1, 2 SHIFT + 1]``, the weight of each turn, by how far down and right it misses the
+            middle.
+
+    Returns:
+        float32 ``[N, H + 2 MARGIN, W + 2 MARGIN]``.
+    """
+    height, width = mask.shape[1:]
+    patch = window(mask[:, None], row, column, (0, SPAN - 1), (0, SPAN - 1))[:, 0]
+    wide = jnp.pad(quarter_turns(patch), ((0, 0), (0, 0), (2 * SHIFT, 2 * SHIFT), (2 * SHIFT, 2 * SHIFT)))
+    size, shifts = wide.shape[2] - 2 * SHIFT, range(2 * SHIFT, -1, -1)
+    missing = [[wide[:, :, i : i + size, j : j + size] for j in shifts] for i in shifts]
+    new = jnp.einsum("nkab,abnkij->nij", choice, jnp.asarray(missing))
+    around = (size - SPAN) // 2
+    change = new - jnp.pad(patch, ((0, 0), (around, around), (around, around)))
+    whole = (height + 2 * MARGIN, width + 2 * MARGIN)
+    canvas = jnp.pad(mask, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
+    changed = canvas + place(change[:, None], row + MARGIN, column + MARGIN, whole, around, around)[:, 0]
+    return jnp.clip(changed, 0.0, 1.0)  # what turns may come to lie on what is too far away to turn with it
+
+
 def stops(wanted: jax.Array, stopped: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Where something ends that may stop before each of ``D`` steps, because it wants to, or else because it must.
 
@@ -68,12 +118,15 @@ def stops(wanted: jax.Array, stopped: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class ObjectMotion(nn.Module):
-    """The grid after an object, the last channel, has acted: logits ``[N, C, H, W]`` and features ``[N, F]``.
+    """The grid after an object, the last channel, has acted.
 
-    Three steps, and what may be in the way of each: how much of the object would lie on blocked cells decides, by learned
-    strengths. A network that sees the object alone proposes a shape; it goes some columns sideways; and down, row by row,
-    until it wants to stop or is stopped. What stopped it decides whether it becomes part of the other channels. Which
-    cells block, how far it goes and when it joins are learned.
+    Three motions, and what may be in the way of each: how much of the object would lie on blocked cells decides, by
+    learned strengths. It turns about its middle; it goes some columns sideways; and down, row by row, until it wants to
+    stop or is stopped. What stopped it decides whether it becomes part of the other channels; and it may disappear. Which
+    of these happens, by what is known and by its shape, which cells block, how far it goes and when it joins are learned.
+
+    Only where the object is gone may another appear: else what may be put anywhere would learn, place by place, what the
+    motion should learn for all places.
     """
 
     layout: GridLayout
@@ -84,8 +137,12 @@ class ObjectMotion(nn.Module):
     @nn.compact
     def __call__(
         self, cells: jax.Array, still: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """From cells and their logits were nothing to happen ``[N, C, H, W]``, the object's corner, and what is known."""
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """From cells and their logits were nothing to happen ``[N, C, H, W]``, the object's corner, and what is known.
+
+        Returns:
+            As ``make_edit``; only the object's channel has room.
+        """
         layout = self.layout
         count, height, width = cells.shape[0], layout.height, layout.width
         canvas = lambda x: jnp.pad(x, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))  # noqa: E731
@@ -103,7 +160,8 @@ class ObjectMotion(nn.Module):
         felt = lambda overlap: jax.nn.relu(2 * overlap - 1)  # noqa: E731
         in_the_way = lambda mask: felt(jnp.sum(mask * blocked, (1, 2)))  # noqa: E731
 
-        before, mask = canvas(cells[:, -1]), self._shape(cells[:, -1], hidden, cond, row, column)
+        before = canvas(cells[:, -1])
+        mask = turned(cells[:, -1], row, column, self._turn(dense(1 + 3 * (2 * SHIFT + 1) ** 2, "turns", hidden)))
         takes = jnp.exp(-strength[:, 0] * in_the_way(mask))
         mask = before + takes[:, None, None] * (mask - before)
 
@@ -122,30 +180,30 @@ class ObjectMotion(nn.Module):
         stopped = jnp.sum(must, 1, keepdims=True)
         facts = jnp.concatenate([stopped, wants + must, goes, takes[:, None]], -1).astype(self.dtype)
         features = jnp.concatenate([hidden, facts], -1)
-        joins = jax.nn.sigmoid(6 * stopped - 3 + dense(1, "joins", features))[..., None]
+        stays = 1 - jax.nn.sigmoid(dense(1, "leaves", features) - 5.0)
+        joins = stays * jax.nn.sigmoid(6 * stopped - 3 + dense(1, "joins", features))
         into = jax.nn.sigmoid(self.param("into", ones, (layout.channels - 1,)))
-        joined = (joins * landed)[:, None] * into[None, :, None, None]
+        joined = (joins[..., None] * landed)[:, None] * into[None, :, None, None]
         rest = 1 - (1 - jax.nn.sigmoid(still[:, :-1])) * (1 - joined)
-        probs = EPS + (1 - 2 * EPS) * jnp.concatenate([rest, ((1 - joins) * landed)[:, None]], 1)
-        return jnp.log(probs) - jnp.log1p(-probs), features
+        left = (stays - joins)[..., None]
+        probs = EPS + (1 - 2 * EPS) * jnp.concatenate([rest, (left * landed)[:, None]], 1)
+        room = jnp.zeros((count, layout.channels)).at[:, -1].set(1 - left[:, 0, 0])
+        return jnp.log(probs) - jnp.log1p(-probs), features, room
 
-    def _shape(
-        self, shape: jax.Array, hidden: jax.Array, cond: jax.Array, row: jax.Array, column: jax.Array
-    ) -> jax.Array:
-        """The object's new shape on the canvas: edited around its corner, and, by what is known, at fixed places."""
-        count, height, width = shape.shape
-        size, whole = (sum(ROWS) + 1, sum(COLUMNS) + 1), (height + 2 * MARGIN, width + 2 * MARGIN)
-        local = Dense(size[0] * size[1], dtype=self.dtype, name="local")(hidden).astype(jnp.float32)
-        edit = place(local.reshape(count, 1, *size), row + MARGIN, column + MARGIN, whole, ROWS[0], COLUMNS[0])[:, 0]
-        # What comes from elsewhere, a held object say, has its own place.
-        anywhere = MLP(1, self.units, height * width, act=self.act, dtype=self.dtype, name="anywhere")(cond)
-        known = SURE * (2 * shape - 1) + anywhere.astype(jnp.float32).reshape(shape.shape)
-        pads = ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN))
-        return jax.nn.sigmoid(jnp.pad(known, pads, constant_values=EMPTY) + edit)
+    def _turn(self, logit: jax.Array) -> jax.Array:
+        """Weights ``[N, 4, A, A]`` of turns: of none, which misses nothing, and of three, each where it may end."""
+        side = 2 * SHIFT + 1
+        weight = jax.nn.softmax((CAP * jnp.tanh(logit / CAP)).at[:, 0].add(2.0))
+        turns = jnp.zeros((logit.shape[0], 4, side, side)).at[:, 0, SHIFT, SHIFT].set(weight[:, 0])
+        return turns.at[:, 1:].set(weight[:, 1:].reshape(-1, 3, side, side))
 
 
 def make_edit(layout: GridLayout, units: int, act: str, reach: int, dtype: Dtype) -> nn.Module:
-    """What an action does to the grid: all of them map ``(cells, still, row, column, cond)`` to logits and features."""
+    """What an action does to the grid.
+
+    Every edit maps ``(cells, still, row, column, cond)`` to logits ``[N, C, H, W]``, features ``[N, F]`` and the room
+    ``[N, C]`` in [0, 1] that it leaves in each channel for what appears at fixed places.
+    """
     if reach:
         return LocalEdit(layout, units, act, reach, dtype)
     if layout.focus == "object":

@@ -12,7 +12,7 @@ from algorithms.test_update import assert_close, cross_entropy, decode, lambda_r
 from fingerprints import fingerprints
 
 from dreamjax.algorithms.distributions import action_vector
-from dreamjax.algorithms.exploration import explorer_params
+from dreamjax.algorithms.exploration import as_explorer, explorer_params
 from dreamjax.algorithms.update import imagine_from, last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.config import ConfigError
@@ -115,6 +115,15 @@ def test_the_explorer_touches_nothing_but_its_own(learner):
         lambda s, c: (1 - rate) * s + rate * c, before.explorer.slow_critic, after.params["explorer_critic"]
     )
     assert_close(after.explorer.slow_critic, slow, rtol=1e-5)
+
+
+def test_the_explorer_learns_with_its_own_critics_and_scale(learner):
+    state = learner("exploring").state()
+    marked = state.replace(explorer=state.explorer.replace(slow_critic="its slow critic", retnorm="its scale"))
+    taken = as_explorer(marked)
+    assert (taken.slow_critic, taken.retnorm) == ("its slow critic", "its scale")
+    assert taken.params["critic"] is state.params["explorer_critic"]
+    assert taken.params["world_model"] is state.params["world_model"]
 
 
 def test_what_an_explorer_collects_with():

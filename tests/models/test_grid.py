@@ -395,6 +395,9 @@ def test_effects_of_a_window_at_once_are_those_of_its_steps(name, reach, kept):
     if kept:
         is_first = jnp.asarray(batch.is_first)
         start = jax.tree.map(jnp.asarray, small.noise_like(start))
+        # A state's cells are observed ones, or read: never between.
+        cells = start.deter[:, : layout.cells] > 0.5
+        start = start.replace(deter=start.deter.at[:, : layout.cells].set(cells.astype(start.deter.dtype)))
     embed = model.embed(params, preprocess(SPECS[name].obs, batch.obs))
 
     @jit
