@@ -458,6 +458,10 @@ class ScheduleConfig:
             is left over is made one by one. The numbers are those of single calls, but for what replay learns from
             updates (priorities, kept latents): that comes after the whole call. Worth it where an update takes a few
             milliseconds; each of the two programs is compiled.
+        steps_per_call: steps of all environments in one compiled call (policy and engine in one scan), for Tetris in this
+            process only. What is collected is what single steps collect with the same parameters, which change between
+            calls: updates, evaluations and checkpoints wait for the end of a call, ``num_envs * steps_per_call``
+            environment steps, and ``total_steps`` is passed by less than one call.
     """
 
     kind: Literal["ratio", "plan"] = "ratio"
@@ -466,9 +470,10 @@ class ScheduleConfig:
     actor_critic_batches: int = 5
     imagination_batch_size: int = 16
     updates_per_call: int = 1
+    steps_per_call: int = 1
 
     def __post_init__(self) -> None:
-        positive(self, "collect_steps", "imagination_batch_size", "updates_per_call")
+        positive(self, "collect_steps", "imagination_batch_size", "updates_per_call", "steps_per_call")
         not_negative(self, "world_model_batches", "actor_critic_batches")
 
 
@@ -626,6 +631,10 @@ class Config:
             require(
                 not self.offline.replay, "explore.steps", steps, "must be 0 with offline.replay: nothing is collected"
             )
+        if self.schedule.steps_per_call > 1:
+            for name, unset in (("env.workers", not self.env.workers), ("offline.replay", not self.offline.replay)):
+                allowed = f"must be 1 with {name}: one call steps the compiled Tetris engine, in this process"
+                require(unset, "schedule.steps_per_call", self.schedule.steps_per_call, allowed)
         for name in ("collect", "evaluate"):
             both = getattr(self.search, name) and getattr(self.planner, name)
             require(not both, f"planner.{name}", True, f"search.{name} acts already: one of the two")

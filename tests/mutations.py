@@ -56,6 +56,8 @@ AGENT, UPDATE, CONTRACTS = (
     "tests/algorithms/test_update.py",
     "tests/test_contracts.py",
 )
+COMPILED = "tests/training/test_compiled_collector.py"
+CALLS = "tests/training/test_trainer.py::test_several_steps_in_one_call_keep_the_schedule"
 BEHAVIOUR = UPDATE + "::test_the_behaviour_phase_against_numpy"
 EXPLORATION, ENSEMBLE = "tests/algorithms/test_exploration.py", "tests/models/test_ensemble.py"
 EXPLORER = "tests/algorithms/test_explorer.py"
@@ -644,6 +646,22 @@ MUTATIONS = [
              "batch = dataclasses.replace(batch, reward=paid)", "batch = dataclasses.replace(batch)", EXPLORER),
     Mutation("explorer_shares_the_slow_critic", "algorithms.exploration",
              "slow_critic=explorer.slow_critic, retnorm", "slow_critic=state.slow_critic, retnorm", EXPLORER),
+    # Several steps in one call: keys, resets, what the games and the schedule know of it.
+    Mutation("every_step_of_a_call_by_one_key", "training.compiled_collector",
+             "np.uint32(counted) * jnp.arange", "np.uint32(0) * jnp.arange", COMPILED),
+    Mutation("no_reset_within_a_call", "training.compiled_collector",
+             "(carry, obs, is_last, words, over), told", "(carry, obs, is_first, words, over), told", COMPILED),
+    Mutation("a_call_acts_at_the_end_of_an_episode", "training.compiled_collector",
+             "jnp.where(is_last[:, None], 0, action)", "jnp.where(is_last[:, None], action, action)", COMPILED),
+    Mutation("a_call_leaves_the_games_behind", "envs.tetris.gym",
+             "        self._words = words\n        return", "        return", COMPILED),
+    Mutation("wrappers_passed_over", "training.compiled_collector",
+             "type(env.env) is not TetrisVectorEnv", "type(env.env.unwrapped) is not TetrisVectorEnv", COMPILED),
+    Mutation("updates_owed_for_one_step_of_a_call", "training.trainer",
+             "due = self.schedule.due(self.step + in_call)", "due = self.schedule.due(self.step + config.num_envs)",
+             CALLS),
+    Mutation("drawn_before_there_is_anything", "training.trainer",
+             "early = due and self.buffer.num_windows(config.batch_length)", "early = due", CALLS),
     Mutation("explorer_collects_for_ever", "training.trainer",
              "if self.step < self.config.explore.steps", "if self.config.explore.steps", "tests/training/test_trainer.py"),
     Mutation("ranks_without_ties", "reporting.uncertainty",

@@ -72,6 +72,7 @@ POSITIVE = [
     "loss.reach", "loss.return_norm_rate", "loss.return_norm_limit", "optimiser.world_model_lr", "optimiser.actor_lr",
     "optimiser.critic_lr", "optimiser.eps", "optimiser.accumulate", "imagination.capacity", "ensemble.layers",
     "ensemble.units", "ensemble.lr", "ensemble.rate", "schedule.collect_steps", "schedule.imagination_batch_size",
+    "schedule.updates_per_call", "schedule.steps_per_call",
     "checkpoint.every", "checkpoint.keep", "eval.episodes", "eval.num_envs", "log.every", "log.metrics_every",
 ]  # fmt: skip
 GENERATED |= {"two": [(name, "2") for name in ABOVE_ONE], "zero": [(name, "0") for name in POSITIVE]}
@@ -102,6 +103,8 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"batch_size": "15", "optimiser.accumulate": "2"}, "batch_size"),
     ({"schedule.kind": "plan", "schedule.imagination_batch_size": "5", "parallel.num_devices": "2"},
      "schedule.imagination_batch_size"),
+    ({"schedule.steps_per_call": "2", "env.workers": "1"}, "schedule.steps_per_call"),
+    ({"schedule.steps_per_call": "2", "offline.replay": "x"}, "schedule.steps_per_call"),
     ({"ensemble.size": "1"}, "ensemble.size"),
     ({"ensemble.bonus": "1"}, "ensemble.bonus"),
     ({"ensemble.extrinsic": "0.5"}, "ensemble.extrinsic"),

@@ -18,11 +18,12 @@ from dreamjax.training.trainer import Trainer
 ROOT = Path(__file__).resolve().parents[1]
 CASES: dict[str, dict[str, Any]] = {
     "direct": {"env": {"action_mode": "direct"}},
-    "locked, gaussian, prioritised, latents kept, 2 devices": {
+    "locked, gaussian, prioritised, latents kept, 2 devices, 3 steps in a call": {
         "env": {"action_mode": "locked_position"},
         "model": {"latent": "gaussian"},
         "replay": {"sampler": "prioritised", "online": 0.25, "keep_latents": True, "capacity": 48},
         "parallel": {"num_devices": 2},
+        "schedule": {"steps_per_call": 3},
     },
     "plan's schedule and ring": {
         "schedule": {
@@ -60,7 +61,7 @@ def train(config: Config, path: Path, *, stop_after: int | None = None) -> Any:
 def test_stopped_and_resumed_equals_uninterrupted(tiny_config: Config, tmp_path: Path, case: str) -> None:
     config = make(tiny_config, case)
     agent = train(config, tmp_path / "whole").agent
-    stopped = train(config, tmp_path / "parts", stop_after=23)
+    stopped = train(config, tmp_path / "parts", stop_after=23 // config.schedule.steps_per_call)
     assert stopped.schedule.updates > 3  # it had learned, and a line of metrics was under way
     train(config, tmp_path / "parts")
     assert_same(contents(tmp_path / "parts", agent), contents(tmp_path / "whole", agent))

@@ -38,9 +38,9 @@ from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
 from dreamjax.training import recording
+from dreamjax.training.acting import make_acting
 from dreamjax.training.ahead import Ahead
 from dreamjax.training.schedule import make_schedule
-from dreamjax.training.trainer import Trainer
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
 
 ACTIONS = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 1)))
@@ -287,6 +287,9 @@ ROWS = [
     # Which updates are owed, and what one computes, is as it was: how many of them one call makes is another.
     Row("schedule.updates_per_call", 2, "schedule", set()),
     Row("schedule.updates_per_call", 2, "model", set()),
+    # Nor when they are owed: the trainer asks less often.
+    Row("schedule.steps_per_call", 2, "schedule", set()),
+    Row("schedule.steps_per_call", 2, "acting", set()),
 ]  # fmt: skip
 
 CLASSES = (
@@ -417,17 +420,14 @@ def optimiser_outputs(config: Config) -> dict[str, int]:
 
 
 def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
-    trainer: Any = object.__new__(Trainer)  # what its policies are made from, without an environment or a directory
-    trainer.config, trainer.agent, trainer._env = config, agent, None
-    trainer.logger = SimpleNamespace(phase=lambda text: None)
     params = jax.eval_shape(agent.init, jax.random.key(0)).params
     obs = jax.eval_shape(lambda: dummy_batch(agent.spec, 2, 1)).obs
     obs = {name: jax.ShapeDtypeStruct((2, *x.shape[2:]), x.dtype) for name, x in obs.items()}
     carry = jax.eval_shape(lambda: agent.initial_carry(2))
     args = params, carry, obs, jax.ShapeDtypeStruct((2,), bool), jax.random.key(0), np.uint32(0)
     names = {}
-    policies = trainer._make_policies(params, Ahead(False))
-    for name, policy, greedy in zip(("collecting", "evaluating"), policies, (False, True), strict=True):
+    acting = make_acting(agent, config, None, params, Ahead(False), say=lambda text: None)
+    for name, policy, greedy in (("collecting", acting.collect, False), ("evaluating", acting.evaluate, True)):
         prints = fingerprints(functools.partial(policy.act, greedy=greedy), *args)
         names[name] = prints["[1]"]  # the action record
     return names

@@ -14,7 +14,7 @@ import importlib
 import itertools
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ __all__ = ["Adapter", "EnvError", "make_env", "make_env_from"]
 ROW_FIELDS = ("env", "reward", "is_first", "is_last", "is_terminal")
 EPISODE_INFO = ("episode_return", "episode_length")
 Watch = Callable[[Callable[[], str]], contextlib.AbstractContextManager[None]]
+StepResult = tuple[Any, Any, Any, Any, Infos]  # of a vector environment's step
 FINAL_OBS = ("final_obs", "final_observation")
 
 
@@ -221,7 +222,24 @@ class Adapter:
         native = self.actions.decode(action)
         self._steps += 1
         with self._located():
-            observation, rewards, terminated, truncated, infos = self.env.step(native)
+            result = self.env.step(native)
+        return self._arrive(result)
+
+    def follow(self, results: Iterable[StepResult]) -> list[tuple[Records | None, Records]]:
+        """What ``step`` would have returned, for steps that the vector environment has taken by itself.
+
+        Args:
+            results: what its own ``step`` would have returned, in order; under NEXT_STEP only.
+        """
+        followed = []
+        for result in results:
+            self._steps += 1
+            followed.append(self._arrive(result))
+        return followed
+
+    def _arrive(self, result: StepResult) -> tuple[Records | None, Records]:
+        observation, rewards, terminated, truncated, infos = result
+        with self._located():
             obs, reward = self._encode(observation, infos), self._reward(rewards)
         first = self._ended
         reward[first] = 0

@@ -89,8 +89,26 @@ def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
     return ended
 
 
+class Moment(NamedTuple):
+    """One step of all environments: action records ``[N, K]`` and the latents to keep, then what ``Adapter.step`` gave."""
+
+    action: np.ndarray
+    latents: RSSMState | None
+    final: Records | None
+    records: Records
+
+
+class Steps(Protocol):
+    """Several steps of all environments in one call: ``dreamjax.training.compiled_collector.CompiledSteps``."""
+
+    def begin(self, params: Params, carry: Any, records: Records, key: Array, step: int) -> tuple[Any, Any]: ...
+
+    def finish(self, pending: Any) -> list[Moment]: ...
+
+
 class Collector:
     """One vector step at a time: ``begin`` sends the policy to the device, ``finish`` waits and steps the environments.
+    Or, with ``steps``, as many of them as one call of it makes.
 
     Between the two the host is free. A vector step counts one step of every environment, resets included, so that the
     count is known ahead. Record ``t`` is stored with the action chosen from it, so the newest record waits here.
@@ -102,6 +120,7 @@ class Collector:
         counted: environment steps that a vector step counts (default ``num_envs``): those of all processes.
         gather: the value of every process, from this one's.
         coverage: counts what this process's environments show, where it is asked for.
+        steps: several vector steps in one call, with the same ``policy``, ``env`` and ``counted``.
     """
 
     def __init__(
@@ -116,15 +135,16 @@ class Collector:
         counted: int | None = None,
         gather: Callable[[Any], list[Any]] = lambda value: [value],
         coverage: Coverage | None = None,
+        steps: Steps | None = None,
     ) -> None:
-        self._coverage = coverage
+        self._coverage, self._steps = coverage, steps
         self._policy, self._env, self._replay = policy, env, replay
         self._num_envs, self._seed, self._keep_latents = num_envs, seed, keep_latents
         self._counted, self._gather = counted or num_envs, gather
         self._key = jax.random.fold_in(jax.random.key(seed), _STREAM)
         self._records: Records | None = None
         self._carry = policy.initial_carry(num_envs)
-        self._chosen: tuple[Array, RSSMState] | None = None
+        self._chosen: Any = None  # what the device works at
         self._episodes: dict[str, list[float]] = {}
         self.step = 0
 
@@ -135,36 +155,40 @@ class Collector:
     def begin(self, params: Params) -> None:
         """Dispatches the policy on the current records; returns before the device is ready."""
         assert self._records is not None and self._chosen is None
+        now = self._records
+        if self._steps is not None:
+            self._carry, self._chosen = self._steps.begin(params, self._carry, now, self._key, self.step)
+            return
         self._carry, action, latents = self._policy.act(
-            params,
-            self._carry,
-            self._records.obs,
-            self._records.is_first,
-            self._key,
-            np.uint32(self.step),
-            greedy=False,
+            params, self._carry, now.obs, now.is_first, self._key, np.uint32(self.step), greedy=False
         )
         self._chosen = action, latents
 
     def finish(self) -> None:
-        """Waits for the actions, stores the records they were chosen from, steps the environments."""
+        """Waits for the actions, steps the environments, stores the records the actions were chosen from."""
         assert self._records is not None and self._chosen is not None
-        action, latents = np.array(self._chosen[0]), self._chosen[1]
+        chosen, self._chosen = self._chosen, None
+        for moment in [self._step(*chosen)] if self._steps is None else self._steps.finish(chosen):
+            self._replay.add(self._records, moment.action, moment.latents)
+            final, self._records = moment.final, moment.records
+            if final is not None:
+                self._close(final)
+            self.step += self._counted
+            if self._coverage is not None:
+                for records in filter(None, (final, self._records)):
+                    self._coverage.add(records)
+            for episode in ended_episodes(final, self._records):
+                for name, value in episode.items():
+                    if name != "env":
+                        self._episodes.setdefault(name, []).append(value)
+
+    def _step(self, chosen: Array, latents: RSSMState) -> Moment:
+        """One vector step with what the policy chose."""
+        assert self._records is not None
+        action = np.array(chosen)
         action[self._records.is_last] = 0
         kept = jax.tree.map(np.asarray, latents) if self._keep_latents else None
-        self._replay.add(self._records, action, kept)
-        self._chosen = None
-        final, self._records = self._env.step(action)
-        if final is not None:
-            self._close(final)
-        self.step += self._counted
-        if self._coverage is not None:
-            for records in filter(None, (final, self._records)):
-                self._coverage.add(records)
-        for episode in ended_episodes(final, self._records):
-            for name, value in episode.items():
-                if name != "env":
-                    self._episodes.setdefault(name, []).append(value)
+        return Moment(action, kept, *self._env.step(action))
 
     def _close(self, records: Records) -> None:
         """Stores records from which nothing is chosen. They need no latents: a reset follows and masks them."""

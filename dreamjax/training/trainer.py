@@ -22,11 +22,12 @@ from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.reporting.logger import Logger
 from dreamjax.seeds import evaluation_seed
 from dreamjax.training import checkpoint, hosts, memory, parallel, recording, warm_start, workdir
+from dreamjax.training.acting import make_acting
 from dreamjax.training.ahead import Ahead
-from dreamjax.training.announce import announced
 from dreamjax.training.calls import in_calls, separate
 from dreamjax.training.checkpoint import CheckpointError
-from dreamjax.training.collector import Collector, Policy, acting_shapes, make_policy
+from dreamjax.training.collector import Collector
+from dreamjax.training.compiled_collector import engine_of
 from dreamjax.training.coverage import Coverage
 from dreamjax.training.evaluator import evaluate
 from dreamjax.training.metrics import MetricMeans, TrainError
@@ -103,9 +104,9 @@ class Trainer:
         self.logger = self._make_logger()
         self.means = MetricMeans(skip=config.optimiser.skip_nonfinite, say=self.logger.phase)
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
-        self.policy, self.eval_policy = self._make_policies(
-            explorer_params(shapes.params) if config.explore.steps else shapes.params, ahead
-        )
+        acts = explorer_params(shapes.params) if config.explore.steps else shapes.params
+        acting = make_acting(self.agent, config, self._env, acts, ahead, say=self.logger.phase)
+        self.policy, self.eval_policy = acting.collect, acting.evaluate
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
         self._feeds_back = config.replay.sampler == "prioritised" or config.replay.keep_latents
         self.collector: Collector | recording.Recorded = recording.Recorded(config.num_envs)
@@ -120,6 +121,7 @@ class Trainer:
                 counted=config.num_envs,
                 gather=self.group.gather,
                 coverage=Coverage(self.spec, config.log.coverage) if config.log.coverage else None,
+                steps=acting.steps,
             )
         # The longest last: what is compiled after it, on whichever thread, waits for it.
         batches = {phase: self._batch_shapes(size) for phase, size in self.schedule.batches.items()}
@@ -139,6 +141,8 @@ class Trainer:
         """The environments and what they give and take; where there is a recording it takes their place and layout."""
         if self._recording is None:
             env = self._make_env(self._share.num_envs, self._share.seed)
+            if self.config.schedule.steps_per_call > 1:
+                engine_of(env, self.config.schedule.steps_per_call)
             return env, env.spec
         if self.group.count > 1:
             raise ConfigError(
@@ -204,27 +208,6 @@ class Trainer:
         newest = checkpoint.latest(self.path)
         return newest is None or checkpoint.step_of(newest) < self.config.total_steps
 
-    def _make_policies(self, params: Any, ahead: Ahead) -> tuple[Policy, Policy]:
-        """Of collecting (compiled ahead, for ``params`` of these shapes) and of evaluating: one, where both act
-        in one way."""
-
-        def build(fn: Callable | None) -> Policy:
-            assert fn is not None
-            policy, ready = make_policy(fn, self.agent.initial_carry), None
-            if fn is collect and self._env is not None:
-                shapes = acting_shapes(policy, params, self.spec, self._share.num_envs)
-                ready = ahead.begin(policy.act, *shapes, greedy=False)
-            return Policy(policy.initial_carry, announced("the policy", policy.act, self.logger.phase, ready))
-
-        agent, search, planner = self.agent, self.config.search, self.config.planner
-
-        def acting(by_search: bool, by_planner: bool) -> Callable | None:
-            return agent.search_policy if by_search else agent.planner_policy if by_planner else agent.policy
-
-        collect, evaluate = acting(search.collect, planner.collect), acting(search.evaluate, planner.evaluate)
-        policy = build(collect)
-        return policy, policy if evaluate is collect else build(evaluate)
-
     def _begin(self, shapes: Any) -> None:
         """The state to go on from: the newest intact checkpoint's, or a fresh one."""
         recorded, self._recording = self._recording, None  # its arrays are the buffer's soon
@@ -264,6 +247,9 @@ class Trainer:
     def run(self) -> bool:
         """Trains to ``total_steps``, or until asked to stop; ends with an evaluation, a checkpoint and pictures.
 
+        All of it waits for the collector's calls: ``total_steps`` is passed by less than the
+        ``num_envs * schedule.steps_per_call`` environment steps of one.
+
         Returns:
             Whether the run is complete; False if it was stopped, with a checkpoint written.
 
@@ -272,13 +258,16 @@ class Trainer:
             CheckpointError: the last checkpoint could not be written.
         """
         config = self.config
+        in_call = config.num_envs * config.schedule.steps_per_call
         if self._evaluation_pending:
             self._evaluation_pending = not self._evaluate()
         while self.step < config.total_steps and not self._stop():
             before, updates = self.step, self.schedule.updates
             self.collector.begin(self._acting())
-            due = self.schedule.due(self.step + config.num_envs)
-            drawn = [self._draw(due[0].batch_size)] if due else []  # while the device works
+            due = self.schedule.due(self.step + in_call)
+            # While the device works; a long first call may be owed updates for steps that it is yet to bring.
+            early = due and self.buffer.num_windows(config.batch_length)
+            drawn = [self._draw(due[0].batch_size)] if early else []
             self.collector.finish()
             self._learn(due, drawn)
             self._log(updates)

@@ -49,8 +49,11 @@ class FakeEnv:
     Ends come as ``final`` with the reset's record current (SAME_STEP); the return of an episode is its length.
     """
 
+    env, name = None, "the fake"
+
     def __init__(self, lengths: list[int], *, can_save: bool = True) -> None:
         self.spec, self.lengths, self.can_save = SPEC, np.array(lengths), can_save
+        self.num_envs = len(lengths)
         self.count = np.zeros(len(lengths), np.int64)
         self.actions: list[np.ndarray] = []
         self.seeds: list[int | None] = []

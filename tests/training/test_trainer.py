@@ -22,8 +22,9 @@ from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
 from dreamjax.reporting import dreams
 from dreamjax.seeds import EVALUATION
-from dreamjax.training import checkpoint, trainer
+from dreamjax.training import acting, checkpoint, trainer
 from dreamjax.training.checkpoint import CheckpointError
+from dreamjax.training.collector import Moment
 from dreamjax.training.metrics import TrainError
 from dreamjax.training.stop import Stop
 from dreamjax.training.trainer import Trainer
@@ -198,6 +199,52 @@ def test_several_updates_in_one_call_are_those_of_single_calls(run: Run, tmp_pat
     run(many, tmp_path / "parts", stop_after=21)
     run(many, tmp_path / "parts")
     assert_same(contents(tmp_path / "parts"), contents(tmp_path / "single"))
+
+
+class SeveralSteps:
+    """Stands in for the compiled scan: single steps, all in ``finish``, by the parameters of ``begin``."""
+
+    scan = None
+
+    def __init__(self, policy: Any, env: Any, *, num_steps: int, counted: int, keep_latents: bool) -> None:
+        self.policy, self.env, self.num_steps, self.counted = policy, env, num_steps, counted
+
+    def shapes(self, params: Any) -> tuple[Any, ...]:
+        return ()
+
+    def begin(self, params: Any, carry: Any, records: Any, key: Any, step: int) -> Any:
+        moments = []
+        for t in range(self.num_steps):
+            at = np.uint32(step + t * self.counted)
+            carry, action, _ = self.policy.act(params, carry, records.obs, records.is_first, key, at, greedy=False)
+            final, records = self.env.step(np.asarray(action))
+            moments.append(Moment(np.asarray(action), None, final, records))
+        return carry, moments
+
+    def finish(self, pending: Any) -> Any:
+        return pending
+
+
+@pytest.mark.parametrize("num_steps", [4, 20])  # of 2 environments; 20 owe updates before the first window is stored
+def test_several_steps_in_one_call_keep_the_schedule(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
+) -> None:
+    monkeypatch.setattr(trainer, "engine_of", lambda *_: None)
+    monkeypatch.setattr(acting, "CompiledSteps", SeveralSteps)
+    config = make_config(schedule={"steps_per_call": num_steps}, checkpoint={"every": 8, "keep": 100})
+    made = run(config, tmp_path / "whole")
+    call = 2 * num_steps
+    last = -(-96 // call) * call
+    assert made.step == last < 96 + call
+    assert made.schedule.updates == int(made.state.step) == (last - 24) * 12 // (4 * 6)
+    evaluated = [line["step"] for line in lines(tmp_path / "whole") if "eval/return_mean" in line]
+    assert evaluated == sorted({-(-40 // call) * call, -(-80 // call) * call, last})
+    saved = {checkpoint.step_of(path) for path in (tmp_path / "whole" / "checkpoints").iterdir()}
+    assert saved == set(range(call, last + 1, call))
+    run(config, tmp_path / "parts", stop_after=2)
+    run(config, tmp_path / "parts")
+    assert_same(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
 
 
 def test_a_bad_update_within_a_call_is_named(run: Run, tmp_path: Path) -> None:
@@ -379,6 +426,7 @@ def test_signals_ask_to_stop_and_a_second_interrupt_insists(number: signal.Signa
         ({"horizon": 4}, UsageError),
         ({"parallel": {"num_devices": 5}, "batch_size": 5}, (ConfigError, UsageError)),
         ({"parallel": {"num_devices": 0}, "batch_size": 6}, (ConfigError, UsageError)),
+        ({"schedule": {"steps_per_call": 2}}, (ConfigError, UsageError)),
     ],
 )
 def test_what_is_refused_changes_nothing(run: Run, tmp_path: Path, overrides: dict[str, Any], error: Any) -> None:

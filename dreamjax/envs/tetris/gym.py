@@ -351,6 +351,34 @@ class TetrisVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         actions = np.asarray(actions)
         _check_actions(self.config, actions, self.action_space.shape or (self.num_envs,))
         self._words, packed = _step(self.config, True, _needed(self._words), actions)
+        return self._unpacked(packed)
+
+    @property
+    def words(self) -> jax.Array:
+        """uint32[N, n]: the states of all games as `pure_step` takes them."""
+        return _needed(self._words)
+
+    def pure_step(self, words: jax.Array, actions: jax.Array) -> tuple[jax.Array, jax.Array, Any, jax.Array]:
+        """`step` as a pure function, to be part of a compiled program; `follow` takes what such a program did.
+
+        Returns:
+          The next words; uint8[N, n], which `follow` reads; the observations; bool[N], the games that have ended.
+        """
+        words, packed = _step(self.config, True, words, actions)
+        state = _to_state(self.config, words)
+        observed = jax.vmap(functools.partial(engine.observe, self.config))(state)
+        return words, packed, observed, state.terminated | state.truncated
+
+    def follow(self, words: jax.Array, packed: jax.Array) -> list[tuple[Any, np.ndarray, np.ndarray, np.ndarray, Any]]:
+        """Goes on from the last words of K calls of `pure_step`; returns what K calls of `step` would have.
+
+        Args:
+          words: uint32[N, n]. packed: uint8[K, N, n], of each call.
+        """
+        self._words = words
+        return [self._unpacked(one) for one in np.asarray(packed)]
+
+    def _unpacked(self, packed: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Any]:
         observed, numbers, info = self._unpack(packed)
         reward = numbers["reward"].astype(np.float64)
         info = _masked(info, self.num_envs)
