@@ -10,9 +10,10 @@ The update is measured at DreamerV3's size ``--size`` (vector of 200, eight acti
 ``--config``, at a configuration's own sizes and environment, beside the machine's rate of matrix products in the same
 process, so that figures of different machines can be compared. ``--peer=sheeprl`` takes turns with sheeprl's update of
 the same sizes, installed on the first use into an environment of its own under ``build/``. ``startup`` runs the training
-command on CartPole at ``--size``, twice. ``collect`` acts on Tetris without updates, by several values of
-``schedule.steps_per_call`` in turns. ``loop`` trains on Tetris (or what ``--config`` says) and holds the updates alone
-against the whole loop; ``parallel`` compares ``jit``, ``pmap`` on one device and ``pmap`` on two virtual ones; ``growth``
+command on CartPole at ``--size``, twice. ``calls`` acts on Tetris without updates by several values of
+``schedule.steps_per_call`` in turns, and updates by several of ``schedule.updates_per_call``. ``loop`` trains on Tetris (or
+what ``--config`` says) and holds the updates alone against the whole loop; ``parallel`` compares ``jit``, ``pmap`` on one
+device and ``pmap`` on two virtual ones; ``growth``
 fits exponents of cost to batch, window, horizon, sizes, environments, stored steps and devices. ``--sizes=reference``
 measures the update at the sizes that other Dreamers were measured at: see ``benchmark_update.REFERENCE``.
 """
@@ -34,7 +35,7 @@ from experiments import cli
 from experiments.measuring import Row, row, timed
 from experiments.scaling import page
 
-SUBJECTS = ("update", "env", "replay", "policy", "startup", "collect", "loop", "parallel", "growth")
+SUBJECTS = ("update", "env", "replay", "policy", "startup", "calls", "loop", "parallel", "growth")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +50,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("--size", default="1m", help="DreamerV3's size of the update (default: 1m)")
     parser.add_argument("--sizes", choices=("reference",), help="measure the update at every size of that table")
     parser.add_argument(
-        "--config", metavar="FILE[:variant]", help="measure this configuration's update, policy, collecting and loop"
+        "--config", metavar="FILE[:variant]", help="measure this configuration's update, policy, calls and loop"
     )
     parser.add_argument("--peer", choices=("sheeprl",), help="measure the update in turns with this project's")
     parser.add_argument("--repeats", type=int, default=10, help="repetitions of each measurement (default: 10)")
@@ -125,10 +126,12 @@ def _measured(subject: str, config: Config, known: Any) -> Iterator[Row]:
         from experiments.benchmark_loop import measure_loop
 
         yield from measure_loop(config if known.config else loop_config(known.size), known.repeats)
-    elif subject == "collect":
-        from experiments.benchmark_collect import measure_collecting
+    elif subject == "calls":
+        from experiments.benchmark_calls import measure_collecting, measure_updates
 
-        yield from measure_collecting(config if known.config else loop_config(known.size), known.repeats)
+        chosen = config if known.config else loop_config(known.size)
+        yield from measure_collecting(chosen, known.repeats)
+        yield from measure_updates(chosen, known.repeats)
     elif subject == "parallel":
         from experiments.benchmark_parallel import measure_parallel
 
