@@ -454,7 +454,7 @@ class ScheduleConfig:
             ``collect_steps``, then ``world_model_batches``, then ``actor_critic_batches``).
         collect_steps: environment steps of one round, over all environments.
         imagination_batch_size: windows whose states begin the rollouts of an actor-critic batch of a round.
-        updates_per_call: updates of one compiled call, where that many are owed after one step of all environments; what
+        updates_per_call: updates of one compiled call, where that many are owed at once; what
             is left over is made one by one. The numbers are those of single calls, but for what replay learns from
             updates (priorities, kept latents): that comes after the whole call. Each of the two programs is compiled. 1,
             since most configurations owe one or two updates after a step; where ``steps_per_call`` has more owed at once,
