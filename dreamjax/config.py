@@ -248,6 +248,8 @@ class OptimiserConfig:
         eps, beta1, beta2: constants of the optimiser.
         agc: adaptive gradient clipping by the norm of each tensor; 0 turns it off. clip: by the global norm; 0 off.
         warmup: updates over which the rates rise from 0.
+        actor_delay: updates for which the actor stays as it began, so that the critic knows what follows first: until
+            then the actor would see rewards within the horizon alone.
         accumulate: micro-batches whose gradients are averaged into one update.
         skip_nonfinite: updates in a row that may be left out because a metric or a parameter is not finite; 0: the
             first one ends the run.
@@ -263,12 +265,13 @@ class OptimiserConfig:
     agc: float = 0.3
     clip: float = 0.0
     warmup: int = 1000
+    actor_delay: int = 0
     accumulate: int = 1
     skip_nonfinite: int = 0
 
     def __post_init__(self) -> None:
         positive(self, "world_model_lr", "actor_lr", "critic_lr", "eps", "accumulate")
-        not_negative(self, "agc", "clip", "warmup", "skip_nonfinite")
+        not_negative(self, "agc", "clip", "warmup", "actor_delay", "skip_nonfinite")
         for name in ("beta1", "beta2"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "must lie in [0, 1)")
 

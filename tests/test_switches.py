@@ -190,6 +190,7 @@ ROWS = [
     Row("optimiser.agc", 0.0, "optimiser", GROUPS),
     Row("optimiser.clip", 1.0, "optimiser", GROUPS),
     Row("optimiser.warmup", 0, "optimiser", GROUPS),
+    Row("optimiser.actor_delay", 3, "optimiser", {"actor"}),
     # Micro-batches: the same sums in another order (test_update.py: equal results). Draws are by row: latents too.
     Row("optimiser.accumulate", 2, "model", ALL),
     Row("optimiser.skip_nonfinite", 3, "model", set()),

@@ -29,8 +29,11 @@ def clip_by_tensor(limit: float, min_norm: float = 1e-3) -> optax.GradientTransf
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def make_optimiser(config: OptimiserConfig, learning_rate: float) -> optax.GradientTransformation:
-    """The optimiser of one group: clipping, LaProp (Ziyin et al. 2020) or Adam, a linear warm-up of the rate."""
+def make_optimiser(config: OptimiserConfig, learning_rate: float, delay: int = 0) -> optax.GradientTransformation:
+    """The optimiser of one group: clipping, LaProp (Ziyin et al. 2020) or Adam, a linear warm-up of the rate.
+
+    For its first ``delay`` updates it changes nothing (its moments are taken); then the warm-up begins.
+    """
     chain = []
     if config.agc:
         chain.append(clip_by_tensor(config.agc))
@@ -43,8 +46,9 @@ def make_optimiser(config: OptimiserConfig, learning_rate: float) -> optax.Gradi
     else:
         chain.append(optax.scale_by_adam(config.beta1, config.beta2, eps=config.eps))
     rate: optax.ScalarOrSchedule = learning_rate
-    if config.warmup:
-        rate = optax.linear_schedule(0.0, learning_rate, config.warmup)
+    if config.warmup or delay:
+        begin = delay if config.warmup else delay - 1  # the first step of a rise is still 0
+        rate = optax.linear_schedule(0.0, learning_rate, max(1, config.warmup), transition_begin=begin)
     chain.append(optax.scale_by_learning_rate(rate))
     return optax.chain(*chain)
 
@@ -56,11 +60,11 @@ def make_optimisers(
     "explorer_actor" and "explorer_critic", at the rates of actor and critic, where there is an explorer."""
     more = {} if ensemble_lr is None else {"ensemble": make_optimiser(config, ensemble_lr)}
     if explorer:
-        more["explorer_actor"] = make_optimiser(config, config.actor_lr)
+        more["explorer_actor"] = make_optimiser(config, config.actor_lr, config.actor_delay)
         more["explorer_critic"] = make_optimiser(config, config.critic_lr)
     return {
         "world_model": make_optimiser(config, config.world_model_lr),
-        "actor": make_optimiser(config, config.actor_lr),
+        "actor": make_optimiser(config, config.actor_lr, config.actor_delay),
         "critic": make_optimiser(config, config.critic_lr),
         **more,
     }

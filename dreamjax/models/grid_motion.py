@@ -1,4 +1,4 @@
-"""How an object on a grid moves: it turns, goes sideways and down as one, and becomes part of the rest or disappears.
+"""How an object on a grid moves: it turns, goes sideways and down as one, and may become part of the rest.
 
 Positions are soft: a mask ``[N, H, W]`` says how likely each cell is the object's. Masks live on a canvas wider than the
 grid by ``MARGIN`` on each side, so that what would leave the grid is seen to.
@@ -122,11 +122,12 @@ class ObjectMotion(nn.Module):
 
     Three motions, and what may be in the way of each: how much of the object would lie on blocked cells decides, by
     learned strengths. It turns about its middle; it goes some columns sideways; and down, row by row, until it wants to
-    stop or is stopped. What stopped it decides whether it becomes part of the other channels; and it may disappear. Which
-    of these happens, by what is known and by its shape, which cells block, how far it goes and when it joins are learned.
+    stop or is stopped. What stopped it decides whether it becomes part of the other channels. Which of these happens, by
+    what is known and by its shape, which cells block, how far it goes and when it joins are learned.
 
-    Only where the object is gone may another appear: else what may be put anywhere would learn, place by place, what the
-    motion should learn for all places.
+    Only where the object has joined may another appear: else what may be put anywhere would learn, place by place, what
+    the motion should learn for all places. So one object is never exchanged for another: a model that could let objects
+    go learned that before what takes their place, and an actor got rid of every piece in its dreams.
     """
 
     layout: GridLayout
@@ -180,14 +181,12 @@ class ObjectMotion(nn.Module):
         stopped = jnp.sum(must, 1, keepdims=True)
         facts = jnp.concatenate([stopped, wants + must, goes, takes[:, None]], -1).astype(self.dtype)
         features = jnp.concatenate([hidden, facts], -1)
-        stays = 1 - jax.nn.sigmoid(dense(1, "leaves", features) - 5.0)
-        joins = stays * jax.nn.sigmoid(6 * stopped - 3 + dense(1, "joins", features))
+        joins = jax.nn.sigmoid(6 * stopped - 3 + dense(1, "joins", features))
         into = jax.nn.sigmoid(self.param("into", ones, (layout.channels - 1,)))
         joined = (joins[..., None] * landed)[:, None] * into[None, :, None, None]
         rest = 1 - (1 - jax.nn.sigmoid(still[:, :-1])) * (1 - joined)
-        left = (stays - joins)[..., None]
-        probs = EPS + (1 - 2 * EPS) * jnp.concatenate([rest, (left * landed)[:, None]], 1)
-        room = jnp.zeros((count, layout.channels)).at[:, -1].set(1 - left[:, 0, 0])
+        probs = EPS + (1 - 2 * EPS) * jnp.concatenate([rest, ((1 - joins)[..., None] * landed)[:, None]], 1)
+        room = jnp.zeros((count, layout.channels)).at[:, -1].set(joins[:, 0])
         return jnp.log(probs) - jnp.log1p(-probs), features, room
 
     def _turn(self, logit: jax.Array) -> jax.Array:

@@ -107,6 +107,19 @@ def test_warm_up_rises_linearly_from_zero():
     np.testing.assert_allclose(-np.diff([0, *got]), 0.1 * np.array([0, 0.25, 0.5, 0.75, 1, 1]), rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.parametrize(("warmup", "rates"), [(0, [0, 0, 1, 1, 1, 1]), (2, [0, 0, 0, 0.5, 1, 1])])
+def test_the_actor_waits_and_then_warms_up(warmup, rates):
+    config = OptimiserConfig(actor_lr=0.1, critic_lr=0.1, agc=0, warmup=warmup, actor_delay=2, beta1=0.0)
+    made = optimisers.make_optimisers(config, explorer=True)
+    gradient = {"w": np.ones(1, np.float32)}
+    for name, expected in (("actor", rates), ("explorer_actor", rates), ("critic", rates[2:])):
+        state, got = made[name].init(gradient), []
+        for _ in expected:
+            change, state = made[name].update(gradient, state)
+            got.append(-change["w"][0])
+        np.testing.assert_allclose(got, 0.1 * np.asarray(expected), rtol=1e-4, atol=1e-9)
+
+
 def test_each_group_has_its_own_rate():
     config = OptimiserConfig(world_model_lr=0.1, actor_lr=0.2, critic_lr=0.3, agc=0, warmup=0)
     for name, rate in (("world_model", 0.1), ("actor", 0.2), ("critic", 0.3)):

@@ -116,7 +116,7 @@ def motion():
     return module, jit(module.apply)
 
 
-def told(*, sideways=0, wanted=(), strength=20.0, turn=0, miss=(0, 0), leaves=False):
+def told(*, sideways=0, wanted=(), strength=20.0, turn=0, miss=(0, 0)):
     """Parameters that read nothing and do what they are told: biases alone."""
     module, _ = motion()
     x = jnp.zeros((1, 2, 9, 7))
@@ -131,7 +131,6 @@ def told(*, sideways=0, wanted=(), strength=20.0, turn=0, miss=(0, 0), leaves=Fa
     where = (miss[0] + SHIFT) * side + miss[1] + SHIFT
     params["turns"]["dense"]["bias"][1 + (turn - 1) * side**2 + where if turn else 0] += 1000.0
     params["turns"]["dense"]["bias"] -= 500.0
-    params["leaves"]["dense"]["bias"] += 50.0 * leaves
     params["into"] += 50.0
     params["blocking"] += 1.0
     params["outside"] += 1.0
@@ -208,14 +207,12 @@ def test_it_turns_unless_something_is_in_the_way(blocked):
     np.testing.assert_array_equal(moved(board, told(wanted=(0,), turn=3))[1], board[1])
 
 
-@pytest.mark.parametrize(("params", "room"), [({"wanted": (1,)}, 0), ({}, 1), ({"leaves": True}, 1)])
-def test_there_is_room_where_the_object_has_joined_or_left(params, room):
+@pytest.mark.parametrize(("params", "room"), [({"wanted": (1,)}, 0), ({}, 1)])
+def test_there_is_room_where_the_object_has_joined(params, room):
     board = example(2)
     logit, _, free = after(board, told(**params))
     assert free[0, 0] == 0 and free[0, 1] == pytest.approx(room, abs=0.06)
     assert (np.asarray(logit[0, 1]) > 0).any() == (room == 0)
-    if "leaves" in params:
-        np.testing.assert_array_equal(np.asarray(logit[0, 0] > 0, int), board[0])
 
 
 def test_nothing_in_the_way_counts_when_its_strength_is_none():
