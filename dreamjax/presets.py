@@ -151,6 +151,19 @@ def smoke() -> dict[str, Any]:
     }
 
 
+def wider(base: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """Overrides that make a configuration ``times`` as wide, with as many more environments and windows in a batch.
+
+    A GPU does more of both in the same time. The train ratio stays, so an environment step costs as many replayed steps and
+    an update sees more of them; Adam's and LaProp's rates fall with the width (Yang et al. 2022, Tensor Programs V).
+    """
+    grown = {name: times * base[name] for name in ("num_envs", "batch_size")}
+    widths = {"model": ("deter", "hidden", "units"), "actor": ("units",), "critic": ("units",)}
+    parts = {part: {name: times * base[part][name] for name in names} for part, names in widths.items()}
+    rates = ("world_model_lr", "actor_lr", "critic_lr")
+    return grown | parts | {"optimiser": {name: base["optimiser"][name] / times for name in rates}}
+
+
 def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, Any]) -> ConfigDict:
     """A configuration file's variants over the defaults and ``base``.
 

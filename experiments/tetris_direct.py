@@ -5,7 +5,8 @@
 Figures: see the README.
 
 :smoke runs every phase in seconds; :plan takes the plan's sizes and schedule; :vector is the vector RSSM in place of the
-grid model; :dreamerv3 is DreamerV3 as published, in the size that follows (:dreamerv3,12m) or 1m.
+grid model; :gpu is four times as wide, with four times the environments and windows (no GPU has run it yet);
+:dreamerv3 is DreamerV3 as published, in the size that follows (:dreamerv3,12m) or 1m.
 """
 
 from ml_collections import ConfigDict
@@ -41,4 +42,4 @@ def get_config(variant: str = "") -> ConfigDict:
         batch_length=32,
         model=dict(kind="rssm", deter=256, hidden=128, stoch=32, classes=16, unimix=0.01),
     )
-    return presets.variants(base, variant, vector=vector)
+    return presets.variants(base, variant, vector=vector, gpu=presets.wider(base, 4))

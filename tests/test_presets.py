@@ -96,6 +96,26 @@ def test_a_size_changes_sizes_alone(size: str) -> None:
     assert dataclasses.replace(config, model=base.model, actor=base.actor, critic=base.critic) == base
 
 
+def test_wider_by_hand() -> None:
+    base = {
+        "num_envs": 2,
+        "batch_size": 3,
+        "horizon": 4,
+        "model": {"deter": 5, "hidden": 6, "units": 7, "stoch": 8},
+        "actor": {"units": 9, "layers": 1},
+        "critic": {"units": 10},
+        "optimiser": {"world_model_lr": 0.5, "actor_lr": 1.0, "critic_lr": 2.0, "warmup": 11},
+    }
+    assert presets.wider(base, 2) == {
+        "num_envs": 4,
+        "batch_size": 6,
+        "model": {"deter": 10, "hidden": 12, "units": 14},
+        "actor": {"units": 18},
+        "critic": {"units": 20},
+        "optimiser": {"world_model_lr": 0.25, "actor_lr": 0.5, "critic_lr": 1.0},
+    }
+
+
 def test_dreamerv2_sets_everything_that_dreamerv3_sets() -> None:
     """So that "dreamerv3,dreamerv2" leaves nothing of DreamerV3 but what DreamerV2 does not have."""
 
