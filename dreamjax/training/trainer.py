@@ -383,6 +383,7 @@ class Trainer:
         try:
             return self._write_checkpoint(logger_state)
         finally:
+            memory.trim()  # what saving took for a moment goes back
             self._save_seconds += time.monotonic() - begin
 
     def _save_share(self) -> float:
