@@ -25,9 +25,10 @@ def get_config(variant: str = "") -> ConfigDict:
         train_ratio=4.0,
         env=dict(id="dreamjax/Tetris-v0", action_mode="direct", kwargs=dict(reward="lines", piece_reward=0.1)),
         model=dict(kind="grid", deter=32, hidden=64, stoch=4, classes=8, units=256, layers=2, unimix=0.0),
-        # Fair coins would hard-drop every second step; rare drops keep pieces alive long enough to steer. Holds are never
-        # pressed: the model of an object's motion cannot exchange objects, and what it makes of that, actors exploit.
-        actor=dict(layers=2, units=128, entropy=3e-4, binary_bias=(0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -30.0, 0.0)),
+        # Fair coins would hard-drop every second step; rare drops keep pieces alive long enough to steer. Holds are
+        # left to the uniform share, where no gradient reaches them: the model of an object's motion cannot exchange
+        # objects, and what it makes of that, actors exploit.
+        actor=dict(layers=2, units=128, entropy=3e-4, binary_bias=(0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -1e6, 0.0)),
         critic=dict(layers=2, units=96),
         # A piece takes some eight steps to steer: with a discount of 0.99 dropping it at once pays more than surviving.
         loss=dict(gamma=0.997, reach=8.0, free_nats=0.0),
