@@ -2,9 +2,10 @@
 
     python -m experiments.train --config=experiments/tetris_direct.py
 
-Seed 0, 60,000 steps, two CPU cores, 9 min: the prior gets 87 % of the next boards exactly right ("nothing changes": none),
-the greedy policy clears 0.03 +- 0.03 lines a game. After 104,736 steps 0.61 +- 0.09 (seed 0) and 0.78 +- 0.10 (seed 1; seed 2, 90,784 steps: 0.55 +- 0.08)
-where it plans by 50 simulations before every move (--agent=planner); PPO clears 0.24 after 300,000.
+Seed 0, 60,000 steps, two CPU cores, 9 min: the prior gets 87 % of the next boards exactly right ("nothing changes":
+none), the greedy policy clears 0.03 +- 0.03 lines a game. Where it plans by 50 simulations before every move
+(--agent=planner) it clears 0.61 +- 0.09 (seed 0, 104,736 steps), 0.78 +- 0.10 (seed 1) and 0.55 +- 0.08 (seed 2, 90,784);
+PPO 0.24 after 300,000.
 
 :smoke runs every phase in seconds; :plan takes the plan's sizes and schedule; :vector is the vector RSSM in place of the
 grid model; :gpu is four times as wide, with four times the environments and windows (no GPU has run it yet);
