@@ -18,7 +18,7 @@ from dreamjax import presets
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; ``variant`` is "", "vector" or names of ``presets.variants``."""
+    """The configuration; ``variant`` is "", "vector", "gpu" or names of ``presets.variants``."""
     base = dict(
         total_steps=60_000,
         num_envs=32,

@@ -22,18 +22,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.tiny import QUICK_FLAGS, SIZES
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false "
-    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    f"{QUICK_FLAGS} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 )
 
 import numpy as np
-
-from tests.tiny import SIZES
 
 CONFIG: dict[str, Any] = {
     "total_steps": 160,

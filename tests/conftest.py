@@ -11,22 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tiny import QUICK_FLAGS, SIZES
+
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Most of a test run is compilation: this halves it, and what is compiled runs slower, which tests do not notice.
-QUICK_FLAGS = (
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true --xla_cpu_use_fusion_emitters=false"
-)
+# Most of a test run is compilation.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_FLAGS}".strip()
 
 import jax
 import numpy as np
 import pytest
-from tiny import SIZES
 
 from dreamjax import config as config_lib
 from dreamjax import types

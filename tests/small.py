@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from tiny import QUICK as QUICK
 
 from dreamjax import config as config_lib
 from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec
@@ -18,14 +19,6 @@ EVERY_ACTION = EnvSpec(
         (ActionPart("categorical", 3, masked=True), ActionPart("binary", 2), ActionPart("continuous", 2))
     ),
 )
-
-
-# XLA options that compile a large program in a quarter of the time; it then runs slower, which tests do not notice.
-QUICK = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
-}
 
 
 def vary(config: config_lib.Config, **overrides: Any) -> config_lib.Config:

@@ -1,4 +1,7 @@
-"""The smallest sizes that run every phase. Imports nothing, so that tests/chaos.py can import it before it forks."""
+"""The smallest sizes that run every phase, and how XLA compiles them quickly.
+
+Imports nothing, so that tests/chaos.py can import it before it forks.
+"""
 
 from __future__ import annotations
 
@@ -13,3 +16,11 @@ SIZES: dict[str, Any] = {
     "critic": {"layers": 1, "units": 16, "bins": 15},
     "imagination": {"capacity": 1024},
 }  # fmt: skip
+
+# XLA options that compile a large program in a quarter of the time; it then runs slower, which tests do not notice.
+QUICK: dict[str, int | bool] = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_use_fusion_emitters": False,
+}
+QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())  # the same for XLA_FLAGS

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import runs
 import small
+from tiny import QUICK_FLAGS
 
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.config import ConfigError, to_dict
@@ -26,7 +27,6 @@ from training.host_worker import make_tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 240  # seconds that a run of processes may take
-QUICK = " ".join(f"--{name}={str(value).lower()}" for name, value in small.QUICK.items())
 
 
 def start(*command: str, devices: int = 2) -> list[subprocess.Popen[str]]:
@@ -35,7 +35,7 @@ def start(*command: str, devices: int = 2) -> list[subprocess.Popen[str]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-    environ |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "XLA_FLAGS": QUICK}
+    environ |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "XLA_FLAGS": QUICK_FLAGS}
     environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return [
         subprocess.Popen(
