@@ -149,7 +149,8 @@ class ActorConfig:
     Attributes:
         layers, units: size of the network. act and norm follow the world model.
         unimix: uniform share in categorical and binary policies.
-        entropy: scale of the entropy bonus.
+        entropy: scale of the entropy bonus. imitation: scale of a loss towards what was done in replay, for where a planner
+            collects; 0 turns it off.
         min_std, max_std: bounds of the deviation of continuous policies.
         output_scale: scale of the last layer's initial weights (small: begins uniform).
         binary_bias: initial bias of each bit's logit (a tuple as long as the bits, or empty for zeros): DreamJAX's own,
@@ -160,6 +161,7 @@ class ActorConfig:
     units: int = 64
     unimix: float = 0.01
     entropy: float = 3e-4
+    imitation: float = 0.0
     min_std: float = 0.1
     max_std: float = 1.0
     output_scale: float = 0.01
@@ -409,19 +411,20 @@ class PlannerConfig:
     """Planning in the learned model before every move: ``--agent=planner``.
 
     Attributes:
-        method: "gumbel" (tree search), "cem" or "mppi" (shooting: sequences of actions, refitted round by round).
+        method: "gumbel" (tree search), "cem" or "mppi" (shooting: sequences of actions, refitted round by round), "held"
+            (one round of sequences of held actions beside the plan of the step before, each worth its best beginning).
         collect: act by it while collecting. evaluate: and in evaluations.
         num_simulations: model steps of one tree search. depth: of the tree, at most; 0: as deep as they lead.
         actions: of one node: the likeliest (all legal ones where there are no more; 0: all), or as many draws where
             actions cannot be listed. considered: how many of the root's the halving of its budget begins with.
         value_scale, visit_offset: what values weigh: actions are scored by ``log prior + value_scale (visit_offset + m) q``
             with ``m`` the visits of the most visited and ``q`` in [0, 1] from the node's least value to its greatest.
-        horizon: steps of a sequence; the critic values what follows. candidates: sequences in each of ``iterations``
-            rounds. policy_share: share of them that follow the actor.
+        horizon: steps of a sequence; the critic values what follows. candidates: sequences, of "cem" and "mppi" in each of
+            ``iterations`` rounds. policy_share: share of them that follow the actor there.
         elites: the best of them that "cem" refits to. temperature: of "mppi", in standard deviations of their returns.
     """
 
-    method: Literal["gumbel", "cem", "mppi"] = "gumbel"
+    method: Literal["gumbel", "cem", "mppi", "held"] = "gumbel"
     collect: bool = False
     evaluate: bool = False
     num_simulations: int = 50

@@ -39,8 +39,8 @@ GARBAGE = 5  # rows of --robustness
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
 SEED_HELP = f"of environments and policy; below {EVALUATION} it is added to that (default: 0)"
 SEQUENCES = ("bag", "uniform", "sz")
-METHODS = ("gumbel", "cem", "mppi")
-BUDGET = ("num_simulations", "method", "horizon")  # of the planner, beside the run's
+METHODS = ("gumbel", "cem", "mppi", "held")
+BUDGET = ("num_simulations", "method", "horizon", "candidates")  # of the planner, beside the run's
 Settings = dict[str, dict[str, Any]]
 
 
@@ -135,9 +135,10 @@ def _parser() -> cli.Parser:
         "--simulations", dest="num_simulations", type=int, metavar="N", help="of the planner (default: the run's)"
     )
     parser.add_argument(
-        "--method", choices=METHODS, help="of the planner: tree search or shooting (default: the run's)"
+        "--method", choices=METHODS, help="of the planner: tree search, shooting or held plans (default: the run's)"
     )
     parser.add_argument("--horizon", type=int, metavar="N", help="steps that shooting looks ahead (default: the run's)")
+    parser.add_argument("--candidates", type=int, metavar="N", help="sequences that shooting tries (default: the run's)")
     parser.add_argument(
         "--rules",
         choices=("model", "real"),
@@ -176,6 +177,7 @@ def _check(known: argparse.Namespace) -> None:
             ("simulations", known.num_simulations),
             ("method", known.method),
             ("horizon", known.horizon),
+            ("candidates", known.candidates),
         ):
             if value is not None:
                 raise UsageError(f"--{name}={value} is for --agent=planner")
@@ -185,9 +187,10 @@ def _check(known: argparse.Namespace) -> None:
         raise UsageError(f"--bootstrap={known.bootstrap:g} is for --agent=search")
     if known.bootstrap is not None and not 0 <= known.bootstrap <= 1:
         raise UsageError(f"--bootstrap={known.bootstrap:g} is not allowed: must be from 0 to 1")
-    for name, value in (("simulations", known.num_simulations), ("horizon", known.horizon)):
-        if value is not None and value < 1:
-            raise UsageError(f"--{name}={value} is not allowed: must be 1 or more")
+    least = (("simulations", known.num_simulations, 1), ("horizon", known.horizon, 1), ("candidates", known.candidates, 2))
+    for name, value, bound in least:
+        if value is not None and value < bound:
+            raise UsageError(f"--{name}={value} is not allowed: must be {bound} or more")
     if known.rules == "real" and (known.world_model or known.robustness or known.sequence or known.garbage):
         raise UsageError(
             "--rules=real is for the run's own games: not --world-model, --sequence, --garbage, --robustness"

@@ -48,6 +48,7 @@ LOSS, IMAGINATION = "tests/algorithms/test_world_model_loss.py", "tests/algorith
 MOTION = "tests/models/test_grid_motion.py"
 GRID = "tests/models/test_grid.py"
 TREE, SHOOTING = "tests/algorithms/test_tree_search.py", "tests/algorithms/test_shooting.py"
+HELD = "tests/algorithms/test_held_plans.py"
 PLANNING = "tests/agents/test_planning_agent.py"
 SEARCH, SEARCH_LOSS = "tests/algorithms/test_search.py", "tests/algorithms/test_search_loss.py"
 ACTOR_CRITIC, RANDOMNESS = "tests/algorithms/test_actor_critic.py", "tests/algorithms/test_randomness.py"
@@ -352,7 +353,7 @@ MUTATIONS = [
              UPDATE + "::test_a_fresh_state"),
     # Acting and dreaming.
     Mutation("policy_keeps_the_old_state", "agents.acting",
-             "return Carry(state, action), action_record", "return Carry(carry.state, action), action_record", AGENT),
+             "return Carry(state, action, plan)", "return Carry(carry.state, action, plan)", AGENT),
     Mutation("policy_without_real_mask", "agents.acting",
              "mask = jnp.asarray(obs[MASK_KEY]) > 0 if", "mask = jnp.asarray(obs[MASK_KEY]) >= 0 if", AGENT),
     Mutation("policy_shares_a_key", "agents.acting", "decide(params, state, obs, chosen, split[:, 1], greedy)",
@@ -538,6 +539,23 @@ MUTATIONS = [
     Mutation("shots_that_are_illegal", "algorithms.shooting", "(theirs.probs > 0)", "(theirs.probs >= 0)", SHOOTING),
     Mutation("shots_keep_the_worst", "algorithms.shooting", "index = jnp.argmax(returns, 1)",
              "index = jnp.argmin(returns, 1)", SHOOTING),
+    Mutation("imitates_the_end", "algorithms.actor_critic", "return -jnp.mean(live * policy", "return -jnp.mean(policy",
+             ACTOR_CRITIC),
+    Mutation("imitation_left_out", "algorithms.update", 'total += imitation * losses["actor_imitation"]', "total += 0.0",
+             UPDATE),
+    Mutation("held_worth_of_the_end", "algorithms.held_plans", "return jnp.max(worth, 0)", "return worth[-1]", HELD),
+    Mutation("held_worth_undiscounted", "algorithms.held_plans", "total + weight * value", "total + value", HELD),
+    Mutation("held_plan_stands_still", "algorithms.held_plans", "[plan[:, 1:], plan[:, -1:]]", "[plan[:, :1], plan[:, 1:]]",
+             HELD),
+    Mutation("held_parts_change_together", "algorithms.held_plans",
+             'apart = 1 if part.kind == "categorical" else part.size', "apart = 1", HELD),
+    Mutation("held_presses_what_is_kept_away", "algorithms.held_plans", "jnp.minimum(0.5, config",
+             "jnp.maximum(0.1, config", HELD),
+    Mutation("held_without_the_actor", "algorithms.held_plans", ".at[:, 0, 0].set(mode)", "", HELD),
+    Mutation("held_luck_of_its_own", "algorithms.held_plans", "state, luck = jax.tree.map(repeat, (state, luck))",
+             "state = jax.tree.map(repeat, state); luck = jax.random.split(luck[0], rows * count)", HELD),
+    Mutation("held_plan_outlives_its_episode", "agents.acting", "jnp.where(is_first[:, None, None], 0.0, carry.plan)",
+             "carry.plan", PLANNING),
     Mutation("mppi_upside_down", "algorithms.shooting", "off / spread / config.temperature",
              "-off / spread / config.temperature", SHOOTING),
     Mutation("tree_backup_reward_of_now", "algorithms.search", "reward[:, 1:], discount[:, 1:]",

@@ -348,6 +348,12 @@ def behaviour(config, params, slow, retnorm, dream, batch, post, recent):
         feat, live = feature(post.deter[:, t], post.stoch[:, t]), 1 - np.float64(batch.is_last[:, t])
         losses["critic_replay"].append(live * value_loss(config, params["critic"], slow, feat, targets[:, i]))
         error.append(live * np.abs(targets[:, i] - decode(mlp(params["critic"], feat))))
+    losses["actor_imitation"] = []
+    for t in recent:
+        raw = mlp(params["actor"], feature(post.deter[:, t], post.stoch[:, t]))
+        legal = np.asarray(batch.obs["action_mask"])[:, t] > 0
+        log_prob, _ = log_prob_and_entropy(raw, action_vector_of(batch.action[:, t]), legal, config.actor)
+        losses["actor_imitation"].append(-(1 - np.float64(batch.is_last[:, t])) * log_prob)
     metrics = {f"train/loss/{name}": np.mean(values) for name, values in losses.items()}
     metrics |= {
         "train/actor_entropy": np.mean(entropies),

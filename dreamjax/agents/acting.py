@@ -14,17 +14,25 @@ from dreamjax.models.encoders import preprocess
 from dreamjax.models.heads import Networks
 from dreamjax.types import MASK_KEY, Array, EnvSpec, Params, RSSMState
 
-Decide = Callable[[dict[str, Params], RSSMState, Mapping[str, Array], Policy, jax.Array, bool], jax.Array]
-"""``(params, state, obs, policy, keys, greedy) -> action vectors [N, A]``: the policy is the actor's at ``state``, legal in
-truth; ``keys`` are typed ``[N]``, consumed."""
+Decide = Callable[
+    [dict[str, Params], RSSMState, Mapping[str, Array], Policy, Array, jax.Array, bool], tuple[jax.Array, Array]
+]
+"""``(params, state, obs, policy, plan, keys, greedy) -> (action vectors [N, A], plan)``: the policy is the actor's at
+``state``, legal in truth; the plan is the carry's; ``keys`` are typed ``[N]``, consumed."""
 
 
 @struct.dataclass
 class Carry:
-    """What a policy remembers between steps: latent state ``[N, ...]`` and last action vector float32 ``[N, A]``."""
+    """What a policy remembers between steps.
+
+    Attributes:
+        state: latent, ``[N, ...]``. action: the last action vector, float32 ``[N, A]``.
+        plan: what it meant to do from there on, float32 ``[N, H, A]``, where ``planner.method`` keeps that, else None.
+    """
 
     state: RSSMState
     action: Array
+    plan: Array = None
 
 
 def by_policy(
@@ -32,11 +40,12 @@ def by_policy(
     state: RSSMState,
     obs: Mapping[str, Array],
     policy: Policy,
+    plan: Array,
     keys: jax.Array,
     greedy: bool,
-) -> jax.Array:
-    """The actor's own choice: its mode where ``greedy``, else a draw."""
-    return policy.mode() if greedy else policy.sample(keys)
+) -> tuple[jax.Array, Array]:
+    """The actor's own choice: its mode where ``greedy``, else a draw. It plans nothing."""
+    return policy.mode() if greedy else policy.sample(keys), plan
 
 
 def make_acting(networks: Networks, config: Config, spec: EnvSpec, decide: Decide) -> Callable:
@@ -61,7 +70,8 @@ def make_acting(networks: Networks, config: Config, spec: EnvSpec, decide: Decid
         mask = jnp.asarray(obs[MASK_KEY]) > 0 if MASK_KEY in spec.obs else None
         outputs = networks.actor.apply(params["actor"], world_model.feat(state))
         chosen = make_policy(spec.action, outputs, mask, config.actor)
-        action = decide(params, state, obs, chosen, split[:, 1], greedy)
-        return Carry(state, action), action_record(spec.action, action), state
+        plan = None if carry.plan is None else jnp.where(is_first[:, None, None], 0.0, carry.plan)
+        action, plan = decide(params, state, obs, chosen, plan, split[:, 1], greedy)
+        return Carry(state, action, plan), action_record(spec.action, action), state
 
     return policy

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.agents.acting import Carry, by_policy, make_acting
-from dreamjax.agents.planning_agent import make_decision
+from dreamjax.agents.planning_agent import initial_plan, make_decision
 from dreamjax.algorithms.distributions import (
     Policy,
     observation_loss,
@@ -109,7 +109,8 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         doubt = functools.partial(state_disagreement, world_model, networks.ensemble)
 
     def initial_carry(num_envs: int) -> Carry:
-        return Carry(world_model.initial(num_envs), jnp.zeros((num_envs, spec.action.vector_size)))
+        action = jnp.zeros((num_envs, spec.action.vector_size))
+        return Carry(world_model.initial(num_envs), action, initial_plan(config, spec, num_envs))
 
     joint = listed_actions(config, spec)
 
@@ -118,9 +119,10 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         state: RSSMState,
         obs: Mapping[str, Array],
         prior: Policy,
+        plan: Array,
         keys: jax.Array,
         greedy: bool,
-    ) -> jax.Array:
+    ) -> tuple[jax.Array, Array]:
         assert joint is not None
         split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
         tried = candidates(prior, joint, config.search.act_actions, None if greedy else split[:, 0])
@@ -134,7 +136,7 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         if not greedy:
             score += jax.vmap(lambda key: jax.random.gumbel(key, score.shape[1:]))(split[:, 2])
         index = jnp.argmax(score, 1)
-        return jnp.take_along_axis(tried.action, index[:, None, None], 1)[:, 0]
+        return jnp.take_along_axis(tried.action, index[:, None, None], 1)[:, 0], plan
 
     planned = make_decision(networks, config, spec)
     act = functools.partial(make_acting, networks, config, spec)

@@ -66,6 +66,19 @@ def actor_loss(
     return jnp.mean(loss), metrics
 
 
+def imitation_loss(policy: Policy, action: jax.Array, is_last: jax.Array) -> jax.Array:
+    """Mean of ``-log pi(a | s)`` over the replayed steps that are acted from: float32 ``[]``, nats.
+
+    Where a planner collects, this teaches the actor what it did (expert iteration, Anthony et al. 2017).
+
+    Args:
+        policy: of ``B x T`` states; the gradient flows through it alone. action: vectors ``[B, T, A]``, what was done.
+        is_last: bool ``[B, T]``.
+    """
+    live = 1.0 - is_last.astype(jnp.float32)
+    return -jnp.mean(live * policy.log_prob(sg(action)))
+
+
 def critic_loss(
     outputs: jax.Array, slow_outputs: jax.Array, target: jax.Array, weight: jax.Array, config: Config
 ) -> jax.Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_returns, replay_returns
+from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_returns, imitation_loss, replay_returns
 from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_decode
 from dreamjax.algorithms.exploration import (
     add_bonus,
@@ -246,7 +246,7 @@ def make_update(
         return ring, dataclasses.replace(imagination_buffer.draw(ring, row_keys(key, rows)), row=rows)
 
     def behaviour_loss(
-        trained: tuple[Params, Params], slow_critic: Params, scale: jax.Array, part: tuple[Any, ...]
+        trained: tuple[Params, Params], slow_critic: Params, scale: jax.Array, imitation: float, part: tuple[Any, ...]
     ) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
         actor_params, critic_params = trained
         rollouts, returns, value, replayed, boot = part
@@ -262,7 +262,7 @@ def make_update(
         value_loss = critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, config)
         losses = {"actor": policy_loss, "critic": value_loss}
 
-        replay_feat, reward, is_last, is_terminal = replayed
+        replay_feat, reward, is_last, is_terminal, action, mask = replayed
         replay_outputs = critic.apply(critic_params, replay_feat)
         replay_value = scalar_decode(replay_outputs, config.loss.reach)
         bootstrap = jax.lax.stop_gradient(replay_value) if boot is None else boot
@@ -273,6 +273,10 @@ def make_update(
             replay_slow = critic.apply(slow_critic, replay_feat[:, :-1])
             losses["critic_replay"] = critic_loss(replay_outputs[:, :-1], replay_slow, targets, live, config)
         total = policy_loss + value_loss + config.critic.replay_scale * losses.get("critic_replay", 0.0)
+        if imitation:
+            policy = make_policy(spec.action, actor.apply(actor_params, replay_feat), mask, config.actor)
+            losses["actor_imitation"] = imitation_loss(policy, action, is_last)
+            total += imitation * losses["actor_imitation"]
         metrics |= {f"train/loss/{name}": loss for name, loss in losses.items()}
         return total, (metrics, jax.lax.stop_gradient(error))
 
@@ -282,6 +286,7 @@ def make_update(
         post: Posterior,
         rollouts: Imagination,
         axis_name: str | None,
+        imitation: float,
     ) -> tuple[tuple[Params, Params], Metrics, NormaliserState, jax.Array]:
         params = state.params
 
@@ -296,15 +301,18 @@ def make_update(
             scale = normaliser_scale(retnorm, rate=rate, limit=config.loss.return_norm_limit)
 
         windows = batch.reward.shape[0]
+        action = action_vector(spec.action, batch.action)
+        mask = batch.obs[MASK_KEY] > 0 if MASK_KEY in spec.obs else None
         recent = jax.tree.map(
             lambda x: x[:, -steps:],
-            (world_model.feat(post.state), batch.reward, batch.is_last, batch.is_terminal),
+            (world_model.feat(post.state), batch.reward, batch.is_last, batch.is_terminal, action, mask),
         )
         boot = None if config.imagination.use_ring else returns[:, 0].reshape(windows, steps)
 
         def loss_micro(part: tuple[Any, ...]) -> tuple[Any, Any]:
             grad_fn = jax.grad(behaviour_loss, has_aux=True)
-            grads, (metrics, error) = grad_fn((params["actor"], params["critic"]), state.slow_critic, scale, part)
+            trained = params["actor"], params["critic"]
+            grads, (metrics, error) = grad_fn(trained, state.slow_critic, scale, imitation, part)
             return (grads, metrics), error
 
         (grads, metrics), error = accumulate(loss_micro, (rollouts, returns, value, recent, boot), count)
@@ -331,7 +339,7 @@ def make_update(
         )
         paid = mixed_reward(batch.reward, on_replay(predictors, state, batch, post), scale, **weights)
         batch = dataclasses.replace(batch, reward=paid)
-        (actor_grad, critic_grad), metrics, retnorm, _ = behaviour_phase(own, batch, post, rollouts, axis_name)
+        (actor_grad, critic_grad), metrics, retnorm, _ = behaviour_phase(own, batch, post, rollouts, axis_name, 0.0)
         told = {f"explorer/{name.split('/', 1)[1]}": value for name, value in metrics.items()}
         told["explorer/disagreement"] = jnp.mean(disagreed)
         grads = {"explorer_actor": actor_grad, "explorer_critic": critic_grad}
@@ -380,7 +388,8 @@ def make_update(
             if ensemble is not None:
                 rollouts, novelty, more = doubt(ensemble, state, batch, post, rollouts, axis_name)
                 metrics = {**metrics, **more}
-            found, more, retnorm, error = behaviour_phase(state, batch, post, rollouts, axis_name)
+            imitation = config.actor.imitation
+            found, more, retnorm, error = behaviour_phase(state, batch, post, rollouts, axis_name, imitation)
             if "actor" in grads:
                 found = jax.tree.map(jnp.add, found, (grads["actor"], grads["critic"]))
             grads["actor"], grads["critic"] = found

@@ -106,6 +106,37 @@ def test_all_of_too_many_actions_are_refused(tiny_config):
     make_agent(small.vary(tiny_config, planner={"actions": 8}), spec)
 
 
+def test_classes_that_may_be_illegal_are_not_held(tiny_config):
+    with pytest.raises(ConfigError, match=r"planner\.method='held' is not allowed"):
+        make_agent(small.vary(tiny_config, planner={"method": "held"}), SPEC)
+
+
+def test_a_held_plan_is_carried_until_the_episode_ends(tiny_config, tiny_spec):
+    """Where all is worth the same the old plan stays, one step on; a reset forgets it, and other agents keep it."""
+    config = small.vary(tiny_config, planner=dict(method="held", horizon=3, candidates=8))
+    agent = make_agent(config, tiny_spec)
+    networks = agent.networks
+    zero = networks.world_model._replace(reward=lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)))
+    critic = Head(networks.critic.init, lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)))
+    networks = networks._replace(world_model=zero, critic=critic)
+    policy = make_acting(networks, config, tiny_spec, make_decision(networks, config, tiny_spec))
+    size = networks.world_model.feat_size
+    params = {"world_model": small.random_params(networks.world_model.init), "critic": {}}
+    params["actor"] = small.random_params(lambda key: networks.actor.init(key, size))
+    begun = agent.initial_carry(3)
+    assert begun.plan.shape == (3, 3, 3)
+    plan = jnp.arange(27.0).reshape(3, 3, 3) % 2
+    obs = {name: np.zeros((3, *entry.shape), entry.dtype) for name, entry in tiny_spec.obs.items()}
+    first = np.array([False, True, False])
+    run = jax.jit(functools.partial(policy, greedy=True), compiler_options=small.QUICK)
+    after, record, _ = run(params, begun.replace(plan=plan), obs, first, jax.random.split(jax.random.key(0), 3))
+    np.testing.assert_array_equal(after.plan[0::2, :2], plan[0::2, 1:])
+    np.testing.assert_array_equal(after.plan[1], 0)
+    np.testing.assert_array_equal(record, after.plan[:, 0])
+    kept, _, _ = agent.policy(params, after, obs, first, jax.random.split(jax.random.key(0), 3), greedy=True)
+    np.testing.assert_array_equal(kept.plan[0], after.plan[0])
+
+
 # The true rules, on a board as wide as the I is long: it clears a line at once where it lies flat.
 
 RULES = TetrisConfig(action_mode="locked_position", width=4, height=6, piece_reward=0.1)

@@ -209,3 +209,14 @@ def test_doubling_the_rollouts_leaves_the_losses_unchanged(tiny_config):
     outputs = np.random.default_rng(0).normal(size=(2, 3, 15)).astype(np.float32)
     args = (outputs, outputs, returns, np.ones((2, 3), np.float32))
     np.testing.assert_allclose(critic(*args), critic(*map(twice, args)), rtol=1e-5)
+
+
+def test_imitation_by_hand_and_its_gradient(tiny_config):
+    """The mean over all steps of ``-log pi`` of what was done; the step that ends an episode counts as nothing."""
+    raw, action = np.zeros((1, 2, 3), np.float32), np.float32([[[1, 1, 0], [1, 0, 0]]])
+    is_last = np.array([[False, True]])
+    loss = lambda raw: actor_critic.imitation_loss(make_policy(BITS, raw, None, tiny_config.actor), action, is_last)
+    value, grad = jax.value_and_grad(loss)(raw)
+    np.testing.assert_allclose(value, 3 * np.log(2) / 2, rtol=1e-5)
+    slope = (1 - tiny_config.actor.unimix) / 4  # of half a log-probability in a logit, at an even chance
+    np.testing.assert_allclose(grad, [[[-slope, -slope, slope], [0, 0, 0]]], rtol=1e-4)

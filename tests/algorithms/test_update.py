@@ -6,12 +6,14 @@ import operator
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import small
 from plain_update import cross_entropy, decode, lambda_return, log_prob_and_entropy
 
 from dreamjax.agents.dream_agent import make_agent
-from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.actor_critic import imitation_loss
+from dreamjax.algorithms.distributions import action_vector, make_policy
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import init_state, last_steps
@@ -74,6 +76,7 @@ def test_the_behaviour_phase_against_numpy(learner):
         fast, slow = state.params["critic"], state.slow_critic
         heads = {
             "actor": x.networks.actor.apply(state.params["actor"], dream.feat[:, :-1]),
+            "actor_replay": x.networks.actor.apply(state.params["actor"], feat),
             "critic": critic(fast, dream.feat),
             "slow": critic(slow, dream.feat),
             "replay": critic(fast, feat),
@@ -105,7 +108,11 @@ def test_the_behaviour_phase_against_numpy(learner):
     targets = lambda_return(tail(batch.reward), 1 - tail(batch.is_terminal), boot, gamma, lam, tail(batch.is_last))
     live = 1 - tail(batch.is_last)[:, :-1]
     replay, replay_slow = tail(heads["replay"])[:, :-1], decode(tail(heads["replay_slow"]))[:, :-1]
+    acted = np.asarray(action_vector(x.spec.action, tail(batch.action)))
+    legal = tail(batch.obs["action_mask"]) > 0
+    imitated, _ = log_prob_and_entropy(tail(heads["actor_replay"]), acted, legal, config.actor)
     expected = {
+        "train/loss/actor_imitation": -np.mean((1 - tail(batch.is_last)) * imitated),
         "imagination/return_scale": scale,
         "imagination/return": returns[:, 0].mean(),
         "train/actor_entropy": entropy.mean(),
@@ -120,6 +127,24 @@ def test_the_behaviour_phase_against_numpy(learner):
     error = np.zeros((size, length))
     error[:, length - last : -1] = live * np.abs(targets - decode(replay))
     np.testing.assert_allclose(outs.priority, by_step + error, rtol=2e-3)
+
+    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    def actor_gradient(params):
+        def loss(params):
+            policy_of = lambda feat, mask: make_policy(
+                x.spec.action, x.networks.actor.apply(params, feat), mask, config.actor
+            )
+            dreamt = policy_of(dream.feat[:, :-1], dream.mask[:, :-1])
+            log_prob, entropy = dreamt.log_prob(dream.action), dreamt.entropy()
+            recent = x.networks.world_model.feat(jax.tree.map(lambda s: s[:, length - last :], post.state))
+            done = imitation_loss(policy_of(recent, legal), acted, tail(batch.is_last))
+            parts = weight * (log_prob * advantage + config.actor.entropy * entropy)
+            return config.actor.imitation * done - jnp.mean(parts)
+
+        return optax.tree.norm(jax.grad(loss)(params))
+
+    norm = actor_gradient(state.params["actor"])
+    np.testing.assert_allclose(metrics["train/grad_norm/actor"], norm, rtol=2e-3)
 
 
 def test_several_updates_in_one_call_are_single_ones_bit_for_bit(learner):
