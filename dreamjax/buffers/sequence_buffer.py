@@ -15,6 +15,12 @@ FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
 LatentSpec = dict[str, tuple[tuple[int, ...], str]]
 
 
+def greatest_after(priority: np.ndarray) -> np.ndarray:
+    """``[B, T]``: of each step the greatest of the steps after it in its row; of the last, its own."""
+    after = np.concatenate([priority[:, 1:], priority[:, -1:]], 1)
+    return np.maximum.accumulate(after[:, ::-1], 1)[:, ::-1]
+
+
 class Indices(NamedTuple):
     """Where a batch came from, in numbers that stay true when rings wrap.
 
@@ -222,7 +228,9 @@ class SequenceBuffer:
 
         Args:
             indices: from ``sample``.
-            priority: float32 ``[B, T]``, finite and at least 0; ignored by samplers that have none.
+            priority: float32 ``[B, T]`` of steps, finite and at least 0; ignored by samplers that have none. Samplers draw
+                where windows start, so a step takes the greatest of those after it in its window: what a window that
+                starts there will learn from.
             latents: states after each step ``[B, T, ...]``; ignored unless latents are kept.
         """
         shape = (len(indices.env), indices.length)
@@ -234,7 +242,7 @@ class SequenceBuffer:
             priority = np.asarray(priority)
             if priority.shape != shape:
                 raise ValueError(f"priority of shape {shape} expected, got {priority.shape}")
-            self.sampler.update(env, step, priority.reshape(-1)[stored])
+            self.sampler.update(env, step, greatest_after(priority).reshape(-1)[stored])
         if latents is not None and self._latents:
             flat = [np.asarray(leaf) for leaf in (latents.deter, latents.stoch)]
             if any(leaf.shape[:2] != shape for leaf in flat):

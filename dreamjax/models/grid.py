@@ -30,7 +30,7 @@ from dreamjax.models.grid_layers import (
     grid_layout,
     split_state,
 )
-from dreamjax.models.grid_motion import make_edit
+from dreamjax.models.grid_motion import EPS, make_edit
 from dreamjax.models.latents import entropy, gaussian_logit, kl, sample, unimix_logit
 from dreamjax.models.nets import MLP, Dtype, symlog
 from dreamjax.models.rssm import DenseGRU, reset_where
@@ -137,13 +137,17 @@ class GridModel(nn.Module):
         latent = stoch.reshape(stoch.shape[0], -1)
         known = [x.astype(self.dtype) for x in (vector, self._action(action), latent, memory)]
         whole = jnp.concatenate(known, -1)
-        if layout.focus != "action":
-            logit += room[..., None, None] * self.absolute(whole).astype(jnp.float32).reshape(logit.shape)
         probs = jax.nn.sigmoid(logit)
         moved = self.pointer(probs, hard)
         share = jax.nn.sigmoid(self.movable + 2.0)[None]
+        probs = (1 - share) * probs + share * moved
+        if layout.focus != "action":
+            # After rows have moved: what appears at fixed places does not move with them.
+            bounded = jnp.clip(probs, EPS, 1 - EPS)
+            appears = self.absolute(whole).astype(jnp.float32).reshape(logit.shape)
+            probs = jax.nn.sigmoid(jnp.log(bounded) - jnp.log1p(-bounded) + room[..., None, None] * appears)
         following = self.vector_out(whole) if layout.vector else vector
-        return (1 - share) * probs + share * moved, following.astype(jnp.float32)
+        return probs, following.astype(jnp.float32)
 
     def reward(self, feat: jax.Array) -> jax.Array:
         return self.heads(feat)[..., :-1]

@@ -246,8 +246,11 @@ class RowPointer(nn.Module):
         self.blank = nn.Dense(1)
 
     def row_features(self, cells: jax.Array) -> jax.Array:
-        """Learned features of each row, in [0, 1]: ``[N, H, features]``."""
-        return jax.nn.sigmoid(self.feature(jax.nn.silu(self.rows(2 * stacked_rows(cells) - 1))))
+        """Learned features of each row, of its cells and of how much of it each channel fills: ``[N, H, features]``."""
+        by_row = jnp.swapaxes(cells, 1, 2)
+        filled = jnp.concatenate([jnp.min(by_row, -1), jnp.mean(by_row, -1), jnp.max(by_row, -1)], -1)
+        seen = 2 * jnp.concatenate([stacked_rows(cells), filled], -1) - 1
+        return jax.nn.sigmoid(self.feature(jax.nn.silu(self.rows(seen))))
 
     def __call__(self, cells: jax.Array, hard: bool = False) -> jax.Array:
         count, channels, height, width = cells.shape

@@ -192,7 +192,7 @@ class ObjectMotion(nn.Module):
     def _turn(self, logit: jax.Array) -> jax.Array:
         """Weights ``[N, 4, A, A]`` of turns: of none, which misses nothing, and of three, each where it may end."""
         side = 2 * SHIFT + 1
-        weight = jax.nn.softmax((CAP * jnp.tanh(logit / CAP)).at[:, 0].add(2.0))
+        weight = jax.nn.softmax((CAP * logit / (CAP + jnp.abs(logit))).at[:, 0].add(2.0))
         turns = jnp.zeros((logit.shape[0], 4, side, side)).at[:, 0, SHIFT, SHIFT].set(weight[:, 0])
         return turns.at[:, 1:].set(weight[:, 1:].reshape(-1, 3, side, side))
 

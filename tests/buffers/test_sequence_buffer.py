@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
+from dreamjax.buffers.sequence_buffer import Indices, greatest_after, nbytes_for
 from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec, Records, RSSMState
 from tests.buffers.streams import LATENTS, SPEC, make_buffer, make_latents, make_records
 
@@ -194,10 +194,16 @@ def test_priorities_of_overwritten_steps_are_skipped() -> None:
     for _ in range(3):
         buffer.add(*make_records([0], rng))
     indices = indices._replace(start=np.array([1, 2]))
-    buffer.update(indices, priority=np.arange(2, 14, dtype=np.float32).reshape(2, 6), latents=None)
+    buffer.update(indices, priority=np.arange(13, 1, -1, dtype=np.float32).reshape(2, 6), latents=None)
     buffer.sample(1, 6)
-    # Steps 8, 9, 10 lie where 0, 1, 2 did, with the greatest priority; 3 to 7 have the last row's.
-    np.testing.assert_array_equal(buffer.sampler.state_dict()["mass"], [13, 13, 13, 9, 10, 11, 12, 13])
+    # Steps 8, 9, 10 lie where 0, 1, 2 did, with the greatest priority; 3 to 7 have the last row's, of the step after.
+    np.testing.assert_array_equal(buffer.sampler.state_dict()["mass"], [10, 10, 10, 5, 4, 3, 2, 2])
+
+
+def test_a_start_has_the_greatest_priority_of_what_follows_it() -> None:
+    priority = np.array([[9, 1, 5, 2], [1, 2, 3, 4], [4, 3, 2, 1]], np.float32)
+    np.testing.assert_array_equal(greatest_after(priority), [[5, 5, 2, 2], [4, 4, 4, 4], [3, 2, 1, 1]])
+    np.testing.assert_array_equal(greatest_after(priority[:, :1]), priority[:, :1])
 
 
 def test_errors_name_what_is_wrong_and_store_nothing() -> None:
