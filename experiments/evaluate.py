@@ -138,7 +138,9 @@ def _parser() -> cli.Parser:
         "--method", choices=METHODS, help="of the planner: tree search, shooting or held plans (default: the run's)"
     )
     parser.add_argument("--horizon", type=int, metavar="N", help="steps that shooting looks ahead (default: the run's)")
-    parser.add_argument("--candidates", type=int, metavar="N", help="sequences that shooting tries (default: the run's)")
+    parser.add_argument(
+        "--candidates", type=int, metavar="N", help="sequences that shooting tries (default: the run's)"
+    )
     parser.add_argument(
         "--rules",
         choices=("model", "real"),
@@ -187,7 +189,11 @@ def _check(known: argparse.Namespace) -> None:
         raise UsageError(f"--bootstrap={known.bootstrap:g} is for --agent=search")
     if known.bootstrap is not None and not 0 <= known.bootstrap <= 1:
         raise UsageError(f"--bootstrap={known.bootstrap:g} is not allowed: must be from 0 to 1")
-    least = (("simulations", known.num_simulations, 1), ("horizon", known.horizon, 1), ("candidates", known.candidates, 2))
+    least = (
+        ("simulations", known.num_simulations, 1),
+        ("horizon", known.horizon, 1),
+        ("candidates", known.candidates, 2),
+    )
     for name, value, bound in least:
         if value is not None and value < bound:
             raise UsageError(f"--{name}={value} is not allowed: must be {bound} or more")
