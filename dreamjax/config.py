@@ -447,8 +447,10 @@ class PlannerConfig:
         for name in ("considered", "candidates"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
         require(self.actions != 1, "actions", self.actions, "must be 0 (all), or 2 or more")
-        allowed = f"must be from 1 to candidates={self.candidates}"
-        require(1 <= self.elites <= self.candidates, "elites", self.elites, allowed)
+        positive(self, "elites")
+        if self.method == "cem":
+            allowed = f"must be at most candidates={self.candidates} for planner.method='cem'"
+            require(self.elites <= self.candidates, "elites", self.elites, allowed)
 
 
 @dataclass(frozen=True)

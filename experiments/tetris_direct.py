@@ -31,14 +31,19 @@ def get_config(variant: str = "") -> ConfigDict:
         # Fair coins would hard-drop every second step; rare drops keep pieces alive long enough to steer. Holds are
         # left to the uniform share, where no gradient reaches them: the model of an object's motion cannot exchange
         # objects, and what it makes of that, actors exploit.
-        actor=dict(layers=2, units=128, entropy=3e-4, binary_bias=(0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -1e6, 0.0)),
+        actor=dict(
+            layers=2, units=128, entropy=3e-4, unimix=2e-3, binary_bias=(0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -1e6, 0.0)
+        ),
         critic=dict(layers=2, units=96),
         # A piece takes some eight steps to steer: with a discount of 0.99 dropping it at once pays more than surviving.
         loss=dict(gamma=0.997, reach=8.0, free_nats=0.0),
         imagination=dict(last=8),
         # An actor that learns before its critic drops every piece at once: that pays most within the horizon.
         optimiser=dict(world_model_lr=2e-3, actor_lr=5e-4, critic_lr=1e-3, warmup=100, actor_delay=400),
-        replay=dict(capacity=300_000, min_size=2_000),
+        # Lines are rare at first: windows are drawn by what the model has yet to learn of them.
+        replay=dict(capacity=300_000, min_size=2_000, sampler="prioritised", priority_exponent=1.0),
+        # A tree of single presses does not see as far as where a piece comes to rest.
+        planner=dict(method="held", candidates=64, horizon=7),
         eval=dict(every=30_000, episodes=32, num_envs=32),
         checkpoint=dict(every=15_000),
     )

@@ -70,6 +70,8 @@ def test_the_stopwatch_leaves_out_the_first_call_and_changes_nothing(monkeypatch
         (["--num_envs=0"], "--num_envs=0 is not allowed"),
         (["--agent=planner", "--simulations=0"], "--simulations=0 is not allowed"),
         (["--simulations=5"], "--simulations=5 is for --agent=planner"),
+        (["--candidates=5"], "--candidates=5 is for --agent=planner"),
+        (["--agent=planner", "--candidates=1"], "--candidates=1 is not allowed: must be 2 or more"),
         (["--rules=real"], "--rules=real is for --agent=planner"),
         (["--agent=planner", "--rules=real", "--garbage=2"], "--rules=real is for the run's own games"),
     ],

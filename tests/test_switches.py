@@ -99,6 +99,7 @@ PLAN = {"schedule": {"kind": "plan"}}
 SEARCH = {"search": {"learn": "replace", "collect": True, "evaluate": True, "actions": 6, "act_actions": 6}}
 TREE = config_lib.merge(SEARCH, {"search": {"method": "tree", "simulations": 4}})
 PLANNER = {"planner": {"collect": True, "evaluate": True, "num_simulations": 4, "actions": 4, "considered": 4}}
+HELD = config_lib.merge(PLANNER, {"planner": {"method": "held", "horizon": 2, "candidates": 4}})
 CEM = config_lib.merge(PLANNER, {"planner": {"method": "cem", "horizon": 2, "candidates": 4, "elites": 2}})
 MPPI = config_lib.merge(CEM, {"planner": {"method": "mppi"}})
 
@@ -165,6 +166,7 @@ ROWS = [
     Row("actor.units", 24, "init", {"actor"}),
     Row("actor.output_scale", 1.0, "start", {"actor"}),
     Row("actor.entropy", 0.1, "behaviour", ACTOR),
+    Row("actor.imitation", 0.5, "behaviour", {"actor", "train/grad_norm/actor", "train/loss/actor_imitation"}),
     Row("actor.unimix", 0.2, "behaviour", DREAMS),
     Row("actor.min_std", 0.2, "behaviour", DREAMS),
     Row("actor.max_std", 2.0, "behaviour", DREAMS),
@@ -263,6 +265,10 @@ ROWS = [
     Row("planner.horizon", 3, "acting", ACTING, CEM, "board"),
     Row("planner.horizon", 3, "acting", set(), PLANNER, "board"),
     Row("planner.candidates", 5, "acting", ACTING, CEM, "board"),
+    Row("planner.method", "held", "acting", ACTING, CEM, "board"),
+    Row("planner.horizon", 3, "acting", ACTING, HELD, "board"),
+    Row("planner.candidates", 5, "acting", ACTING, HELD, "board"),
+    Row("planner.iterations", 3, "acting", set(), HELD, "board"),
     Row("planner.iterations", 3, "acting", ACTING, CEM, "board"),
     Row("planner.policy_share", 0.5, "acting", ACTING, CEM, "board"),
     Row("planner.elites", 3, "acting", ACTING, CEM, "board"),
