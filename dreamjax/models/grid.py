@@ -3,9 +3,9 @@
 The observed cells are part of the latent state, beside a small RSSM (memory and categorical latents) for what cells do
 not show and for what chance decides. The next grid is predicted from this one in three learned steps: a *local edit*
 around the action's place (with ``reach = 0`` the *motion of an object* as one piece, or, where there is none, an edit of
-the whole band of columns around the place); an *absolute edit* for what appears at fixed places; and a *row pointer*, by
-which every row may come from a row above it. None of any game's rules is written into them, but that objects turn and
-move as a whole and that rows come from rows is.
+the whole band of columns around the place); a *row pointer*, by which every row may come from a row above it; and an
+*absolute edit* for what appears at fixed places then. None of any game's rules is written into them, but that objects
+turn and move as a whole and that rows come from rows is.
 
 Why: a plain vector model does not learn a board of 200 cells from 100,000 steps; locality and sharing do.
 """

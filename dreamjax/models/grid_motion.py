@@ -18,7 +18,7 @@ MARGIN = 3
 ROWS, COLUMNS = (3, 5), (3, 5)  # how far from its corner, up and down, left and right, its shape is read
 SPAN = 5  # rows and columns of what can turn; what lies beyond, from its corner on, stays
 SHIFT = 1  # rows and columns by which a turn may miss the middle
-CAP = 5.0  # logits of a turn lie within it: one that is wrong for most objects stays possible for the others
+CAP = 5.0  # logits of a turn come near it slowly: one that is wrong for most objects can still be learned for others
 SIDEWAYS = 2  # columns that it may go in one step
 EPS = 1e-5  # the least probability of a cell
 
