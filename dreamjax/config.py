@@ -169,7 +169,7 @@ class ActorConfig:
 
     def __post_init__(self) -> None:
         positive(self, "layers", "units", "min_std", "max_std")
-        not_negative(self, "entropy", "output_scale")
+        not_negative(self, "entropy", "imitation", "output_scale")
         fraction(self, "unimix")
         require(self.min_std <= self.max_std, "min_std", self.min_std, f"must be at most max_std={self.max_std}")
         require(all(map(math.isfinite, self.binary_bias)), "binary_bias", self.binary_bias, "must be finite")

