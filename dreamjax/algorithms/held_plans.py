@@ -38,14 +38,16 @@ def draw_held(spec: ActionSpec, keys: jax.Array, count: int, horizon: int, odds:
     """
 
     def draw(key: jax.Array) -> jax.Array:
-        parts = []
+        parts, bits = [], 0
         for i, part in enumerate(spec.parts):
             value_key, cut_key = jax.random.split(jax.random.fold_in(key, i))
             shape = (2, count, 1, part.size)
             if part.kind == "categorical":
                 value = jax.nn.one_hot(jax.random.randint(value_key, shape[:3], 0, part.size), part.size)
             elif part.kind == "binary":
-                value = (jax.random.uniform(value_key, shape) < jnp.broadcast_to(odds, shape)).astype(jnp.float32)
+                mine = odds[bits : bits + part.size]
+                bits += part.size
+                value = (jax.random.uniform(value_key, shape) < jnp.broadcast_to(mine, shape)).astype(jnp.float32)
             else:
                 value = jax.random.uniform(value_key, shape, minval=-1.0)
             apart = 1 if part.kind == "categorical" else part.size

@@ -66,6 +66,12 @@ def test_values_are_drawn_evenly(drawn):
         np.testing.assert_allclose(numbers.mean((0, 1)), 0, atol=0.04)
 
 
+def test_each_group_of_bits_has_its_own_odds():
+    spec = ActionSpec((ActionPart("binary", 1), ActionPart("binary", 2)))
+    shots = draw_held(spec, keys_of(1), 64, HORIZON, jnp.array([0.0, 1.0, 0.0]))
+    np.testing.assert_array_equal(shots.mean((0, 1, 2)), [0, 1, 0])
+
+
 def test_a_rows_draws_are_its_keys():
     draw = lambda keys: draw_held(MIXED, keys, 4, HORIZON, jnp.array([0.5, 0.5]))
     keys = keys_of(3)
