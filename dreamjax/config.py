@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from dreamjax.fields import ConfigError as ConfigError
 from dreamjax.fields import build, fraction, not_negative, positive, require, share
 from dreamjax.fields import merge as merge
@@ -61,6 +63,8 @@ class ReplayConfig:
         min_size: environment steps collected before the first update (the plan's ``min_buffer_size``).
         sampler: "uniform" over valid windows, or "prioritised" by the update's priorities.
         online: share of each batch taken from the newest windows, each at most once (DreamerV3's online queue).
+        even: share of each batch drawn evenly by a prioritised sampler. Where it is above 0, the world model alone learns
+            from the others, and priorities are its loss alone; what actor and critic learn from is what occurs.
         priority_exponent: exponent of priorities; 0 is uniform.
         priority_beta: exponent of importance weights; 0 leaves the loss unweighted.
         keep_latents: store latents beside the steps and begin windows from them, refreshed by every update.
@@ -70,6 +74,7 @@ class ReplayConfig:
     min_size: int = 1_000
     sampler: Literal["uniform", "prioritised"] = "uniform"
     online: float = 0.0
+    even: float = 0.0
     priority_exponent: float = 0.8
     priority_beta: float = 0.0
     keep_latents: bool = False
@@ -77,8 +82,17 @@ class ReplayConfig:
     def __post_init__(self) -> None:
         positive(self, "capacity", "min_size")
         require(self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}")
-        fraction(self, "online", "priority_beta")
+        fraction(self, "online", "priority_beta", "even")
         not_negative(self, "priority_exponent")
+        if self.even:
+            prioritised = self.sampler == "prioritised" and not self.online and not self.priority_beta
+            allowed = "must be 0 unless sampler='prioritised', online=0 and priority_beta=0"
+            require(prioritised, "even", self.even, allowed)
+
+    def even_rows(self, count: int) -> np.ndarray:
+        """Which of a batch's ``count`` windows are drawn evenly, int64: spread, so that equal parts have as many each."""
+        due = np.floor(np.arange(count + 1) * self.even + 1e-6)
+        return np.flatnonzero(np.diff(due))
 
 
 @dataclass(frozen=True)
@@ -648,6 +662,13 @@ class Config:
             both = getattr(self.search, name) and getattr(self.planner, name)
             require(not both, f"planner.{name}", True, f"search.{name} acts already: one of the two")
         devices = self.parallel.num_devices
+        if self.replay.even:
+            windows = self.replay.even * self.batch_size / (max(devices, 1) * self.optimiser.accumulate)
+            allowed = (
+                f"must be a share of batch_size={self.batch_size} that gives each of parallel.num_devices x "
+                f"optimiser.accumulate = {max(devices, 1) * self.optimiser.accumulate} parts whole windows, 1 or more"
+            )
+            require(windows >= 1 and abs(windows - round(windows)) < 1e-6, "replay.even", self.replay.even, allowed)
         if devices:
             batches = [("batch_size", self.batch_size), ("imagination.draw", self.imagination.draw)]
             if self.schedule.kind == "plan":
@@ -679,6 +700,7 @@ class Config:
         """Rollouts imagined by one actor-critic phase, over all devices."""
         plan = self.schedule.kind == "plan"
         windows = self.schedule.imagination_batch_size if plan else self.batch_size
+        windows = len(self.replay.even_rows(windows)) if self.replay.even else windows
         return windows * (self.imagination.last or self.batch_length)
 
     @property

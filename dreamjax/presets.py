@@ -52,7 +52,7 @@ def dreamerv3() -> dict[str, Any]:
             reward_head="twohot", bins=255,
         ),
         "actor": dict(
-            layers=3, unimix=0.01, entropy=3e-4, min_std=0.1, max_std=1.0, output_scale=0.01, binary_bias=()
+            layers=3, unimix=0.01, entropy=3e-4, imitation=0.0, min_std=0.1, max_std=1.0, output_scale=0.01, binary_bias=()
         ),
         "critic": dict(
             layers=3, head="twohot", bins=255, slow_rate=0.02, slow_target=False, slow_regulariser=1.0, replay_scale=0.3
@@ -63,10 +63,10 @@ def dreamerv3() -> dict[str, Any]:
         ),
         "optimiser": dict(
             kind="laprop", world_model_lr=4e-5, actor_lr=4e-5, critic_lr=4e-5, eps=1e-20, beta1=0.9, beta2=0.999,
-            agc=0.3, clip=0.0, warmup=1000,
+            agc=0.3, clip=0.0, warmup=1000, actor_delay=0,
         ),
         # The reference's queue gives all it holds to the next batch: one of new windows alone, where there are so many.
-        "replay": dict(sampler="uniform", online=1.0, keep_latents=True, min_size=1024),
+        "replay": dict(sampler="uniform", even=0.0, online=1.0, keep_latents=True, min_size=1024),
         "imagination": dict(last=0, use_ring=False),
         "schedule": dict(kind="ratio"),
     }  # fmt: skip
@@ -90,7 +90,7 @@ def dreamerv2() -> dict[str, Any]:
             head_layers=4, prior_layers=1, posterior_layers=1, grid_encoder="conv", conv_depth=48, unimix=0.0, symlog=False,
             act="elu", norm="none", reward_head="mse",
         ),
-        "actor": dict(layers=4, units=400, unimix=0.0, entropy=1e-3, output_scale=1.0, binary_bias=()),
+        "actor": dict(layers=4, units=400, unimix=0.0, entropy=1e-3, imitation=0.0, output_scale=1.0, binary_bias=()),
         "critic": dict(
             layers=4, units=400, head="mse", slow_rate=0.01, slow_target=True, slow_regulariser=0.0, replay_scale=0.0
         ),
@@ -100,9 +100,9 @@ def dreamerv2() -> dict[str, Any]:
         ),
         "optimiser": dict(
             kind="adam", world_model_lr=2e-4, actor_lr=4e-5, critic_lr=1e-4, eps=1e-5, beta1=0.9, beta2=0.999, agc=0.0,
-            clip=100.0, warmup=0,
+            clip=100.0, warmup=0, actor_delay=0,
         ),
-        "replay": dict(sampler="uniform", online=0.0, keep_latents=False),
+        "replay": dict(sampler="uniform", even=0.0, online=0.0, keep_latents=False),
         "imagination": dict(last=0, use_ring=False),
         "schedule": dict(kind="ratio"),
     }  # fmt: skip
@@ -122,9 +122,10 @@ def plan() -> dict[str, Any]:
         "critic": dict(layers=2, units=400),
         "loss": dict(gamma=0.99, lam=0.95),
         "optimiser": dict(
-            kind="adam", world_model_lr=3e-4, actor_lr=8e-5, critic_lr=8e-5, eps=1e-8, agc=0.0, clip=100.0, warmup=0
+            kind="adam", world_model_lr=3e-4, actor_lr=8e-5, critic_lr=8e-5, eps=1e-8, agc=0.0, clip=100.0, warmup=0,
+            actor_delay=0,
         ),
-        "replay": dict(capacity=100_000, min_size=1_000),
+        "replay": dict(sampler="uniform", even=0.0, capacity=100_000, min_size=1_000),
         "imagination": dict(last=0, capacity=50_000, use_ring=True),
         "schedule": dict(kind="plan", world_model_batches=10, actor_critic_batches=5, imagination_batch_size=16),
     }  # fmt: skip

@@ -81,3 +81,8 @@ def random_batch(spec: EnvSpec, *, batch: int = 4, length: int = 6, seed: int = 
         row=np.arange(batch, dtype=np.int32),
         prev_action=action[:, -1],
     )
+
+
+def along(x: Any, rows: list[int]) -> np.ndarray:
+    """Bool, true in these rows of the first axis of ``x``; as many axes as ``x``."""
+    return np.isin(np.arange(len(x)), rows).reshape(-1, *(1,) * (np.ndim(x) - 1))

@@ -60,8 +60,8 @@ GENERATED = {
     "below": [(name, "-1") for name in NUMBERS],
 }
 ABOVE_ONE = [
-    "actor.unimix", "model.unimix", "replay.online", "replay.priority_beta", "critic.slow_rate", "loss.gamma",
-    "loss.lam", "loss.return_norm_rate", "optimiser.beta1", "optimiser.beta2", "ensemble.rate",
+    "actor.unimix", "model.unimix", "replay.online", "replay.even", "replay.priority_beta", "critic.slow_rate",
+    "loss.gamma", "loss.lam", "loss.return_norm_rate", "optimiser.beta1", "optimiser.beta2", "ensemble.rate",
     "parallel.memory_fraction",
 ]  # fmt: skip
 POSITIVE = [
@@ -83,6 +83,13 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"env.kwargs": "3"}, "env.kwargs"),
     ({"replay.capacity": "100", "replay.min_size": "101"}, "replay.min_size"),
     ({"replay.capacity": "100", "replay.min_size": "50", "batch_length": "64"}, "batch_length"),
+    ({"replay.even": "0.5"}, "replay.even"),
+    ({"replay.sampler": "prioritised", "replay.even": "0.5", "replay.online": "0.5"}, "replay.even"),
+    ({"replay.sampler": "prioritised", "replay.even": "0.5", "replay.priority_beta": "0.5"}, "replay.even"),
+    ({"replay.sampler": "prioritised", "replay.even": "0.3"}, "replay.even"),
+    ({"replay.sampler": "prioritised", "replay.even": "0.01"}, "replay.even"),
+    ({"replay.sampler": "prioritised", "replay.even": "0.5", "batch_size": "6", "parallel.num_devices": "2"},
+     "replay.even"),
     ({"batch_length": "1"}, "batch_length"),
     ({"model.deter": "129"}, "model.deter"),
     ({"model.blocks": "7"}, "model.deter"),

@@ -279,6 +279,8 @@ ROWS = [
     Row("replay.min_size", 20, "schedule", {"when"}),
     Row("replay.sampler", "prioritised", "replay", {"drawn"}),
     Row("replay.online", 0.5, "replay", {"drawn"}),
+    Row("replay.even", 0.5, "replay", {"drawn"}, PRIORITISED),
+    Row("replay.even", 0.5, "model", set(), PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", {"drawn"}, PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", set()),
     Row("replay.priority_beta", 0.5, "replay", {"weights"}, PRIORITISED),
@@ -502,6 +504,7 @@ def test_constants_leave_fresh_parameters_as_they_are() -> None:
 def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
     others["imagination"].pop("draw")
+    others["replay"].pop("even")  # goes with neither replay.online nor replay.priority_beta
     assert difference("model", "vector", {}, others)[0] == set()
 
 
@@ -510,7 +513,14 @@ def test_what_is_the_models_leaves_the_behaviours_update_alone() -> None:
     scales = ("loss.dyn", "loss.rep", "loss.rec", "loss.reward", "loss.cont", "loss.free_nats", "replay", "schedule")
     others = changed(*scales)
     others["loss"].pop("cont_discount")
+    others["replay"].pop("even")
     assert difference("behaviour", "vector", {}, others)[0] == {"priority"}
+
+
+def test_an_even_share_is_all_that_behaviours_learn_from() -> None:
+    even = config_lib.merge(PRIORITISED, nested("replay.even", 0.5))
+    differs, names = difference("behaviour", "vector", PRIORITISED, even)
+    assert names - differs == {"latents"}
 
 
 def test_optimisers_move_parameters_alone() -> None:

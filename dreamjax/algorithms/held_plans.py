@@ -21,13 +21,13 @@ from dreamjax.types import ActionSpec
 
 
 def press_odds(config: Config, bits: int) -> jax.Array:
-    """How often a value of each bit is a press, float32 ``[bits]`` in [0, 1/2].
+    """How often the first and the second value of each bit are presses, float32 ``[2, bits]`` in [0, 1/2].
 
-    An even chance, but less for a bit that the actor, as it begins (``actor.binary_bias``), would press less than once in
-    two horizons; and none for one that it is kept from.
+    The first as the actor, as it begins (``actor.binary_bias``), would press it; the second as it would within the
+    horizon: what is rarely pressed comes last, once the others have done their work. None for a bit that it is kept from.
     """
-    bias = jnp.asarray(config.actor.binary_bias or (0.0,) * bits, jnp.float32)
-    return jnp.minimum(0.5, config.planner.horizon * jax.nn.sigmoid(bias))
+    begins = jax.nn.sigmoid(jnp.asarray(config.actor.binary_bias or (0.0,) * bits, jnp.float32))
+    return jnp.minimum(0.5, jnp.stack([begins, config.planner.horizon * begins]))
 
 
 def draw_held(spec: ActionSpec, keys: jax.Array, count: int, horizon: int, odds: jax.Array) -> jax.Array:
@@ -45,9 +45,9 @@ def draw_held(spec: ActionSpec, keys: jax.Array, count: int, horizon: int, odds:
             if part.kind == "categorical":
                 value = jax.nn.one_hot(jax.random.randint(value_key, shape[:3], 0, part.size), part.size)
             elif part.kind == "binary":
-                mine = odds[bits : bits + part.size]
+                mine = odds[:, None, None, bits : bits + part.size]
                 bits += part.size
-                value = (jax.random.uniform(value_key, shape) < jnp.broadcast_to(mine, shape)).astype(jnp.float32)
+                value = (jax.random.uniform(value_key, shape) < mine).astype(jnp.float32)
             else:
                 value = jax.random.uniform(value_key, shape, minval=-1.0)
             apart = 1 if part.kind == "categorical" else part.size

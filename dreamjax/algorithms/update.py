@@ -152,7 +152,8 @@ def make_update(
     the ring. Phases left out keep their parameters and optimiser state. The phase "explorer" is none without one.
 
     Metrics are float32 scalars by their final names. ``replay_outs.latents`` are the posterior states of the batch,
-    ``replay_outs.priority`` the world-model loss by step, plus the value's error where the critic is trained.
+    ``replay_outs.priority`` the world-model loss by step, plus the value's error where the critic is trained (with
+    ``replay.even``, where behaviours learn from some windows alone: without it).
     """
     world_model, actor, critic, ensemble = networks
     optimisers = optimisers_of(networks, config)
@@ -375,12 +376,16 @@ def make_update(
                 bootstrap_key = jax.random.fold_in(key, 3)
                 grads["ensemble"], more = ensemble_phase(ensemble, state.params["ensemble"], batch, post, bootstrap_key)
                 metrics = {**metrics, **more}
+        latents = post.state
+        if config.replay.even:
+            even = config.replay.even_rows(batch.reward.shape[0])
+            batch, post = jax.tree.map(lambda x: x[even], (batch, post))
         retnorm, ring, novelty = state.retnorm, state.ring, state.novelty
         if learn_behaviour and config.search.learn != "off":
             found, more, error = search_phase(state, batch, post, jax.random.fold_in(key, 4))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
-            priority = add_to_last(priority, error)
+            priority = priority if config.replay.even else add_to_last(priority, error)
         if learn_behaviour and config.search.learn != "replace":
             rollouts = dream_phase(state.params, batch, post, dream_key)
             if config.imagination.use_ring:
@@ -394,7 +399,7 @@ def make_update(
                 found = jax.tree.map(jnp.add, found, (grads["actor"], grads["critic"]))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
-            priority = add_to_last(priority, error)
+            priority = priority if config.replay.even else add_to_last(priority, error)
         explorer = state.explorer
         if learn_explorer:
             assert ensemble is not None
@@ -426,6 +431,6 @@ def make_update(
             novelty=novelty,
             explorer=explorer,
         )
-        return state, metrics, ReplayOuts(post.state, priority)
+        return state, metrics, ReplayOuts(latents, priority)
 
     return update

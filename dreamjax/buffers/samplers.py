@@ -1,4 +1,4 @@
-"""Which windows a batch takes: uniform, prioritised, and an online queue in front of either.
+"""Which windows a batch takes: uniform, prioritised, a share of each, and an online queue in front of either.
 
 A sampler sees streams only by their write heads: ``head[e]`` is the number of steps ever written to environment ``e``,
 of which the last ``min(head[e], size)`` are stored. A start ``s`` (an absolute step number) is valid for windows of
@@ -8,6 +8,7 @@ keep no other randomness: the same state and generator give the same windows, bi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -117,8 +118,9 @@ class SumTree:
 class PrioritisedSampler:
     """Starts drawn with probability ``p^exponent / sum p^exponent`` over valid starts (Schaul et al. 2016, eq. 1).
 
-    ``p`` is the last priority given to the start's step, clipped to [1e-6, 1e6]; a new step has the greatest ``p``
-    given so far (1 before the first). With ``beta > 0`` windows carry importance weights ``(N P)^-beta``, N the number
+    ``p`` is the last priority given to the start's step, clipped to [1e-6, 1e6]; a new step is as likely as the mean of
+    the starts so far: at the greatest ``p`` there, new steps would be most of what is drawn, rare ones that are old next
+    to nothing. With ``beta > 0`` windows carry importance weights ``(N P)^-beta``, N the number
     of valid starts, divided by the greatest of the batch.
 
     The tree holds the starts that are valid for the length drawn last; another length rebuilds it (some 10 ms for
@@ -128,7 +130,6 @@ class PrioritisedSampler:
     def __init__(self, num_envs: int, size: int, *, exponent: float, beta: float) -> None:
         self.size, self.exponent, self.beta = size, exponent, beta
         self.mass = np.zeros(num_envs * size, np.float32)  # p^exponent of every stored step, valid start or not
-        self.greatest = np.zeros((), np.float32)  # of all masses given; 0: none was
         self.seen = np.zeros(num_envs, np.int64)  # write heads up to which `mass` and `tree` are current
         self.length = 0
         self.tree = SumTree(num_envs * size)
@@ -143,11 +144,11 @@ class PrioritisedSampler:
         self.tree.fill(masked)
 
     def _follow(self, head: np.ndarray, length: int) -> None:
-        """Brings masses and tree up to the write heads: new steps get the greatest mass, new valid starts enter."""
-        before, was_valid = self.seen, valid_range(self.seen, self.size, self.length)[1]
+        """Brings masses and tree up to the write heads: new steps get the mean mass, new valid starts enter."""
+        before, (was_low, was_valid) = self.seen, valid_range(self.seen, self.size, self.length)
         low, high = valid_range(head, self.size, length)
         fresh = self._row(*expand_ranges(np.maximum(before, low), head))
-        self.mass[fresh] = self.greatest if self.greatest > 0 else 1.0
+        self.mass[fresh] = self.tree.total / np.sum(was_valid - was_low) if self.tree.total > 0 else 1.0
         self.seen = head.copy()
         if length != self.length:
             self.length = length
@@ -181,14 +182,12 @@ class PrioritisedSampler:
         mass = np.clip(priority, 1e-6, 1e6).astype(np.float64) ** self.exponent
         mass = np.clip(mass, 1e-30, 1e30).astype(np.float32)  # above 0 and finite for any exponent
         self.mass[row] = mass
-        self.greatest = np.maximum(self.greatest, mass.max())
         valid = row[step + self.length <= self.seen[env]]
         self.tree.set(valid, self.mass[valid])
 
     def state_dict(self) -> State:
         return {
             "mass": self.mass.copy(),
-            "greatest": np.array(self.greatest),
             "seen": self.seen.copy(),
             "length": np.array(self.length),
         }
@@ -197,7 +196,6 @@ class PrioritisedSampler:
         if state["mass"].shape != self.mass.shape:
             raise ValueError(f"saved priorities are {state['mass'].shape}, this sampler has {self.mass.shape}")
         self.mass = np.array(state["mass"], np.float32)
-        self.greatest = np.array(state["greatest"], np.float32)
         self.seen = np.array(state["seen"], np.int64)
         self.length = int(state["length"])
         self._rebuild()
@@ -205,6 +203,37 @@ class PrioritisedSampler:
     @property
     def nbytes(self) -> int:
         return self.mass.nbytes + self.tree.nodes.nbytes
+
+
+class EvenShare:
+    """Gives some rows of every batch to windows drawn evenly, the others to another sampler.
+
+    Which rows, ``rows(batch_size)`` says: what reads the batch can tell the two apart.
+    """
+
+    def __init__(self, base: Sampler, even: UniformSampler, rows: Callable[[int], np.ndarray]) -> None:
+        self.base, self.even, self.rows = base, even, rows
+
+    def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> Draw:
+        rows = self.rows(batch_size)
+        env, start = np.zeros((2, batch_size), np.int64)
+        others = np.setdiff1d(np.arange(batch_size), rows)
+        for sampler, mine in ((self.even, rows), (self.base, others)):
+            env[mine], start[mine], _ = sampler.sample(rng, len(mine), length, head)
+        return env, start, None
+
+    def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
+        self.base.update(env, step, priority)
+
+    def state_dict(self) -> State:
+        return self.base.state_dict()
+
+    def load_state_dict(self, state: State) -> None:
+        self.base.load_state_dict(state)
+
+    @property
+    def nbytes(self) -> int:
+        return self.base.nbytes
 
 
 class OnlineQueue:
@@ -263,6 +292,8 @@ def make_sampler(config: ReplayConfig, *, num_envs: int) -> Sampler:
     sampler: Sampler = UniformSampler(num_envs, size)
     if config.sampler == "prioritised":
         sampler = PrioritisedSampler(num_envs, size, exponent=config.priority_exponent, beta=config.priority_beta)
+    if config.even > 0:
+        sampler = EvenShare(sampler, UniformSampler(num_envs, size), config.even_rows)
     if config.online > 0:
         sampler = OnlineQueue(sampler, num_envs, size, share=config.online)
     return sampler

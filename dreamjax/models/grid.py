@@ -26,6 +26,7 @@ from dreamjax.models.grid_layers import (
     GridLayout,
     GridTrunk,
     RowPointer,
+    button_pairs,
     focus_place,
     grid_layout,
     split_state,
@@ -109,7 +110,10 @@ class GridModel(nn.Module):
         # Where an action names a cell, the window says which; what else the class is adds nothing but parameters.
         if self.layout.focus == "action":
             return action[..., :0].astype(self.dtype)
-        return (action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))).astype(self.dtype)
+        action = action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))
+        # What two buttons do together (opposite turns: nothing) is neither's doing, and slow to learn from each alone.
+        first, second = button_pairs(self.spec.action)
+        return jnp.concatenate([action, action[..., first] * action[..., second]], -1).astype(self.dtype)
 
     def prior_logit(self, memory: jax.Array) -> jax.Array:
         return self._logit(self.prior_out(memory))

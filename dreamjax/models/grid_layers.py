@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -14,6 +15,8 @@ from dreamjax.models.nets import MLP, Dense, Dtype, NormAct
 from dreamjax.types import ActionSpec, EnvSpec
 
 MAX_SHIFT = 4  # rows a row pointer may reach up
+SCORE = 5.0  # the greatest score of a shift: of one never seen e^-10 is left, above what the loss can tell from nothing
+GAIN = 8.0  # a power of two, which changes no digit
 
 
 class GridLayout(NamedTuple):
@@ -81,6 +84,17 @@ def grid_layout(config: Config, spec: EnvSpec) -> GridLayout:
 def is_cell_action(action: ActionSpec, height: int, width: int) -> bool:
     """Whether an action names one cell of a grid."""
     return len(action.parts) == 1 and action.parts[0].kind == "categorical" and action.parts[0].size == height * width
+
+
+def button_pairs(action: ActionSpec) -> tuple[np.ndarray, np.ndarray]:
+    """The two entries of an action vector, int64 ``[P]`` each, of every pair of its buttons (binary parts)."""
+    ends = np.cumsum([0] + [part.size for part in action.parts])
+    buttons = [
+        np.arange(end, end + part.size) for end, part in zip(ends, action.parts, strict=False) if part.kind == "binary"
+    ]
+    places = np.concatenate([np.zeros(0, np.int64), *buttons])
+    first, second = np.triu_indices(len(places), 1)
+    return places[first], places[second]
 
 
 def split_state(layout: GridLayout, deter: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -225,44 +239,70 @@ def stacked_rows(cells: jax.Array) -> jax.Array:
     return jnp.swapaxes(cells, 1, 2).reshape(cells.shape[0], cells.shape[2], -1)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def bounded(x: jax.Array, limit: float) -> jax.Array:
+    """``x`` clipped to [-limit, limit]; beyond them, gradients pass that lead back and none that lead further out.
+
+    For logits of what hardly ever happens: they neither drift to where a softmax passes nothing on, nor, as with a
+    squashing function, need long to return.
+    """
+    return jnp.clip(x, -limit, limit)
+
+
+def _bounded_fwd(x: jax.Array, limit: float) -> tuple[jax.Array, jax.Array]:
+    return bounded(x, limit), x
+
+
+def _bounded_bwd(limit: float, x: jax.Array, grad: jax.Array) -> tuple[jax.Array]:
+    further = ((x > limit) & (grad < 0)) | ((x < -limit) & (grad > 0))
+    return (jnp.where(further, 0.0, grad),)
+
+
+bounded.defvjp(_bounded_fwd, _bounded_bwd)
+
+
 class RowPointer(nn.Module):
     """Lets every row come from a row above it, or be blank: ``[N, C, H, W]`` probabilities to the same.
 
     For each source row and each shift, a small network scores how well that shift suits the row, from learned features of
     the row and their sums over the rows below it and over those down to it. The weights of row ``r`` are the softmax over
     shifts ``d`` of the scores of its sources ``r - d``, blank (all zeros) included; ``hard`` takes the heaviest alone.
+
+    Rows that move are rare, and Adam's steps are of one size, however large gradients are: so kernels are kept ``GAIN``
+    times smaller than they act, which makes every step that much larger (as in Karras et al. 2018, section 4.1).
     """
 
-    units: int = 16
-    features: int = 4
+    units: int = 32
+    features: int = 16
 
     def setup(self) -> None:
         # Begin close to "no row moves".
         bias = lambda *_: jnp.asarray([3.0] + [-1.0] * MAX_SHIFT, jnp.float32)  # noqa: E731
-        self.rows = nn.Dense(self.units)
-        self.feature = nn.Dense(self.features)
-        self.joint = nn.Dense(self.units)
-        self.score = nn.Dense(MAX_SHIFT + 1, bias_init=bias)
-        self.blank = nn.Dense(1)
+        init = nn.initializers.variance_scaling(1 / GAIN**2, "fan_in", "truncated_normal")
+        self.rows = nn.Dense(self.units, kernel_init=init)
+        self.feature = nn.Dense(self.features, kernel_init=init)
+        self.joint = nn.Dense(self.units, kernel_init=init)
+        self.score = nn.Dense(MAX_SHIFT + 1, kernel_init=init, bias_init=bias)
+        self.blank = nn.Dense(1, kernel_init=init)
 
     def row_features(self, cells: jax.Array) -> jax.Array:
         """Learned features of each row, of its cells and of how much of it each channel fills: ``[N, H, features]``."""
         by_row = jnp.swapaxes(cells, 1, 2)
         filled = jnp.concatenate([jnp.min(by_row, -1), jnp.mean(by_row, -1), jnp.max(by_row, -1)], -1)
         seen = 2 * jnp.concatenate([stacked_rows(cells), filled], -1) - 1
-        return jax.nn.sigmoid(self.feature(jax.nn.silu(self.rows(seen))))
+        return jax.nn.sigmoid(self.feature(GAIN * jax.nn.silu(self.rows(GAIN * seen))))
 
     def __call__(self, cells: jax.Array, hard: bool = False) -> jax.Array:
         count, channels, height, width = cells.shape
         rows = stacked_rows(cells)
         feature = self.row_features(cells)
         below = sums_below(feature) - feature
-        hidden = jax.nn.silu(self.joint(jnp.concatenate([feature, below, sums_above(feature)], -1)))
-        score = self.score(hidden)
+        hidden = jax.nn.silu(self.joint(GAIN * jnp.concatenate([feature, below, sums_above(feature)], -1)))
+        score = bounded(self.score(GAIN * hidden), SCORE)
         # score[s, d] speaks for source s at row s + d; a shift that would reach above the grid is as good as never taken.
         shifts = range(MAX_SHIFT + 1)
         total = jnp.stack([_down(score[..., d : d + 1], d, -20.0)[..., 0] for d in shifts], -1)
-        weight = jax.nn.softmax(jnp.concatenate([total, self.blank(hidden)], -1))
+        weight = jax.nn.softmax(jnp.concatenate([total, bounded(self.blank(GAIN * hidden), SCORE)], -1))
         if hard:
             best = jnp.argmax(weight, -1)
             source = jnp.clip(np.arange(height)[None] - best, 0)

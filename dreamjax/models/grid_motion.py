@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.models.grid_layers import BandEdit, GridLayout, LocalEdit, place, window
+from dreamjax.models.grid_layers import BandEdit, GridLayout, LocalEdit, bounded, place, window
 from dreamjax.models.nets import MLP, Dense, Dtype
 
 MARGIN = 3
 ROWS, COLUMNS = (3, 5), (3, 5)  # how far from its corner, up and down, left and right, its shape is read
 SPAN = 5  # rows and columns of what can turn; what lies beyond, from its corner on, stays
 SHIFT = 1  # rows and columns by which a turn may miss the middle
-CAP = 5.0  # logits of a turn come near it slowly: one that is wrong for most objects can still be learned for others
+CAP = 5.0  # the greatest logit: a motion that is wrong for most objects can still be learned for others
+NONE = 3.0  # how much less likely every turn begins than its logit says
 SIDEWAYS = 2  # columns that it may go in one step
 EPS = 1e-5  # the least probability of a cell
 
@@ -167,7 +168,7 @@ class ObjectMotion(nn.Module):
         mask = before + takes[:, None, None] * (mask - before)
 
         moved = [shifted(mask, by) for by in range(-SIDEWAYS, SIDEWAYS + 1)]
-        goes = jax.nn.softmax(dense(len(moved), "sideways", hidden))
+        goes = jax.nn.softmax(bounded(dense(len(moved), "sideways", hidden), CAP))
         goes *= jnp.exp(-strength[:, 1:2] * jnp.stack([in_the_way(x) for x in moved], 1))
         goes = goes.at[:, SIDEWAYS].add(1 - jnp.sum(goes, 1))
         mask = jnp.einsum("nk,knhw->nhw", goes, jnp.stack(moved))
@@ -190,9 +191,12 @@ class ObjectMotion(nn.Module):
         return jnp.log(probs) - jnp.log1p(-probs), features, room
 
     def _turn(self, logit: jax.Array) -> jax.Array:
-        """Weights ``[N, 4, A, A]`` of turns: of none, which misses nothing, and of three, each where it may end."""
+        """Weights ``[N, 4, A, A]`` of turns: of none, which misses nothing, and of three, each where it may end.
+
+        At first nothing turns: else turns, which may miss the middle by a column, learn what is a step sideways.
+        """
         side = 2 * SHIFT + 1
-        weight = jax.nn.softmax((CAP * logit / (CAP + jnp.abs(logit))).at[:, 0].add(2.0))
+        weight = jax.nn.softmax(bounded((logit - NONE).at[:, 0].add(NONE + CAP), CAP))
         turns = jnp.zeros((logit.shape[0], 4, side, side)).at[:, 0, SHIFT, SHIFT].set(weight[:, 0])
         return turns.at[:, 1:].set(weight[:, 1:].reshape(-1, 3, side, side))
 

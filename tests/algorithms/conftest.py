@@ -29,6 +29,7 @@ VARIANTS = {
         "ensemble": {"size": 2, "units": 16, "layers": 1, "rate": 0.1},
         "explore": {"steps": 100, "intrinsic": 0.5, "extrinsic": 0.25},
     },
+    "even": {"imagination": {"last": 4}, "replay": {"sampler": "prioritised", "even": 0.5}},
     "plain": {"imagination": {"last": 4}, "actor": {"imitation": 0.5}},
     "ring": {
         "model": {"latent": "gaussian", "cell": "gru"},

@@ -27,16 +27,16 @@ def config_of(**planner):
     return make_tiny_config(planner=dict(method="held", horizon=HORIZON) | planner, actor={"binary_bias": ()})
 
 
-@pytest.mark.parametrize(("horizon", "expected"), [(7, [0.5, 0.5, 0.0]), (2, [0.5, 2 * 0.1192029, 0.0])])
-def test_a_rare_press_is_rarely_tried(horizon, expected):
+@pytest.mark.parametrize(("horizon", "second"), [(7, [0.5, 0.5, 0.0]), (2, [0.5, 2 * 0.1192029, 0.0])])
+def test_a_rare_press_is_tried_last(horizon, second):
     config = make_tiny_config(planner={"horizon": horizon}, actor={"binary_bias": (0.0, -2.0, -1e6)})
-    np.testing.assert_allclose(press_odds(config, 3), expected, rtol=1e-5)
-    np.testing.assert_array_equal(press_odds(config_of(), 2), [0.5, 0.5])
+    np.testing.assert_allclose(press_odds(config, 3), [[0.5, 0.1192029, 0.0], second], rtol=1e-5)
+    np.testing.assert_array_equal(press_odds(config_of(), 2), np.full((2, 2), 0.5))
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    odds = jnp.array([0.25, 0.0])
+    odds = jnp.array([[0.25, 0.0], [0.25, 0.0]])
     draw = jax.jit(lambda keys: draw_held(MIXED, keys, 2000, HORIZON, odds), compiler_options=small.QUICK)
     return np.asarray(draw(keys_of(2)))
 
@@ -68,12 +68,14 @@ def test_values_are_drawn_evenly(drawn):
 
 def test_each_group_of_bits_has_its_own_odds():
     spec = ActionSpec((ActionPart("binary", 1), ActionPart("binary", 2)))
-    shots = draw_held(spec, keys_of(1), 64, HORIZON, jnp.array([0.0, 1.0, 0.0]))
-    np.testing.assert_array_equal(shots.mean((0, 1, 2)), [0, 1, 0])
+    shots = draw_held(spec, keys_of(1), 64, HORIZON, jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]))
+    np.testing.assert_array_equal(shots.mean((0, 1, 2))[:2], [0, 1])
+    assert not shots[..., 0, 2].any(), "the first value of the last bit is no press, the second is"
+    np.testing.assert_allclose(shots[..., -1, 2].mean(), 1 - 1 / HORIZON, atol=0.1)
 
 
 def test_a_rows_draws_are_its_keys():
-    draw = lambda keys: draw_held(MIXED, keys, 4, HORIZON, jnp.array([0.5, 0.5]))
+    draw = lambda keys: draw_held(MIXED, keys, 4, HORIZON, jnp.full((2, 2), 0.5))
     keys = keys_of(3)
     rows = draw(keys)
     np.testing.assert_array_equal(rows[1:2], draw(keys[1:2]))

@@ -188,6 +188,23 @@ def test_phases_alone_leave_the_others_parameters_and_agree_with_both(learner):
     assert jnp.all(jax.random.key_data(both.key) == jax.random.key_data(before.key))
 
 
+def test_behaviours_learn_from_the_evenly_drawn_windows_alone(learner):
+    """Windows 1 and 3 of four; the model learns from all, and what is surprising in them is its loss alone."""
+    x = learner("even")
+    np.testing.assert_array_equal(x.config.replay.even_rows(4), [1, 3])
+    other = small.random_batch(x.spec, seed=5)
+    mixed = lambda rows: jax.tree.map(lambda a, b: np.where(small.along(a, rows), b, a), x.batch, other)
+    (plain, _, outs), (surprising, _, _), (evenly, _, _) = (
+        x.update(x.state(), batch) for batch in (x.batch, mixed([0, 2]), mixed([3]))
+    )
+    for name in ("actor", "critic"):
+        assert not changed(plain.params[name], surprising.params[name])
+        assert changed(plain.params[name], evenly.params[name])
+    assert changed(plain.params["world_model"], surprising.params["world_model"])
+    _, _, of_the_model = x.update_world_model(x.state(), x.batch)
+    assert_close(outs, of_the_model)
+
+
 def test_the_slow_critic_follows_by_its_rate(learner):
     """Contract 26: (1 - rate) slow + rate critic, of the slow critic that the state brought; never a copy."""
     x = learner("plain")
@@ -261,6 +278,7 @@ HEADS = {"any": None, "concentrated": 3.0, "uniform": 0.0}
         ("plain", "pmap", 4),
         ("ring", "pmap", 2),
         pytest.param("explorer", "pmap", 2, marks=pytest.mark.slow),
+        ("even", "vmap", 2),
     ],
 )
 def test_devices_give_the_same_update(learner, variant, kind, devices):

@@ -102,15 +102,23 @@ def test_exponent_0_is_uniform_and_beta_0_has_no_weights() -> None:
     assert weight is None and chi2_small(np.bincount(start, minlength=18), np.ones(18))
 
 
-def test_new_steps_get_the_greatest_priority_seen() -> None:
-    sampler = samplers.PrioritisedSampler(1, 8, exponent=1.0, beta=0.0)
-    sampler.sample(generator(), 1, 1, heads(8))
-    assert sampler.tree.total == 8  # 1 before any is given
-    sampler.update(np.zeros(8, int), np.arange(8), np.full(8, 0.25, np.float32))
-    sampler.update(np.zeros(1, int), np.array([3]), np.array([3.0], np.float32))
-    sampler.update(np.zeros(1, int), np.array([3]), np.array([0.25], np.float32))
-    sampler.sample(generator(), 1, 1, heads(10))
-    np.testing.assert_array_equal(sampler.tree.nodes[8:], [3, 3, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25])
+def test_new_steps_are_as_likely_as_the_mean_of_the_starts_before_them() -> None:
+    sampler = samplers.PrioritisedSampler(1, 8, exponent=2.0, beta=0.0)
+    sampler.sample(generator(), 1, 3, heads(5))
+    assert sampler.tree.total == 3  # starts 0, 1 and 2; 1 each before any is given
+    sampler.update(np.zeros(5, int), np.arange(5), np.array([1, 2, 5, 9, 9], np.float32))
+    sampler.sample(generator(), 1, 3, heads(7))
+    # Steps 5 and 6 are new: (1 + 4 + 25) / 3; the starts 3 and 4 have become valid since.
+    np.testing.assert_array_equal(sampler.state_dict()["mass"], [1, 4, 25, 81, 81, 10, 10, 0])
+    np.testing.assert_array_equal(sampler.tree.nodes[8:], [1, 4, 25, 81, 81, 0, 0, 0])
+
+
+def by_leaf(known: dict[tuple[int, int], float], low: np.ndarray, high: np.ndarray, size: int) -> np.ndarray:
+    """The priorities of the valid starts of two rings, as leaves."""
+    leaves = np.zeros(2 * size)
+    for env, step in zip(*samplers.expand_ranges(low, high), strict=True):
+        leaves[env * size + step % size] = known[env, step]
+    return leaves
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,11 +133,13 @@ def test_tree_holds_exactly_the_valid_starts_with_their_priorities(
     """Against a dictionary, over growing heads, changing lengths and updates of anything stored."""
     rng = generator(seed)
     sampler = samplers.PrioritisedSampler(2, size, exponent=1.0, beta=0.0)
-    head, known, greatest = heads(0, 0), {}, 0.0
+    head, known, expected = heads(0, 0), {}, np.zeros(2 * size)
+    valid = 0
     for first, second, length in rounds:
         length = min(length, size)
+        mean = np.float32(expected.sum() / valid) if valid else np.float32(1)
         for env, grow in enumerate((first, second)):
-            known |= {(env, step): greatest or 1.0 for step in range(head[env], head[env] + grow)}
+            known |= {(env, step): mean for step in range(head[env], head[env] + grow)}
         head = head + [first, second]
         low, high = samplers.valid_range(head, size, length)
         if not (high - low).sum():
@@ -137,17 +147,16 @@ def test_tree_holds_exactly_the_valid_starts_with_their_priorities(
             continue
         env, start, _ = sampler.sample(rng, 3, length, head)
         assert ((low[env] <= start) & (start < high[env])).all()
-        expected = np.zeros(2 * size)
-        for e, s in zip(*samplers.expand_ranges(low, high), strict=True):
-            expected[e * size + s % size] = known[e, s]
+        valid = (high - low).sum()
+        expected = by_leaf(known, low, high, size)
         np.testing.assert_array_equal(sampler.tree.nodes[sampler.tree.base :][: 2 * size], expected)
         env, step = samplers.expand_ranges(low, head)
         chosen = rng.random(len(env)) < 0.5
         priority = rng.integers(1, 9, chosen.sum()).astype(np.float32) / 4
         sampler.update(env[chosen], step[chosen], priority)
         for e, s, p in zip(env[chosen], step[chosen], priority, strict=True):
-            known[e, s] = float(p)
-            greatest = max(greatest, float(p))
+            known[e, s] = p
+        expected = by_leaf(known, low, high, size)
 
 
 def test_priorities_that_are_not_numbers_are_refused_and_zeros_are_not_lost() -> None:
@@ -229,7 +238,28 @@ def test_online_rows_weigh_1_whatever_their_number(share: float) -> None:
     assert weight is not None and weight[0] == 1 and weight.max() == 1 and weight.min() < 0.5
 
 
-@pytest.mark.parametrize("config", [{}, {"sampler": "prioritised", "priority_beta": 0.3}, {"online": 0.3}])
+def test_an_even_share_lies_in_rows_of_its_own_and_is_uniform() -> None:
+    config = ReplayConfig(capacity=40, min_size=1, sampler="prioritised", priority_exponent=1.0, even=0.25)
+    np.testing.assert_array_equal(config.even_rows(8), [3, 7])
+    np.testing.assert_array_equal(ReplayConfig(sampler="prioritised", even=0.5).even_rows(6), [1, 3, 5])
+    sampler = samplers.make_sampler(config, num_envs=2)
+    sampler.sample(generator(), 8, 5, heads(12, 20))
+    priority = np.zeros(20, np.float32)
+    priority[4] = 7
+    sampler.update(np.ones(20, int), np.arange(20), priority)
+    sampler.update(np.zeros(12, int), np.arange(12), np.zeros(12, np.float32))
+    env, start, weight = sampler.sample(generator(), 24_000, 5, heads(12, 20))
+    assert weight is None
+    env, start = env.reshape(-1, 4), start.reshape(-1, 4)
+    assert (env[:, :3] == 1).mean() > 0.999 and (start[:, :3] == 4).mean() > 0.999
+    drawn = np.bincount(env[:, 3] * 8 + start[:, 3], minlength=24)
+    assert chi2_small(drawn, np.ones(24))  # 8 starts in one stream, 16 in the other
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"sampler": "prioritised", "priority_beta": 0.3}, {"online": 0.3}, {"sampler": "prioritised", "even": 0.6}],
+)
 def test_the_same_state_draws_the_same_bit_for_bit(config: dict) -> None:
     def make() -> samplers.Sampler:
         return samplers.make_sampler(ReplayConfig(capacity=60, min_size=1, **config), num_envs=2)

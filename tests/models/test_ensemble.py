@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import small
 
+from dreamjax.models import grid_layers
 from dreamjax.models.ensemble import GridPredictor, make_ensemble
 from dreamjax.models.grid_layers import grid_layout
 from dreamjax.models.nets import MLP
@@ -70,7 +71,7 @@ def test_no_gradient_flows_through_the_target(tiny_config, kind):
     assert all(np.all(grad == 0) for grad in jax.tree.leaves(grads))
 
 
-def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config):
+def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config, monkeypatch):
     """Where an action names a cell, cells beyond the reach of the edit stay as they are, whatever the parameters, as long
     as no row moves; single members give what the vectorised ones give."""
     spec = EnvSpec(SPEC.obs, ActionSpec((ActionPart("categorical", 24),)))
@@ -81,8 +82,9 @@ def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config):
     feat[:, :24] = rng.integers(0, 2, (2, 24))
     action = np.eye(24, dtype=np.float32)[[2 * 4 + 0, 4 * 4 + 1]]
     params = small.random_params(lambda key: ensemble.init(key, feat.shape[-1]))
-    params["RowPointer_0"]["score"]["bias"] = np.tile(np.float32([50, 0, 0, 0, 0]), (3, 1))
-    params["RowPointer_0"]["blank"]["bias"] = np.full((3, 1), -50, np.float32)
+    monkeypatch.setattr(grid_layers, "SCORE", 1e9)
+    params["RowPointer_0"]["score"]["bias"] = np.tile(np.float32([5e3, 0, 0, 0, 0]), (3, 1))
+    params["RowPointer_0"]["blank"]["bias"] = np.full((3, 1), -5e3, np.float32)
     params["keep"] = np.full_like(params["keep"], 30)
     predicted = jax.jit(ensemble.apply, compiler_options=small.QUICK)(params, feat, action)
     assert predicted.shape == (3, 2, 24 + 5)

@@ -207,6 +207,18 @@ def test_it_turns_unless_something_is_in_the_way(blocked):
     np.testing.assert_array_equal(moved(board, told(wanted=(0,), turn=3))[1], board[1])
 
 
+def test_nothing_turns_at_first():
+    """Logits of 0: no turn has 5, each of the 27 others -3; at their bounds, 5 and -5 for whichever is to be."""
+    weigh = lambda logit: np.asarray(motion()[0]._turn(jnp.asarray(logit, jnp.float32)[None]))[0]
+    logit = np.zeros(28)
+    first = weigh(logit)
+    assert first[0, SHIFT, SHIFT] == pytest.approx(np.exp(5) / (np.exp(5) + 27 * np.exp(-3)), rel=1e-5)
+    np.testing.assert_allclose(first[1:].sum(), 1 - first[0, SHIFT, SHIFT], rtol=1e-4)
+    logit[[0, 1 + 9 + 4]] = -100, 100
+    second = weigh(logit)
+    assert second[2, 1, 1] == pytest.approx(np.exp(5) / (np.exp(5) + np.exp(-5) + 26 * np.exp(-3)), rel=1e-5)
+
+
 @pytest.mark.parametrize(("params", "room"), [({"wanted": (1,)}, 0), ({}, 1)])
 def test_there_is_room_where_the_object_has_joined(params, room):
     board = example(2)
