@@ -646,10 +646,10 @@ class Config:
             steps = self.explore.steps
             require(self.ensemble.size > 0, "explore.steps", steps, "needs an ensemble: ensemble.size=2 or more")
             require(
-                not (self.search.collect or self.planner.collect),
+                not self.search.collect,
                 "explore.steps",
                 steps,
-                "must be 0 with search.collect or planner.collect, which act for the task",
+                "must be 0 with search.collect, which acts for the task",
             )
             require(
                 not self.offline.replay, "explore.steps", steps, "must be 0 with offline.replay: nothing is collected"

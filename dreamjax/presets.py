@@ -21,6 +21,12 @@ SIZES: dict[str, dict[str, int]] = {
     "400m": dict(deter=12288, hidden=1536, classes=96, units=1536, conv_depth=96),
 }
 
+# Who acts is the actor: neither planner nor search, nor what they teach.
+ACTOR_ALONE: dict[str, Any] = {
+    "planner": dict(collect=False, evaluate=False),
+    "search": dict(learn="off", collect=False, evaluate=False),
+}
+
 
 def size(name: str) -> dict[str, Any]:
     """Overrides that set DreamerV3's size ``name`` for world model, actor and critic."""
@@ -69,6 +75,7 @@ def dreamerv3() -> dict[str, Any]:
         "replay": dict(sampler="uniform", even=0.0, online=1.0, keep_latents=True, min_size=1024),
         "imagination": dict(last=0, use_ring=False),
         "schedule": dict(kind="ratio"),
+        **ACTOR_ALONE,
     }  # fmt: skip
     return merge(algorithm, size("1m"))
 
@@ -105,6 +112,7 @@ def dreamerv2() -> dict[str, Any]:
         "replay": dict(sampler="uniform", even=0.0, online=0.0, keep_latents=False),
         "imagination": dict(last=0, use_ring=False),
         "schedule": dict(kind="ratio"),
+        **ACTOR_ALONE,
     }  # fmt: skip
 
 
@@ -128,6 +136,7 @@ def plan() -> dict[str, Any]:
         "replay": dict(sampler="uniform", even=0.0, capacity=100_000, min_size=1_000),
         "imagination": dict(last=0, capacity=50_000, use_ring=True),
         "schedule": dict(kind="plan", world_model_batches=10, actor_critic_batches=5, imagination_batch_size=16),
+        **ACTOR_ALONE,
     }  # fmt: skip
 
 

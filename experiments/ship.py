@@ -2,7 +2,8 @@
 
     python -m experiments.ship --workdir=runs/tetris_locked --name=tetris_locked
 
-Its parameters, configuration, measured play and origin go to `dreamjax/shipped/NAME`. Float16 is taken only where greedy
+Its parameters, configuration, origin and measured play, by what its run is evaluated by (the actor, `search.evaluate` or
+`planner.evaluate`), go to `dreamjax/shipped/NAME`. Float16 is taken only where greedy
 play, every game of it, is what it is in float32.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage.
@@ -67,7 +68,15 @@ def _main(arguments: Sequence[str] | None) -> int:
     except CheckpointError as error:
         return cli.fail(error)
     try:
-        policy = make_policy(loaded.agent.policy, loaded.agent.initial_carry)
+        agent = "search" if config.search.evaluate else "planner" if config.planner.evaluate else "policy"
+        acts = {
+            "search": loaded.agent.search_policy,
+            "planner": loaded.agent.planner_policy,
+            "policy": loaded.agent.policy,
+        }
+        acting = acts[agent]
+        assert acting is not None
+        policy = make_policy(acting, loaded.agent.initial_carry)
         play: dict[str, Any] = dict(num_envs=num_envs, episodes=known.episodes, greedy=True, seed=seed)
         result = evaluate(policy, loaded.params, loaded.env, **play)
         if known.dtype != "float32":
@@ -86,7 +95,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         "step": loaded.meta["step"],
         "update": loaded.meta["update"],
         "versions": loaded.meta.get("versions", {}),
-        "measured": {"episodes": known.episodes, "seed": seed, "greedy": True} | figures,
+        "measured": {"episodes": known.episodes, "seed": seed, "greedy": True, "agent": agent} | figures,
     }
     readme = readme_of(known.name, config.env.id, facts)
     try:
@@ -109,6 +118,8 @@ def readme_of(name: str, env: str, facts: dict[str, Any]) -> str:
     check = (
         f"python -m experiments.evaluate --workdir={name} --episodes={measured['episodes']} --seed={measured['seed']}"
     )
+    if measured["agent"] != "policy":
+        check += f" --agent={measured['agent']}"
     trained = f" by `{facts['command']}`" if facts["command"] else ""
     return (
         f"# {name}\n\n"

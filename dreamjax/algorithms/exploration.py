@@ -14,9 +14,11 @@ import jax.numpy as jnp
 
 from dreamjax.algorithms.normalisation import normaliser_scale, update_normaliser
 from dreamjax.algorithms.randomness import row_keys
+from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble
 from dreamjax.types import Imagination, NormaliserState, Params, RSSMState, TrainState, WorldModel
 
+NOVELTY = "novelty"  # among parameters: the unit of disagreements, where these are paid for
 SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
 
 
@@ -166,5 +168,12 @@ def as_explorer(state: TrainState) -> TrainState:
 
 
 def explorer_params(params: dict[str, Params]) -> dict[str, Params]:
-    """Parameters with the explorer's actor and critic in the place of the task's: what a policy collects with."""
+    """Parameters with the explorer's actor and critic in the place of the task's."""
     return {**params, "actor": params["explorer_actor"], "critic": params["explorer_critic"]}
+
+
+def collecting_explorer(params: dict[str, Params], novelty: NormaliserState, config: Config) -> dict[str, Params]:
+    """What an explorer collects with: ``explorer_params``, and the unit of disagreements, by which planners know that they
+    are paid for them (``planning.latent_simulator``)."""
+    scale = normaliser_scale(novelty, rate=config.ensemble.rate, limit=SMALLEST_SCALE)
+    return {**explorer_params(params), NOVELTY: scale}

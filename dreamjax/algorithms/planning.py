@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from dreamjax.algorithms.distributions import Policy, make_policy, scalar_decode
+from dreamjax.algorithms.exploration import NOVELTY, state_disagreement
 from dreamjax.algorithms.search import arrival
 from dreamjax.config import Config
 from dreamjax.models.heads import Networks
@@ -33,6 +34,7 @@ def latent_simulator(
     """The learned model: states are ``RSSMState``, rewards predicted means, legal actions those predicted (above one half).
 
     Args:
+        params: where they are an explorer's (``exploration.collecting_explorer``), rewards are what it is paid.
         critic: parameters of the critic, where not those in ``params``.
     """
     world_model, model = networks.world_model, params["world_model"]
@@ -40,7 +42,12 @@ def latent_simulator(
 
     def step(state: RSSMState, action: jax.Array, keys: jax.Array) -> tuple[RSSMState, jax.Array, jax.Array]:
         following, _ = world_model.imagine(model, state, action, keys)
-        return following, *arrival(world_model, model, world_model.feat(following), config)
+        reward, discount = arrival(world_model, model, world_model.feat(following), config)
+        if NOVELTY in params:
+            assert networks.ensemble is not None
+            disagreed = state_disagreement(world_model, networks.ensemble, params, state, action) / params[NOVELTY]
+            reward = config.explore.extrinsic * reward + config.explore.intrinsic * disagreed
+        return following, reward, discount
 
     def outlook(state: RSSMState) -> tuple[Policy, jax.Array]:
         feat = world_model.feat(state)

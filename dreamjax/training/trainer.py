@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import math
 import sys
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 
 from dreamjax.agents.dream_agent import make_agent
-from dreamjax.algorithms.exploration import explorer_params
+from dreamjax.algorithms.exploration import collecting_explorer
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
@@ -104,7 +105,10 @@ class Trainer:
         self.logger = self._make_logger()
         self.means = MetricMeans(skip=config.optimiser.skip_nonfinite, say=self.logger.phase)
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
-        acts = explorer_params(shapes.params) if config.explore.steps else shapes.params
+        acts = shapes.params
+        if shapes.explorer is not None:
+            explorer = functools.partial(collecting_explorer, config=config)
+            acts = jax.eval_shape(explorer, shapes.params, shapes.explorer.novelty)
         acting = make_acting(self.agent, config, self._env, acts, ahead, say=self.logger.phase)
         self.policy, self.eval_policy = acting.collect, acting.evaluate
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
@@ -281,8 +285,10 @@ class Trainer:
 
     def _acting(self) -> Params:
         """Parameters to collect with: the explorer's in its phase, then the task's."""
-        params = parallel.local(self.state.params)
-        return explorer_params(params) if self.step < self.config.explore.steps else params
+        params, explorer = self.state.params, self.state.explorer
+        if explorer is None or self.step >= self.config.explore.steps:
+            return parallel.local(params)
+        return collecting_explorer(*parallel.local((params, explorer.novelty)), self.config)
 
     def _draw(self, batch_size: int) -> Drawn:
         size = batch_size // self.group.count  # this process's rows of the global batch

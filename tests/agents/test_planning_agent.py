@@ -12,10 +12,12 @@ from dreamjax.agents.acting import Carry, make_acting
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.agents.planning_agent import make_decision
 from dreamjax.agents.real_rules import GAME, legal, make_rules_policy, rules_simulator
+from dreamjax.algorithms.exploration import NOVELTY
 from dreamjax.algorithms.planning import latent_simulator
 from dreamjax.config import ConfigError
 from dreamjax.envs.tetris import engine
 from dreamjax.envs.tetris.rules import TetrisConfig
+from dreamjax.models.ensemble import Ensemble
 from dreamjax.models.heads import Head, Networks
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, RSSMState, WorldModel
 from tests.conftest import make_tiny_config
@@ -97,6 +99,20 @@ def test_the_latent_simulator_reads_reward_discount_and_mask():
     np.testing.assert_allclose(discount, [0.9, 0], atol=1e-6)
     policy, _ = simulator.outlook(following)
     np.testing.assert_allclose(policy.parts[0].probs, [[0.5, 0.5, 0], [1 / 3] * 3], rtol=1e-5)
+
+
+def test_the_latent_simulator_pays_an_explorer_for_disagreement():
+    """Members that say 0 and 4 of the one feature disagree by a variance of 4; its unit is 8."""
+    config = make_tiny_config(explore={"intrinsic": 6.0, "extrinsic": 0.5})
+    state = RSSMState(jnp.array([[0.0], [2.0]]), jnp.zeros((2, 1, 1)))
+    ask = (state, jnp.eye(3)[jnp.array([1, 0])], jax.random.split(jax.random.key(0), 2))
+    told = lambda params, feat, action: jnp.stack([feat[:, :1] * 0, feat[:, :1] * 0 + 4 * action[:, 1:2]])
+    networks = networks_of(place_model())._replace(ensemble=Ensemble(None, told, None))
+    params = {**NO_PARAMS, "ensemble": {}}
+    _, reward, _ = latent_simulator(networks, config, SPEC, {**params, NOVELTY: jnp.float32(8)}).step(*ask)
+    np.testing.assert_allclose(reward, [6.0 * 4 / 8, 0.5 * 3], rtol=1e-5)
+    _, reward, _ = latent_simulator(networks, config, SPEC, params).step(*ask)
+    np.testing.assert_allclose(reward, [0, 3], rtol=1e-5)
 
 
 def test_all_of_too_many_actions_are_refused(tiny_config):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
@@ -12,10 +13,12 @@ from algorithms.test_update import assert_close, cross_entropy, decode, lambda_r
 from fingerprints import fingerprints
 
 from dreamjax.algorithms.distributions import action_vector
-from dreamjax.algorithms.exploration import as_explorer, explorer_params
+from dreamjax.algorithms.exploration import NOVELTY, as_explorer, collecting_explorer, explorer_params
 from dreamjax.algorithms.update import imagine_from, last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.config import ConfigError
+from dreamjax.types import NormaliserState
+from tests.conftest import make_tiny_config
 
 
 def calm(x):
@@ -128,8 +131,10 @@ def test_the_explorer_learns_with_its_own_critics_and_scale(learner):
 
 def test_what_an_explorer_collects_with():
     params = {"world_model": 1, "actor": 2, "critic": 3, "explorer_actor": 4, "explorer_critic": 5}
-    got = explorer_params(params)
+    novelty = NormaliserState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
+    got = collecting_explorer(params, novelty, make_tiny_config(ensemble={"rate": 0.5}))
     assert (got["world_model"], got["actor"], got["critic"]) == (1, 4, 5)
+    np.testing.assert_allclose(got[NOVELTY], 6.0)  # 4 - 1, as if moved from 0 by half
     assert params["actor"] == 2
 
 

@@ -156,6 +156,8 @@ def test_a_shipped_agent_acts_as_its_run_does_bit_for_bit(run, tmp_path, monkeyp
     assert "--workdir=pole --episodes=2 --seed=10000020" in text
     measured = json.loads((root / "pole" / "agent.json").read_text())["measured"]
     assert f"{measured['return']['mean']:.2f} ± {measured['return']['stderr']:.2f} return" in text
+    facts = {"command": "", "seed": 0, "step": 20, "update": 10, "measured": {**measured, "agent": "planner"}}
+    assert "--seed=10000020`" in text and "--seed=10000020 --agent=planner`" in ship.readme_of("pole", "it", facts)
 
     # A directory that holds a run comes before a shipped agent of its name.
     (tmp_path / "pole").symlink_to(run)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import runs
@@ -29,6 +30,7 @@ from dreamjax.training.metrics import TrainError
 from dreamjax.training.stop import Stop
 from dreamjax.training.trainer import Trainer
 from dreamjax.training.workdir import UsageError
+from dreamjax.types import NormaliserState
 from training.fakes import FakeEnv, fake_agent, make_tiny_config
 
 Run = Callable[..., Trainer]
@@ -459,11 +461,14 @@ def test_a_checkpoint_says_what_made_it(run: Run, tmp_path: Path) -> None:
 def test_the_explorer_collects_until_its_phase_ends() -> None:
     """It stands in the actor's place; from ``explore.steps`` on the task's actor collects."""
     trainer: Any = object.__new__(Trainer)
-    trainer.config = SimpleNamespace(explore=SimpleNamespace(steps=8))
+    trainer.config = SimpleNamespace(explore=SimpleNamespace(steps=8), ensemble=SimpleNamespace(rate=0.5))
     params = {name: np.full(1, i) for i, name in enumerate(("actor", "critic", "explorer_actor", "explorer_critic"))}
-    trainer.state = SimpleNamespace(params=params)
-    acting = []
+    novelty = NormaliserState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
+    trainer.state = SimpleNamespace(params=params, explorer=SimpleNamespace(novelty=novelty))
+    acting, paid = [], []
     for step in (0, 7, 8, 9):
         trainer.collector = SimpleNamespace(step=step)
         acting.append(int(trainer._acting()["actor"][0]))
+        paid.append("novelty" in trainer._acting())
     assert acting == [2, 2, 0, 0]
+    assert paid == [True, True, False, False]
