@@ -436,6 +436,8 @@ class PlannerConfig:
         horizon: steps of a sequence; the critic values what follows. candidates: sequences, of "cem" and "mppi" in each of
             ``iterations`` rounds. policy_share: share of them that follow the actor there.
         elites: the best of them that "cem" refits to. temperature: of "mppi", in standard deviations of their returns.
+        penalty: taken off the reward of each planned step for what the ensemble disagrees on, in units of the range of that
+            in imagined steps. limit: such units after which a plan has nothing more to come; 0: none does.
     """
 
     method: Literal["gumbel", "cem", "mppi", "held"] = "gumbel"
@@ -453,10 +455,17 @@ class PlannerConfig:
     policy_share: float = 0.25
     elites: int = 8
     temperature: float = 0.5
+    penalty: float = 0.0
+    limit: float = 0.0
+
+    @property
+    def heeds_disagreement(self) -> bool:
+        """Whether the ensemble is asked about planned steps."""
+        return self.penalty > 0 or self.limit > 0
 
     def __post_init__(self) -> None:
         positive(self, "num_simulations", "horizon", "iterations", "temperature")
-        not_negative(self, "depth", "actions", "value_scale", "visit_offset")
+        not_negative(self, "depth", "actions", "value_scale", "visit_offset", "penalty", "limit")
         fraction(self, "policy_share")
         for name in ("considered", "candidates"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
@@ -661,6 +670,12 @@ class Config:
         for name in ("collect", "evaluate"):
             both = getattr(self.search, name) and getattr(self.planner, name)
             require(not both, f"planner.{name}", True, f"search.{name} acts already: one of the two")
+        for name in ("penalty", "limit"):
+            value = getattr(self.planner, name)
+            size, learn = self.ensemble.size, self.search.learn
+            require(size > 0 or value == 0, f"planner.{name}", value, "needs an ensemble: ensemble.size=2 or more")
+            allowed = "must be 0: search.learn='replace' imagines nothing, which disagreement is measured by"
+            require(learn != "replace" or value == 0, f"planner.{name}", value, allowed)
         devices = self.parallel.num_devices
         if self.replay.even:
             windows = self.replay.even * self.batch_size / (max(devices, 1) * self.optimiser.accumulate)

@@ -40,7 +40,7 @@ HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is mea
 SEED_HELP = f"of environments and policy; below {EVALUATION} it is added to that (default: 0)"
 SEQUENCES = ("bag", "uniform", "sz")
 METHODS = ("gumbel", "cem", "mppi", "held")
-BUDGET = ("num_simulations", "method", "horizon", "candidates")  # of the planner, beside the run's
+OF_PLANNER = ("num_simulations", "method", "horizon", "candidates", "penalty", "limit")  # beside the run's
 Settings = dict[str, dict[str, Any]]
 
 
@@ -63,8 +63,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     memory.configure(config.parallel)
     cli.cache_compilations()
     from dreamjax.envs.adapter import EnvError
+    from dreamjax.training.acting import policy_by
     from dreamjax.training.checkpoint import CheckpointError
-    from dreamjax.training.collector import make_policy
     from dreamjax.training.load import load
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
@@ -75,7 +75,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         if known.bootstrap is not None:
             changes["search"]["bootstrap"] = known.bootstrap
     elif known.agent == "planner":
-        changes["planner"] = {name: value for name in BUDGET if (value := getattr(known, name)) is not None}
+        changes["planner"] = {name: value for name in OF_PLANNER if (value := getattr(known, name)) is not None}
     if known.rules == "real":
         if config.env.id.rpartition(":")[2] != TETRIS:
             raise UsageError(f"--rules=real is for {TETRIS}, not for {config.env.id}")
@@ -90,8 +90,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     if known.rules == "real":
         watch = Stopwatch(by_real_rules(loaded))
     else:
-        function = getattr(loaded.agent, "policy" if known.agent == "policy" else f"{known.agent}_policy")
-        watch = Stopwatch(make_policy(function, loaded.agent.initial_carry))
+        watch = Stopwatch(policy_by(loaded.agent, known.agent))
     play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy)
     try:
         if known.world_model:
@@ -142,6 +141,15 @@ def _parser() -> cli.Parser:
         "--candidates", type=int, metavar="N", help="sequences that shooting tries (default: the run's)"
     )
     parser.add_argument(
+        "--penalty",
+        type=float,
+        metavar="X",
+        help="of planned steps, for what is disagreed on (default: the run's)",
+    )
+    parser.add_argument(
+        "--limit", type=float, metavar="X", help="of that, after which a plan has nothing to come (default: the run's)"
+    )
+    parser.add_argument(
         "--rules",
         choices=("model", "real"),
         default="model",
@@ -180,6 +188,8 @@ def _check(known: argparse.Namespace) -> None:
             ("method", known.method),
             ("horizon", known.horizon),
             ("candidates", known.candidates),
+            ("penalty", known.penalty),
+            ("limit", known.limit),
         ):
             if value is not None:
                 raise UsageError(f"--{name}={value} is for --agent=planner")
@@ -193,6 +203,8 @@ def _check(known: argparse.Namespace) -> None:
         ("simulations", known.num_simulations, 1),
         ("horizon", known.horizon, 1),
         ("candidates", known.candidates, 2),
+        ("penalty", known.penalty, 0),
+        ("limit", known.limit, 0),
     )
     for name, value, bound in least:
         if value is not None and value < bound:

@@ -3,8 +3,8 @@
     python -m experiments.ship --workdir=runs/tetris_locked --name=tetris_locked
 
 Its parameters, configuration, origin and measured play, by what its run is evaluated by (the actor, `search.evaluate` or
-`planner.evaluate`), go to `dreamjax/shipped/NAME`. Float16 is taken only where greedy
-play, every game of it, is what it is in float32.
+`planner.evaluate`), go to `dreamjax/shipped/NAME`. Float16 is taken only where greedy play, every game of it, is what it is
+in float32.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage.
 """
@@ -52,12 +52,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     cli.cache_compilations()
     from dreamjax.envs.adapter import EnvError
     from dreamjax.training import shipped
+    from dreamjax.training.acting import acts_by, policy_by
     from dreamjax.training.checkpoint import CheckpointError
-    from dreamjax.training.collector import make_policy
     from dreamjax.training.evaluator import evaluate
     from dreamjax.training.load import load
 
     shipped.check_name(known.name)
+    shipped.check_planner(config.planner)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     seed = evaluation_seed(known.seed)
     num_envs = min(config.eval.num_envs, known.episodes)
@@ -68,15 +69,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     except CheckpointError as error:
         return cli.fail(error)
     try:
-        agent = "search" if config.search.evaluate else "planner" if config.planner.evaluate else "policy"
-        acts = {
-            "search": loaded.agent.search_policy,
-            "planner": loaded.agent.planner_policy,
-            "policy": loaded.agent.policy,
-        }
-        acting = acts[agent]
-        assert acting is not None
-        policy = make_policy(acting, loaded.agent.initial_carry)
+        agent = acts_by(config, "evaluate")
+        policy = policy_by(loaded.agent, agent)
         play: dict[str, Any] = dict(num_envs=num_envs, episodes=known.episodes, greedy=True, seed=seed)
         result = evaluate(policy, loaded.params, loaded.env, **play)
         if known.dtype != "float32":

@@ -72,6 +72,8 @@ def test_the_stopwatch_leaves_out_the_first_call_and_changes_nothing(monkeypatch
         (["--simulations=5"], "--simulations=5 is for --agent=planner"),
         (["--candidates=5"], "--candidates=5 is for --agent=planner"),
         (["--agent=planner", "--candidates=1"], "--candidates=1 is not allowed: must be 2 or more"),
+        (["--penalty=0.5"], "--penalty=0.5 is for --agent=planner"),
+        (["--agent=planner", "--limit=-1"], "--limit=-1.0 is not allowed: must be 0 or more"),
         (["--rules=real"], "--rules=real is for --agent=planner"),
         (["--agent=planner", "--rules=real", "--garbage=2"], "--rules=real is for the run's own games"),
     ],
@@ -116,7 +118,7 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
 
     monkeypatch.setattr("dreamjax.training.load.load", load)
     monkeypatch.setattr("dreamjax.envs.adapter.make_env", make_env)
-    monkeypatch.setattr("dreamjax.training.collector.make_policy", lambda *_: counting_policy())
+    monkeypatch.setattr("dreamjax.training.acting.make_policy", lambda *_: counting_policy())
     monkeypatch.setattr("dreamjax.training.evaluator.evaluate", lines_by_length)
     file = tmp_path / "result.json"
     arguments = [f"--workdir={tmp_path}", "--sequence=sz", "--garbage=4", "--episodes=7", f"--json={file}"]
@@ -155,7 +157,7 @@ def test_search_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkey
         return counting_policy()
 
     monkeypatch.setattr("dreamjax.training.load.load", load)
-    monkeypatch.setattr("dreamjax.training.collector.make_policy", make_policy)
+    monkeypatch.setattr("dreamjax.training.acting.make_policy", make_policy)
     budget = ["--simulations=7", "--method=mppi"] if agent == "planner" else []
     assert (
         evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", "--num_envs=3", *budget]) == cli.OK

@@ -35,6 +35,7 @@ from fingerprints import fingerprints
 
 from dreamjax import config as config_lib
 from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
+from dreamjax.algorithms.exploration import planning_params
 from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
 from dreamjax.training import recording
@@ -85,6 +86,7 @@ SEARCH_CRITIC = {
     "search/value_error", "search/model_bias", "priority",
 }  # fmt: skip
 SEARCHED = {*SEARCH_ACTOR, *SEARCH_CRITIC, "search/value", "imagination/return"}
+SEARCHED_BESIDE = {*SEARCHED, "search/agreement"} - {"imagination/return"}  # with what is imagined
 ACTING = {"collecting", "evaluating"}
 
 RING = {"imagination": {"use_ring": True, "capacity": 60}}
@@ -99,6 +101,8 @@ PLAN = {"schedule": {"kind": "plan"}}
 SEARCH = {"search": {"learn": "replace", "collect": True, "evaluate": True, "actions": 6, "act_actions": 6}}
 TREE = config_lib.merge(SEARCH, {"search": {"method": "tree", "simulations": 4}})
 PLANNER = {"planner": {"collect": True, "evaluate": True, "num_simulations": 4, "actions": 4, "considered": 4}}
+UNSURE = config_lib.merge(PLANNER, ENSEMBLE)
+UNSURE_TREE = config_lib.merge(ENSEMBLE, TREE, {"search": {"learn": "add"}})
 HELD = config_lib.merge(PLANNER, {"planner": {"method": "held", "horizon": 2, "candidates": 4}})
 CEM = config_lib.merge(PLANNER, {"planner": {"method": "cem", "horizon": 2, "candidates": 4, "elites": 2}})
 MPPI = config_lib.merge(CEM, {"planner": {"method": "mppi"}})
@@ -227,7 +231,7 @@ ROWS = [
     Row("ensemble.rate", 0.5, "behaviour", {*RETURNS, "imagination/reward", "novelty"}, BONUS),
     # Search: other targets, or other actions.
     Row("search.learn", "replace", "behaviour", {*DREAMS, *SEARCHED, "search/agreement"}, spec="board"),
-    Row("search.learn", "add", "behaviour", {*SEARCHED, "search/agreement"} - {"imagination/return"}, spec="board"),
+    Row("search.learn", "add", "behaviour", SEARCHED_BESIDE, spec="board"),
     Row("search.learn", "replace", "acting", set(), spec="board"),
     Row("search.collect", True, "acting", {"collecting"}, spec="board"),
     Row("search.collect", True, "behaviour", set(), spec="board"),
@@ -274,6 +278,10 @@ ROWS = [
     Row("planner.elites", 3, "acting", ACTING, CEM, "board"),
     Row("planner.temperature", 0.2, "acting", ACTING, MPPI, "board"),
     Row("planner.temperature", 0.2, "acting", set(), CEM, "board"),
+    Row("planner.penalty", 0.5, "acting", ACTING, UNSURE, "board"),
+    Row("planner.limit", 2.0, "acting", ACTING, UNSURE, "board"),
+    Row("planner.limit", 2.0, "behaviour", SEARCHED_BESIDE, UNSURE_TREE, "board"),
+    Row("planner.limit", 2.0, "behaviour", set(), UNSURE, "board"),
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
@@ -429,7 +437,8 @@ def optimiser_outputs(config: Config) -> dict[str, int]:
 
 
 def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
-    params = jax.eval_shape(agent.init, jax.random.key(0)).params
+    state = jax.eval_shape(agent.init, jax.random.key(0))
+    params = jax.eval_shape(functools.partial(planning_params, config=config), state.params, state.novelty)
     obs = jax.eval_shape(lambda: dummy_batch(agent.spec, 2, 1)).obs
     obs = {name: jax.ShapeDtypeStruct((2, *x.shape[2:]), x.dtype) for name, x in obs.items()}
     carry = jax.eval_shape(lambda: agent.initial_carry(2))

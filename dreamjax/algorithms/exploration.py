@@ -7,6 +7,7 @@ the bonus can go to the task's actor (``config.ensemble.bonus``) or to an explor
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import chex
 import jax
@@ -18,8 +19,22 @@ from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble
 from dreamjax.types import Imagination, NormaliserState, Params, RSSMState, TrainState, WorldModel
 
-NOVELTY = "novelty"  # among parameters: the unit of disagreements, where these are paid for
+NOVELTY = "novelty"  # among parameters: a ``Novelty``, where planners heed disagreement
 SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
+
+
+class Novelty(NamedTuple):
+    """What disagreement about a step is to planners, all float32 ``[]``.
+
+    Attributes:
+        scale: its unit, the moving 5th-to-95th-percentile range of imagined steps.
+        intrinsic, extrinsic: weights of ``mixed`` rewards. limit: units after which nothing more is to come.
+    """
+
+    scale: jax.Array
+    intrinsic: jax.Array
+    extrinsic: jax.Array
+    limit: jax.Array
 
 
 def bootstrap_weights(key: jax.Array, row: jax.Array, count: int) -> jax.Array:
@@ -98,15 +113,27 @@ def state_disagreement(
     return jax.lax.stop_gradient(disagreement(predictions))
 
 
+def mixed(
+    reward: jax.Array,
+    disagreed: jax.Array,
+    scale: jax.Array,
+    *,
+    intrinsic: float | jax.Array,
+    extrinsic: float | jax.Array,
+) -> jax.Array:
+    """``extrinsic r + intrinsic d / scale``, float32 ``[...]``: of a step, its reward and what is disagreed on about it."""
+    return extrinsic * reward + intrinsic * disagreed / scale
+
+
 def mixed_reward(
     reward: jax.Array, disagreed: jax.Array, scale: jax.Array, *, intrinsic: float, extrinsic: float
 ) -> jax.Array:
-    """``extrinsic r[t+1] + intrinsic d[t] / scale``: what is said of an action is paid on arriving.
+    """``mixed`` of ``r[t+1]`` and ``d[t]``: what is said of an action is paid on arriving.
 
     Args:
         reward: float32 ``[N, T]``; the first is on no action here. disagreed: float32 ``[N, T-1]``. scale: float32 ``[]``.
     """
-    return extrinsic * reward + jnp.pad(intrinsic * disagreed / scale, ((0, 0), (1, 0)))
+    return mixed(reward, jnp.pad(disagreed, ((0, 0), (1, 0))), scale, intrinsic=intrinsic, extrinsic=extrinsic)
 
 
 def add_bonus(
@@ -173,7 +200,36 @@ def explorer_params(params: dict[str, Params]) -> dict[str, Params]:
 
 
 def collecting_explorer(params: dict[str, Params], novelty: NormaliserState, config: Config) -> dict[str, Params]:
-    """What an explorer collects with: ``explorer_params``, and the unit of disagreements, by which planners know that they
-    are paid for them (``planning.latent_simulator``)."""
+    """What an explorer collects with: ``explorer_params``, and that its planners are paid for disagreement."""
     scale = normaliser_scale(novelty, rate=config.ensemble.rate, limit=SMALLEST_SCALE)
-    return {**explorer_params(params), NOVELTY: scale}
+    weights = jnp.float32(config.explore.intrinsic), jnp.float32(config.explore.extrinsic)
+    return {**explorer_params(params), NOVELTY: Novelty(scale, *weights, jnp.float32(jnp.inf))}
+
+
+def planning_params(params: dict[str, Params], novelty: NormaliserState | None, config: Config) -> dict[str, Params]:
+    """What the task's agent acts with: ``params``, and what ``planner.penalty`` and ``planner.limit`` make of disagreement.
+
+    Until something was imagined its unit is not known, and nothing is made of it.
+
+    Args:
+        novelty: ``TrainState.novelty``.
+    """
+    planner = config.planner
+    if not planner.heeds_disagreement:
+        return params
+    assert novelty is not None
+    scale = normaliser_scale(novelty, rate=config.ensemble.rate, limit=SMALLEST_SCALE)
+    scale = jnp.where(novelty.count > 0, scale, jnp.inf)
+    return {
+        **params,
+        NOVELTY: Novelty(scale, *map(jnp.float32, (-planner.penalty, 1.0, planner.limit or jnp.inf))),
+    }
+
+
+def heed(reward: jax.Array, discount: jax.Array, disagreed: jax.Array, novelty: Novelty) -> tuple[jax.Array, jax.Array]:
+    """Reward and discount of planned steps, float32 ``[...]``, with disagreement paid and, beyond the limit, an end.
+
+    The step beyond the limit is still paid, as in ``stop_where_unsure``.
+    """
+    paid = mixed(reward, disagreed, novelty.scale, intrinsic=novelty.intrinsic, extrinsic=novelty.extrinsic)
+    return paid, jnp.where(disagreed > novelty.limit * novelty.scale, 0.0, discount)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from dreamjax.algorithms.distributions import Policy, make_policy, scalar_decode
-from dreamjax.algorithms.exploration import NOVELTY, state_disagreement
+from dreamjax.algorithms.exploration import NOVELTY, heed, state_disagreement
 from dreamjax.algorithms.search import arrival
 from dreamjax.config import Config
 from dreamjax.models.heads import Networks
@@ -34,7 +34,8 @@ def latent_simulator(
     """The learned model: states are ``RSSMState``, rewards predicted means, legal actions those predicted (above one half).
 
     Args:
-        params: where they are an explorer's (``exploration.collecting_explorer``), rewards are what it is paid.
+        params: of ``TrainState``; disagreement is paid for, or ends what is planned, with what
+            ``exploration.planning_params`` or, for an explorer, ``collecting_explorer`` adds.
         critic: parameters of the critic, where not those in ``params``.
     """
     world_model, model = networks.world_model, params["world_model"]
@@ -45,8 +46,8 @@ def latent_simulator(
         reward, discount = arrival(world_model, model, world_model.feat(following), config)
         if NOVELTY in params:
             assert networks.ensemble is not None
-            disagreed = state_disagreement(world_model, networks.ensemble, params, state, action) / params[NOVELTY]
-            reward = config.explore.extrinsic * reward + config.explore.intrinsic * disagreed
+            disagreed = state_disagreement(world_model, networks.ensemble, params, state, action)
+            reward, discount = heed(reward, discount, disagreed, params[NOVELTY])
         return following, reward, discount
 
     def outlook(state: RSSMState) -> tuple[Policy, jax.Array]:

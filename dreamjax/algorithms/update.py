@@ -23,6 +23,7 @@ from dreamjax.algorithms.exploration import (
     ensemble_loss,
     imagined_disagreement,
     mixed_reward,
+    planning_params,
     replayed_disagreement,
     stop_where_unsure,
 )
@@ -202,6 +203,10 @@ def make_update(
 
         return accumulate(micro, (batch, post.state), count)[1]
 
+    def with_error(priority: jax.Array, error: jax.Array) -> jax.Array:
+        """What is surprising, with the value's error; without, where that is known of some windows alone."""
+        return priority if config.replay.even else add_to_last(priority, error)
+
     def doubt(
         predictors: Ensemble, state: TrainState, batch: Batch, post: Posterior, rollouts: Imagination, axis: str | None
     ) -> tuple[Imagination, NormaliserState | None, Metrics]:
@@ -349,7 +354,7 @@ def make_update(
     def search_phase(
         state: TrainState, batch: Batch, post: Posterior, key: jax.Array
     ) -> tuple[tuple[Params, Params], Metrics, jax.Array]:
-        params = state.params
+        params = planning_params(state.params, state.novelty, config)
 
         def micro(part: tuple[Batch, RSSMState]) -> tuple[Any, jax.Array]:
             window, states = last_states(*part, config.search.last)
@@ -385,7 +390,7 @@ def make_update(
             found, more, error = search_phase(state, batch, post, jax.random.fold_in(key, 4))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
-            priority = priority if config.replay.even else add_to_last(priority, error)
+            priority = with_error(priority, error)
         if learn_behaviour and config.search.learn != "replace":
             rollouts = dream_phase(state.params, batch, post, dream_key)
             if config.imagination.use_ring:
@@ -399,7 +404,7 @@ def make_update(
                 found = jax.tree.map(jnp.add, found, (grads["actor"], grads["critic"]))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
-            priority = priority if config.replay.even else add_to_last(priority, error)
+            priority = with_error(priority, error)
         explorer = state.explorer
         if learn_explorer:
             assert ensemble is not None

@@ -120,8 +120,8 @@ class PrioritisedSampler:
 
     ``p`` is the last priority given to the start's step, clipped to [1e-6, 1e6]; a new step is as likely as the mean of
     the starts so far: at the greatest ``p`` there, new steps would be most of what is drawn, rare ones that are old next
-    to nothing. With ``beta > 0`` windows carry importance weights ``(N P)^-beta``, N the number
-    of valid starts, divided by the greatest of the batch.
+    to nothing. With ``beta > 0`` windows carry importance weights ``(N P)^-beta``, N the number of valid starts, divided by
+    the greatest of the batch.
 
     The tree holds the starts that are valid for the length drawn last; another length rebuilds it (some 10 ms for
     1,000,000 steps), so a run should keep to one.

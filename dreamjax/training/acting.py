@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from dreamjax.agents.dream_agent import Agent
 from dreamjax.config import Config
@@ -23,6 +23,18 @@ class Acting(NamedTuple):
     steps: CompiledSteps | None
 
 
+def acts_by(config: Config, when: Literal["collect", "evaluate"]) -> str:
+    """Who acts in a run then: "search", "planner", or the actor's "policy"."""
+    return next((name for name in ("search", "planner") if getattr(getattr(config, name), when)), "policy")
+
+
+def policy_by(agent: Agent, name: str) -> Policy:
+    """One of ``agent``'s ways to act, compiled: by "search", where it is configured, by "planner" or by "policy"."""
+    fn = getattr(agent, "policy" if name == "policy" else f"{name}_policy")
+    assert fn is not None
+    return make_policy(fn, agent.initial_carry)
+
+
 def make_acting(
     agent: Agent, config: Config, env: Adapter | None, params: Any, ahead: Ahead, *, say: Callable[[str], None]
 ) -> Acting:
@@ -34,20 +46,12 @@ def make_acting(
     Raises:
         ConfigError: several steps in one call are asked for of environments that cannot take them.
     """
-    search, planner = config.search, config.planner
-
-    def chosen(by_search: bool, by_planner: bool) -> Any:
-        return agent.search_policy if by_search else agent.planner_policy if by_planner else agent.policy
-
-    def build(fn: Any) -> Policy:
-        assert fn is not None
-        return make_policy(fn, agent.initial_carry)
 
     def told(policy: Policy, ready: Any = None) -> Policy:
         return policy._replace(act=announced("the policy", policy.act, say, ready))
 
-    by_collecting, by_evaluating = chosen(search.collect, planner.collect), chosen(search.evaluate, planner.evaluate)
-    policy, ready, steps = build(by_collecting), None, None
+    by_collecting, by_evaluating = acts_by(config, "collect"), acts_by(config, "evaluate")
+    policy, ready, steps = policy_by(agent, by_collecting), None, None
     if env is not None and config.schedule.steps_per_call > 1:
         steps = CompiledSteps(
             policy,
@@ -63,4 +67,4 @@ def make_acting(
     elif env is not None:
         ready = ahead.begin(policy.act, *acting_shapes(policy, params, env.spec, env.num_envs), greedy=False)
     collect = told(policy, ready)
-    return Acting(collect, collect if by_evaluating is by_collecting else told(build(by_evaluating)), steps)
+    return Acting(collect, collect if by_evaluating == by_collecting else told(policy_by(agent, by_evaluating)), steps)

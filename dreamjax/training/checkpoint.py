@@ -30,7 +30,7 @@ from dreamjax.training.hosts import Group
 from dreamjax.training.parallel import local
 from dreamjax.training.segments import Segments
 from dreamjax.training.workdir import UsageError
-from dreamjax.types import Params, TrainState
+from dreamjax.types import NormaliserState, Params, TrainState
 
 MANIFEST, META = "manifest.json", "meta.json"
 _TEMPORARY = "tmp."
@@ -175,6 +175,13 @@ def _read(path: Path, like: TrainState, index: int = 0) -> tuple[TrainState, dic
     return dataclasses.replace(learner, params=params), host, read_meta(path)
 
 
+def restore_novelty(path: Path, like: NormaliserState) -> NormaliserState:
+    """Reads and verifies ``TrainState.novelty`` alone. Raises as ``restore``."""
+    verify(path, "learner")
+    found = _read_some(path / "learner", dict(named_leaves({"novelty": like})))
+    return jax.tree.unflatten(jax.tree.structure(like), list(found.values()))
+
+
 def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
     """Reads and verifies the parameters alone, and ``meta``; the replay is not touched. Raises as ``restore``."""
     verify(path, "params", META)
@@ -184,12 +191,7 @@ def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
 def restore_some(path: Path, like: dict[str, Any]) -> dict[str, np.ndarray]:
     """Reads and verifies the parameters that ``like`` names, by dotted name; others may differ. Raises as ``restore``."""
     verify(path, "params", META)
-    with _checkpointer() as checkpointer:
-        stored = checkpointer.metadata(path / "params").item_metadata.tree
-        _compare(path / "params", like, {name: leaf for name, leaf in stored.items() if name in like})
-        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), dict(stored))
-        found = checkpointer.restore(path / "params", args=ocp.args.PyTreeRestore(restore_args=numpy))
-    return {name: found[name] for name in like}
+    return _read_some(path / "params", like)
 
 
 def restore_latest(
@@ -290,6 +292,17 @@ def _read_tree(path: Path, like: Any) -> Any:
         flat = checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=numpy))
     leaves = [jax.random.wrap_key_data(flat[n]) if is_key(leaf) else flat[n] for n, leaf in named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _read_some(path: Path, like: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Reads the leaves that ``like`` names, or raises naming the first difference."""
+    with _checkpointer() as checkpointer:
+        stored = checkpointer.metadata(path).item_metadata.tree
+        _compare(path, like, {name: leaf for name, leaf in stored.items() if name in like})
+        numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in like}
+        wanted = ocp.args.PyTreeRestore(item=like, restore_args=numpy, partial_restore=True)
+        found = checkpointer.restore(path, wanted)
+    return {name: found[name] for name in like}  # in the order of ``like``
 
 
 def _compare(path: Path, wanted: dict[str, Any], stored: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import jax
 
 from dreamjax.agents.dream_agent import Agent, make_agent
 from dreamjax.agents.player import Player
+from dreamjax.algorithms.exploration import planning_params
 from dreamjax.config import Config, from_dict, merge, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.training import checkpoint, shipped
@@ -18,7 +19,7 @@ from dreamjax.types import Params
 
 
 class Loaded(NamedTuple):
-    """A trained agent. ``env`` holds the environments asked for; ``meta`` is what the checkpoint says about itself."""
+    """A trained agent: ``params`` to act with, the environments asked for, and what the checkpoint says about itself."""
 
     config: Config
     env: Adapter
@@ -45,7 +46,8 @@ def load(
         changes: fields of the configuration that are to differ from the run's, as nested dictionaries.
 
     Raises:
-        UsageError: the directory holds no run, or a run without such a checkpoint.
+        UsageError: the directory holds no run, or a run without such a checkpoint, or the planner of a shipped agent asks
+            an ensemble.
         ConfigError: the configuration cannot be with ``changes``.
         EnvError: the environment cannot be made.
         CheckpointError: no checkpoint is intact.
@@ -55,6 +57,8 @@ def load(
         config = from_dict(merge(to_dict(config), changes))
     there = resolve(workdir)
     is_shipped = shipped.is_shipped(there)
+    if is_shipped:
+        shipped.check_planner(config.planner)
     if not is_shipped and checkpoint.latest(there) is None:
         raise UsageError(f"{workdir} holds no checkpoint yet")
     best = checkpoint.best(there) if which == "best" and not is_shipped else None
@@ -63,13 +67,16 @@ def load(
     env = make_env(config.env, num_envs or config.eval.num_envs, seed=seed)
     try:
         agent = make_agent(config, env.spec)
-        like = jax.eval_shape(agent.init, jax.random.key(0)).params
+        like = jax.eval_shape(agent.init, jax.random.key(0))
         if is_shipped:
             path = there
-            params, meta = shipped.read(path, like)
+            params, meta = shipped.read(path, like.params)
         else:
             path = best or checkpoint.intact(there, "params", checkpoint.META)
-            params, meta = checkpoint.restore_params(path, like)
+            params, meta = checkpoint.restore_params(path, like.params)
+            if config.planner.heeds_disagreement:
+                novelty = checkpoint.restore_novelty(path, like.novelty)
+                params = planning_params(params, novelty, config)
     except BaseException:
         env.close()
         raise

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from dreamjax.agents.dream_agent import make_agent
-from dreamjax.algorithms.exploration import collecting_explorer
+from dreamjax.algorithms.exploration import collecting_explorer, planning_params
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
@@ -105,10 +105,8 @@ class Trainer:
         self.logger = self._make_logger()
         self.means = MetricMeans(skip=config.optimiser.skip_nonfinite, say=self.logger.phase)
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
-        acts = shapes.params
-        if shapes.explorer is not None:
-            explorer = functools.partial(collecting_explorer, config=config)
-            acts = jax.eval_shape(explorer, shapes.params, shapes.explorer.novelty)
+        first, of = (planning_params, shapes) if shapes.explorer is None else (collecting_explorer, shapes.explorer)
+        acts = jax.eval_shape(functools.partial(first, config=config), shapes.params, of.novelty)
         acting = make_acting(self.agent, config, self._env, acts, ahead, say=self.logger.phase)
         self.policy, self.eval_policy = acting.collect, acting.evaluate
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
@@ -287,8 +285,11 @@ class Trainer:
         """Parameters to collect with: the explorer's in its phase, then the task's."""
         params, explorer = self.state.params, self.state.explorer
         if explorer is None or self.step >= self.config.explore.steps:
-            return parallel.local(params)
+            return self._acting_for_the_task()
         return collecting_explorer(*parallel.local((params, explorer.novelty)), self.config)
+
+    def _acting_for_the_task(self) -> Params:
+        return planning_params(*parallel.local((self.state.params, self.state.novelty)), self.config)
 
     def _draw(self, batch_size: int) -> Drawn:
         size = batch_size // self.group.count  # this process's rows of the global batch
@@ -375,7 +376,7 @@ class Trainer:
         self.logger.phase(f"evaluating {config.eval.episodes} episodes ...")
         return evaluate(
             self.eval_policy,
-            parallel.local(self.state.params),
+            self._acting_for_the_task(),
             self._eval_env,
             num_envs=num_envs,
             episodes=config.eval.episodes,

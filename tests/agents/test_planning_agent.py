@@ -12,7 +12,7 @@ from dreamjax.agents.acting import Carry, make_acting
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.agents.planning_agent import make_decision
 from dreamjax.agents.real_rules import GAME, legal, make_rules_policy, rules_simulator
-from dreamjax.algorithms.exploration import NOVELTY
+from dreamjax.algorithms.exploration import NOVELTY, Novelty
 from dreamjax.algorithms.planning import latent_simulator
 from dreamjax.config import ConfigError
 from dreamjax.envs.tetris import engine
@@ -61,8 +61,8 @@ def place_model(**others):
     return WorldModel(**fields | others | {"feat_size": 1, "effects": None, "needs_previous": False})
 
 
-def act(config, *, greedy=True, count=2, seed=0):
-    networks, params = networks_of(place_model()), NO_PARAMS
+def act(config, *, greedy=True, count=2, seed=0, networks=None, params=NO_PARAMS):
+    networks = networks or networks_of(place_model())
     policy = make_acting(networks, config, SPEC, make_decision(networks, config, SPEC))
     carry = Carry(networks.world_model.initial(count), jnp.zeros((count, 3)))
     obs = {"vector": np.zeros((count, 1), np.float32), "action_mask": np.repeat(REAL_LEGAL, count, 0)}
@@ -101,18 +101,46 @@ def test_the_latent_simulator_reads_reward_discount_and_mask():
     np.testing.assert_allclose(policy.parts[0].probs, [[0.5, 0.5, 0], [1 / 3] * 3], rtol=1e-5)
 
 
-def test_the_latent_simulator_pays_an_explorer_for_disagreement():
-    """Members that say 0 and 4 of the one feature disagree by a variance of 4; its unit is 8."""
-    config = make_tiny_config(explore={"intrinsic": 6.0, "extrinsic": 0.5})
-    state = RSSMState(jnp.array([[0.0], [2.0]]), jnp.zeros((2, 1, 1)))
-    ask = (state, jnp.eye(3)[jnp.array([1, 0])], jax.random.split(jax.random.key(0), 2))
+def unsure_networks():
+    """Members that say 0 and 4 of the one feature after class 1, a variance of 4, and agree about the others."""
     told = lambda params, feat, action: jnp.stack([feat[:, :1] * 0, feat[:, :1] * 0 + 4 * action[:, 1:2]])
-    networks = networks_of(place_model())._replace(ensemble=Ensemble(None, told, None))
-    params = {**NO_PARAMS, "ensemble": {}}
-    _, reward, _ = latent_simulator(networks, config, SPEC, {**params, NOVELTY: jnp.float32(8)}).step(*ask)
-    np.testing.assert_allclose(reward, [6.0 * 4 / 8, 0.5 * 3], rtol=1e-5)
-    _, reward, _ = latent_simulator(networks, config, SPEC, params).step(*ask)
-    np.testing.assert_allclose(reward, [0, 3], rtol=1e-5)
+    return networks_of(place_model())._replace(ensemble=Ensemble(None, told, None))
+
+
+def heeding(intrinsic, extrinsic, limit):
+    """Parameters by which disagreement is heeded, in units of 8."""
+    return {**NO_PARAMS, "ensemble": {}, NOVELTY: Novelty(*map(jnp.float32, (8, intrinsic, extrinsic, limit)))}
+
+
+def test_the_latent_simulator_heeds_disagreement():
+    config = make_tiny_config(loss={"gamma": 0.9, "cont_discount": False})
+    state = RSSMState(jnp.array([[0.0], [0.0]]), jnp.zeros((2, 1, 1)))
+    ask = (state, jnp.eye(3)[jnp.array([1, 2])], jax.random.split(jax.random.key(0), 2))
+
+    def step(params):
+        return latent_simulator(unsure_networks(), config, SPEC, params).step(*ask)[1:]
+
+    reward, discount = step(NO_PARAMS)
+    np.testing.assert_allclose([reward, discount], [[0, 1], [0.9, 0.9]], rtol=1e-5)
+    reward, discount = step(heeding(6.0, 0.5, jnp.inf))  # an explorer's
+    np.testing.assert_allclose([reward, discount], [[6.0 * 4 / 8, 0.5 * 1], [0.9, 0.9]], rtol=1e-5)
+    reward, discount = step(heeding(-2.0, 1.0, 0.4))  # class 1 is 4 / 8 units off
+    np.testing.assert_allclose([reward, discount], [[-2.0 * 4 / 8, 1], [0, 0.9]], rtol=1e-5)
+    reward, discount = step(heeding(0.0, 1.0, 0.6))
+    np.testing.assert_allclose([reward, discount], [[0, 1], [0.9, 0.9]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["gumbel", "cem", "mppi"])
+@pytest.mark.parametrize(
+    ("weights", "chosen"), [((0.0, 1.0, jnp.inf), 1), ((-6.0, 1.0, jnp.inf), 2), ((0.0, 1.0, 0.4), 2)]
+)
+def test_planners_go_round_what_is_disagreed_on(method, weights, chosen):
+    """What class 1 leads to pays 3, unless the model's word on it costs 6 units of a half, or counts for nothing."""
+    planner = dict(
+        method=method, num_simulations=16, considered=3, horizon=2, candidates=24, iterations=2, temperature=0.1
+    )
+    record = act(make_tiny_config(planner=planner), networks=unsure_networks(), params=heeding(*weights))[1]
+    np.testing.assert_array_equal(record, [[chosen]] * 2)
 
 
 def test_all_of_too_many_actions_are_refused(tiny_config):

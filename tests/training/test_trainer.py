@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -19,8 +20,9 @@ import pytest
 import runs
 from runs import assert_same, lines
 
+from dreamjax.algorithms.exploration import NOVELTY
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
-from dreamjax.config import Config, ConfigError
+from dreamjax.config import Config, ConfigError, PlannerConfig
 from dreamjax.reporting import dreams
 from dreamjax.seeds import EVALUATION
 from dreamjax.training import acting, checkpoint, trainer
@@ -461,10 +463,10 @@ def test_a_checkpoint_says_what_made_it(run: Run, tmp_path: Path) -> None:
 def test_the_explorer_collects_until_its_phase_ends() -> None:
     """It stands in the actor's place; from ``explore.steps`` on the task's actor collects."""
     trainer: Any = object.__new__(Trainer)
-    trainer.config = SimpleNamespace(explore=SimpleNamespace(steps=8), ensemble=SimpleNamespace(rate=0.5))
+    trainer.config = make_tiny_config(explore={"steps": 8}, ensemble={"size": 2, "rate": 0.5})
     params = {name: np.full(1, i) for i, name in enumerate(("actor", "critic", "explorer_actor", "explorer_critic"))}
     novelty = NormaliserState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
-    trainer.state = SimpleNamespace(params=params, explorer=SimpleNamespace(novelty=novelty))
+    trainer.state = SimpleNamespace(params=params, novelty=novelty, explorer=SimpleNamespace(novelty=novelty))
     acting, paid = [], []
     for step in (0, 7, 8, 9):
         trainer.collector = SimpleNamespace(step=step)
@@ -472,3 +474,5 @@ def test_the_explorer_collects_until_its_phase_ends() -> None:
         paid.append("novelty" in trainer._acting())
     assert acting == [2, 2, 0, 0]
     assert paid == [True, True, False, False]
+    trainer.config = dataclasses.replace(trainer.config, planner=PlannerConfig(penalty=0.5))
+    assert trainer._acting()[NOVELTY].intrinsic == -0.5
