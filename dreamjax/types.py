@@ -279,9 +279,9 @@ class WorldModel(NamedTuple):
         mask: ``(params, feat) -> logit [..., C]`` which actions are legal there, or None without masks.
         entropy: ``(logit) -> float32 [...]`` nats, summed over latents.
         feat_size: length of the last axis of ``feat``.
-        effects: ``(params, start, embed, previous action, is_first) -> [B, T, ...]``: what of a window's transitions does
-            not depend on the recurrent state, computed for all its steps at once; ``observe`` takes them step by step as
-            ``effect``. None where there is no such part.
+        effects: ``(params, start, embed, previous action, is_first) -> [.., T, ...]``: what of a window's transitions does
+            not depend on the recurrent state, computed for all its steps at once; ``observe`` takes them step by step (the
+            second axis) as ``effect``. None where there is no such part.
         needs_previous: whether ``predict`` reads the previous state: a window's first step that has none is then no part
             of the reconstruction loss.
     """

@@ -57,8 +57,7 @@ def update_gflop(config: Config, obs: int, actions: int) -> float:
 
     For a vector of ``obs`` numbers, one categorical action of ``actions`` classes, categorical latents, the block GRU and
     two-hot heads. A layer costs its kernel once forward, once for the kernel's gradient and once for its input's, the
-    last not where the input needs none (observations, actions, features that the behaviour learns on). The critic's
-    forward pass over imagined states is counted once, though returns and loss both name it.
+    last not where the input needs none (observations, actions, features that the behaviour learns on).
     """
     model, actor, critic = config.model, config.actor, config.critic
     deter, hidden, latent, units = model.deter, model.hidden, model.stoch * model.classes, model.units

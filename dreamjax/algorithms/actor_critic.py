@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -11,18 +9,20 @@ import jax.numpy as jnp
 from dreamjax.algorithms.distributions import Policy, scalar_decode, scalar_loss
 from dreamjax.algorithms.returns import lambda_return, step_weights
 from dreamjax.config import Config
-from dreamjax.types import Imagination, Metrics, Params
+from dreamjax.types import Imagination, Metrics
 
 sg = jax.lax.stop_gradient
-CriticFn = Callable[[Params, jax.Array], jax.Array]
 
 
 def imagined_returns(
-    critic_fn: CriticFn, critic: Params, slow_critic: Params, rollouts: Imagination, config: Config
+    outputs: jax.Array, slow_outputs: jax.Array, rollouts: Imagination, config: Config
 ) -> tuple[jax.Array, jax.Array]:
-    """Lambda-returns float32 ``[N, H]`` of imagined rollouts and the values ``[N, H+1]`` they bootstrap from."""
-    source = slow_critic if config.critic.slow_target else critic
-    value = scalar_decode(critic_fn(source, rollouts.feat), config.loss.reach)
+    """Lambda-returns float32 ``[N, H]`` of imagined rollouts and the values ``[N, H+1]`` they bootstrap from.
+
+    Args:
+        outputs, slow_outputs: ``[N, H+1, bins]`` of the critic and the slow one. No gradient flows to either.
+    """
+    value = scalar_decode(slow_outputs if config.critic.slow_target else outputs, config.loss.reach)
     returns = lambda_return(rollouts.reward, rollouts.cont, value, gamma=config.loss.gamma, lam=config.loss.lam)
     return sg(returns), sg(value)
 

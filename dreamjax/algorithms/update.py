@@ -55,6 +55,7 @@ from dreamjax.types import (
 
 Phase = Literal["world_model", "actor_critic", "explorer"]
 T = TypeVar("T")
+CACHED_STATES = 4096  # imagined states, H + 1 a rollout, whose losses a CPU computes at once
 
 
 def last_steps(tree: T, count: int) -> T:
@@ -141,6 +142,20 @@ def imagine_from(
         reach=config.loss.reach,
     )
     return dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont))
+
+
+def behaviour_parts(states: tuple[int, int], windows: int, least: int) -> int:
+    """Parts that the losses on rollouts of ``states`` ``(N, H + 1)`` are computed in: ``least``, and more on CPUs.
+
+    There the fewest that divide rollouts and windows and leave at most ``CACHED_STATES`` to a part: what a head makes of
+    more falls out of the caches between one operation and the next.
+    """
+    if jax.default_backend() != "cpu":
+        return least
+    allowed = [parts for parts in range(least, windows + 1, least) if windows % parts == states[0] % parts == 0]
+    return next(
+        (parts for parts in allowed if states[0] * states[1] <= CACHED_STATES * parts), (allowed or [least])[-1]
+    )
 
 
 def make_update(
@@ -251,40 +266,48 @@ def make_update(
         rows = index * share + jnp.arange(share, dtype=jnp.int32)
         return ring, dataclasses.replace(imagination_buffer.draw(ring, row_keys(key, rows)), row=rows)
 
-    def behaviour_loss(
-        trained: tuple[Params, Params], slow_critic: Params, scale: jax.Array, imitation: float, part: tuple[Any, ...]
-    ) -> tuple[jax.Array, tuple[Metrics, jax.Array]]:
-        actor_params, critic_params = trained
-        rollouts, returns, value, replayed, boot = part
-        # The heads read the last state too, which takes part in no loss: the critic's outputs are then the very product
-        # that the returns were computed from, and XLA computes it once.
+    def critic_losses(
+        critic_params: Params, slow_critic: Params, part: tuple[Imagination, tuple[Any, ...]]
+    ) -> tuple[jax.Array, tuple[Metrics, tuple[jax.Array, jax.Array, jax.Array]]]:
+        """The critic's loss; by row the returns and values of rollouts, and the value's error on replayed steps."""
+        rollouts, (replay_feat, reward, is_last, is_terminal, _, _) = part
+        feat = rollouts.feat
+        # The heads read the last state too, which takes part in no loss: returns bootstrap from what they say of it.
+        outputs, slow = critic.apply(critic_params, feat), critic.apply(slow_critic, feat)
+        returns, value = imagined_returns(outputs, slow, rollouts, config)
+        weight = step_weights(rollouts.cont[:, :-1], gamma=config.loss.gamma)
+        losses = {"critic": critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, config)}
+
+        replay_outputs = critic.apply(critic_params, replay_feat)
+        replay_value = scalar_decode(replay_outputs, config.loss.reach)
+        boot = replay_value if config.imagination.use_ring else returns[:, 0].reshape(reward.shape)
+        targets = replay_returns(reward, is_last, is_terminal, jax.lax.stop_gradient(boot), config)
+        live = 1.0 - is_last[:, :-1].astype(jnp.float32)
+        error = jnp.pad(jnp.abs(targets - replay_value[:, :-1]) * live, ((0, 0), (0, 1)))
+        total = losses["critic"]
+        if config.critic.replay_scale:
+            replay_slow = critic.apply(slow_critic, replay_feat[:, :-1])
+            losses["critic_replay"] = critic_loss(replay_outputs[:, :-1], replay_slow, targets, live, config)
+            total += config.critic.replay_scale * losses["critic_replay"]
+        metrics = {f"train/loss/{name}": loss for name, loss in losses.items()}
+        return total, (metrics, (returns, value, jax.lax.stop_gradient(error)))
+
+    def actor_losses(
+        actor_params: Params, scale: jax.Array, imitation: float, part: tuple[Any, ...]
+    ) -> tuple[jax.Array, Metrics]:
+        """The actor's loss on rollouts, whose returns and values come by row, and on what replay shows was done."""
+        rollouts, returns, value, (replay_feat, _, is_last, _, action, replay_mask) = part
         feat = rollouts.feat
         mask = None if rollouts.mask is None else rollouts.mask[:, :-1]
         policy = make_policy(spec.action, actor.apply(actor_params, feat)[:, :-1], mask, config.actor)
         use_ring = config.imagination.use_ring
-        policy_loss, metrics = actor_loss(policy, rollouts, returns, value, scale, config, off_policy=use_ring)
-        weight = step_weights(rollouts.cont[:, :-1], gamma=config.loss.gamma)
-        outputs, slow = critic.apply(critic_params, feat), critic.apply(slow_critic, feat)
-        value_loss = critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, config)
-        losses = {"actor": policy_loss, "critic": value_loss}
-
-        replay_feat, reward, is_last, is_terminal, action, mask = replayed
-        replay_outputs = critic.apply(critic_params, replay_feat)
-        replay_value = scalar_decode(replay_outputs, config.loss.reach)
-        bootstrap = jax.lax.stop_gradient(replay_value) if boot is None else boot
-        targets = replay_returns(reward, is_last, is_terminal, bootstrap, config)
-        live = 1.0 - is_last[:, :-1].astype(jnp.float32)
-        error = jnp.pad(jnp.abs(targets - replay_value[:, :-1]) * live, ((0, 0), (0, 1)))
-        if config.critic.replay_scale:
-            replay_slow = critic.apply(slow_critic, replay_feat[:, :-1])
-            losses["critic_replay"] = critic_loss(replay_outputs[:, :-1], replay_slow, targets, live, config)
-        total = policy_loss + value_loss + config.critic.replay_scale * losses.get("critic_replay", 0.0)
+        total, metrics = actor_loss(policy, rollouts, returns, value, scale, config, off_policy=use_ring)
+        metrics["train/loss/actor"] = total
         if imitation:
-            policy = make_policy(spec.action, actor.apply(actor_params, replay_feat), mask, config.actor)
-            losses["actor_imitation"] = imitation_loss(policy, action, is_last)
-            total += imitation * losses["actor_imitation"]
-        metrics |= {f"train/loss/{name}": loss for name, loss in losses.items()}
-        return total, (metrics, jax.lax.stop_gradient(error))
+            policy = make_policy(spec.action, actor.apply(actor_params, replay_feat), replay_mask, config.actor)
+            metrics["train/loss/actor_imitation"] = imitation_loss(policy, action, is_last)
+            total += imitation * metrics["train/loss/actor_imitation"]
+        return total, metrics
 
     def behaviour_phase(
         state: TrainState,
@@ -295,17 +318,6 @@ def make_update(
         imitation: float,
     ) -> tuple[tuple[Params, Params], Metrics, NormaliserState, jax.Array]:
         params = state.params
-
-        def returns_micro(part: Imagination) -> tuple[None, tuple[jax.Array, jax.Array]]:
-            return None, imagined_returns(critic.apply, params["critic"], state.slow_critic, part, config)
-
-        _, (returns, value) = accumulate(returns_micro, rollouts, count)
-        rate = config.loss.return_norm_rate
-        retnorm = update_normaliser(state.retnorm, returns, rate=rate, axis_name=axis_name)
-        scale = jnp.ones(())
-        if config.loss.return_norm == "percentile":
-            scale = normaliser_scale(retnorm, rate=rate, limit=config.loss.return_norm_limit)
-
         windows = batch.reward.shape[0]
         action = action_vector(spec.action, batch.action)
         mask = batch.obs[MASK_KEY] > 0 if MASK_KEY in spec.obs else None
@@ -313,23 +325,31 @@ def make_update(
             lambda x: x[:, -steps:],
             (world_model.feat(post.state), batch.reward, batch.is_last, batch.is_terminal, action, mask),
         )
-        boot = None if config.imagination.use_ring else returns[:, 0].reshape(windows, steps)
+        parts = behaviour_parts(rollouts.feat.shape[:2], windows, count)
 
-        def loss_micro(part: tuple[Any, ...]) -> tuple[Any, Any]:
-            grad_fn = jax.grad(behaviour_loss, has_aux=True)
-            trained = params["actor"], params["critic"]
-            grads, (metrics, error) = grad_fn(trained, state.slow_critic, scale, imitation, part)
-            return (grads, metrics), error
+        def critic_micro(part: tuple[Any, ...]) -> tuple[Any, Any]:
+            grad, (metrics, rows) = jax.grad(critic_losses, has_aux=True)(params["critic"], state.slow_critic, part)
+            return (grad, metrics), rows
 
-        (grads, metrics), error = accumulate(loss_micro, (rollouts, returns, value, recent, boot), count)
-        metrics |= {
+        (critic_grad, metrics), (returns, value, error) = accumulate(critic_micro, (rollouts, recent), parts)
+        rate = config.loss.return_norm_rate
+        retnorm = update_normaliser(state.retnorm, returns, rate=rate, axis_name=axis_name)
+        scale = jnp.ones(())
+        if config.loss.return_norm == "percentile":
+            scale = normaliser_scale(retnorm, rate=rate, limit=config.loss.return_norm_limit)
+
+        def actor_micro(part: tuple[Any, ...]) -> tuple[Any, None]:
+            return jax.grad(actor_losses, has_aux=True)(params["actor"], scale, imitation, part), None
+
+        (actor_grad, more), _ = accumulate(actor_micro, (rollouts, returns, value, recent), parts)
+        metrics = {**metrics, **more} | {
             "imagination/return": jnp.mean(returns[:, 0]),
             "imagination/reward": jnp.mean(jnp.sum(rollouts.reward[:, 1:], 1)),
             "imagination/cont": jnp.mean(rollouts.cont[:, 1:]),
             "imagination/value": jnp.mean(value),
             "imagination/return_scale": scale,
         }
-        return grads, metrics, retnorm, error
+        return (actor_grad, critic_grad), metrics, retnorm, error
 
     def explorer_phase(
         predictors: Ensemble, state: TrainState, batch: Batch, post: Posterior, key: jax.Array, axis_name: str | None

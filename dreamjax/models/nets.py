@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from dreamjax.models.deferred import Slot, product
 
 Dtype = Any
 
@@ -61,7 +64,10 @@ class RMSNorm(nn.Module):
 
 
 class Dense(nn.Module):
-    """Affine map of the last axis with Dreamer's initialisation."""
+    """Affine map of the last axis with Dreamer's initialisation.
+
+    Where the collection ``slots`` has one for the kernel, its gradient goes there (``models.deferred``).
+    """
 
     features: int
     scale: float = 1.0
@@ -70,13 +76,11 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return nn.Dense(
-            self.features,
-            use_bias=self.use_bias,
-            dtype=self.dtype,
-            kernel_init=kernel_init(self.scale),
-            name="dense",
-        )(x)
+        layer = dict(use_bias=self.use_bias, dtype=self.dtype, kernel_init=kernel_init(self.scale), name="dense")
+        if self.has_variable("slots", "dense"):
+            slot: Slot = self.get_variable("slots", "dense")["kernel"]
+            layer["dot_general"] = lambda x, kernel, *_, **__: product(x, jax.lax.stop_gradient(kernel), slot)
+        return nn.Dense(self.features, **layer)(x)
 
 
 class BlockDense(nn.Module):
@@ -87,6 +91,9 @@ class BlockDense(nn.Module):
 
     Blocks lead in memory, so that each block is a plain matrix product. With the batch first, XLA transposes on the way
     in and out, and on CPUs works element by element through what follows (3 times slower in all).
+
+    Where the collection ``slots`` has some for the kernel, one for its rows of ``x`` and one for those of ``shared``, its
+    gradient goes there (``models.deferred``).
     """
 
     features: int
@@ -101,11 +108,21 @@ class BlockDense(nn.Module):
         kernel = self.param("kernel", init, (blocks, inputs, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (blocks, self.features))
         x, shared, kernel, bias = nn.dtypes.promote_dtype(x, shared, kernel, bias, dtype=self.dtype)
-        y = jnp.matmul(x, kernel[:, :own]) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
+        multiply = [jnp.matmul, jnp.matmul]
+        if self.has_variable("slots", "kernel"):
+            kernel = jax.lax.stop_gradient(kernel)
+            slots: tuple[Slot, ...] = self.get_variable("slots", "kernel")
+            multiply = [functools.partial(product, slot=slot) for slot in slots]
+        y = multiply[0](x, kernel[:, :own]) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
         if shared is None:
             return y
-        wide = jnp.swapaxes(kernel[:, own:], 0, 1).reshape(-1, blocks * self.features)
-        return y + jnp.swapaxes((shared @ wide).reshape(rows, blocks, self.features), 0, 1)
+        z = multiply[1](shared, side_by_side(kernel[:, own:]))
+        return y + jnp.swapaxes(z.reshape(rows, blocks, self.features), 0, 1)
+
+
+def side_by_side(kernel: jax.Array) -> jax.Array:
+    """Kernels ``[blocks, in, out]`` as one ``[in, blocks * out]``."""
+    return jnp.swapaxes(kernel, 0, 1).reshape(kernel.shape[1], -1)
 
 
 class Layer(nn.Module):

@@ -15,7 +15,7 @@ from dreamjax.models.decoders import Decoder
 from dreamjax.models.encoders import Encoder, zero_inputs
 from dreamjax.models.grid import make_grid_model
 from dreamjax.models.nets import MLP, Dtype
-from dreamjax.models.rssm import RSSM, reset_where
+from dreamjax.models.rssm import RSSM, reset_where, step_slots
 from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel
 
 
@@ -100,8 +100,8 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         obs, action = zero_inputs(spec)
         return module.init(key, obs, initial(1), action, method="touch")["params"]
 
-    def call(method: str, params: Params, *args: object) -> Any:
-        return module.apply({"params": params}, *args, method=method)
+    def call(method: str, params: Params, *args: object, slots: Params | None = None) -> Any:
+        return module.apply({"params": params, "slots": slots or {}}, *args, method=method)
 
     def observe(
         params: Params,
@@ -111,11 +111,11 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         is_first: jax.Array,
         keys: jax.Array,
         *,
-        effect: None = None,
+        effect: Params | None = None,
     ) -> tuple[RSSMState, jax.Array]:
         state, action = reset_where(is_first, state, action)
-        deter = call("transition", params, state, action)
-        logit = call("post_logit", params, deter, embed)
+        deter = call("transition", params, state, action, slots=effect)
+        logit = call("post_logit", params, deter, embed, slots=effect)
         return RSSMState(deter, latents.sample(logit, keys, kind).astype(dtype)), logit
 
     def imagine(params: Params, state: RSSMState, action: jax.Array, keys: jax.Array) -> tuple[RSSMState, jax.Array]:
@@ -125,6 +125,10 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
 
     def feat(state: RSSMState) -> jax.Array:
         return jnp.concatenate([state.deter, state.stoch.reshape(*state.deter.shape[:-1], -1)], -1)
+
+    def effects(params: Params, start: RSSMState, embed: jax.Array, action: jax.Array, is_first: jax.Array) -> Params:
+        rows, steps = is_first.shape
+        return {"rssm": step_slots(params["rssm"], model, rows, steps, dtype)}
 
     return WorldModel(
         init=init,
@@ -142,4 +146,5 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         cont=lambda params, feat: call("cont", params, feat),
         mask=(lambda params, feat: call("mask", params, feat)) if MASK_KEY in spec.obs else None,
         feat_size=model.deter + model.stoch * classes,
+        effects=effects,
     )

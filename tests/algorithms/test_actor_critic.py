@@ -139,10 +139,10 @@ def test_returns_bootstrap_from_the_critic_or_the_slow_one(tiny_config, slow_tar
         feat=jnp.array([[[7.0], [10.0], [20.0]]]), action=None, log_prob=None, mask=None,
         reward=jnp.array([[9.0, 1.0, 2.0]]), cont=jnp.array([[9.0, 1.0, 0.5]]), row=None,
     )  # fmt: skip
-    critic = lambda params, feat: jnp.log1p(params * feat)  # a symlog mean: the value is params * feat
+    critic = lambda params: jnp.log1p(params * rollouts.feat)  # a symlog mean: the value is params * feat
 
     def run(fast, slow):
-        return actor_critic.imagined_returns(critic, fast, slow, rollouts, config)
+        return actor_critic.imagined_returns(critic(fast), critic(slow), rollouts, config)
 
     fast, slow = (2.0, 1.0) if slow_target else (1.0, 2.0)  # 1 is the one in use
     returns, value = jax.jit(run)(fast, slow)
@@ -171,7 +171,7 @@ def test_policy_gradient_of_a_bandit(tiny_config):
     """Contracts 19, 20, 22: the mean gradient is the analytic one within 3 standard errors; none reaches the rewards."""
     config = small.vary(tiny_config, actor={"entropy": 0.0, "unimix": 0.0})
     num, theta = 40_000, jnp.array([0.3, -0.4])
-    critic = lambda params, feat: jnp.log1p(params) * jnp.ones((*feat.shape[:-1], 1))  # baseline 0.2 everywhere
+    baseline = jnp.log1p(0.2) * jnp.ones((1, 2, 1))
 
     def loss(theta, reward, key):
         """Of a single rollout; everything is differentiated that can be."""
@@ -183,7 +183,7 @@ def test_policy_gradient_of_a_bandit(tiny_config):
             bandit(), reward, policy_fn, RSSMState(jnp.zeros((1, 2)), jnp.zeros((1, 1, 1))),
             keys=key[None], row=jnp.zeros(1, jnp.int32), horizon=1, gamma=config.loss.gamma, cont_discount=False,
         )  # fmt: skip
-        returns, value = actor_critic.imagined_returns(critic, 0.2, 0.2, rollouts, config)
+        returns, value = actor_critic.imagined_returns(baseline, baseline, rollouts, config)
         policy = policy_fn(rollouts.feat[:, :-1], None)
         return actor_critic.actor_loss(policy, rollouts, returns, value, jnp.ones(()), config, off_policy=False)[0]
 

@@ -12,6 +12,7 @@ import small
 from plain_update import cross_entropy, decode, lambda_return, log_prob_and_entropy
 
 from dreamjax.agents.dream_agent import make_agent
+from dreamjax.algorithms import update
 from dreamjax.algorithms.actor_critic import imitation_loss
 from dreamjax.algorithms.distributions import action_vector, make_policy
 from dreamjax.algorithms.imagination import imagine
@@ -309,6 +310,31 @@ def test_accumulation_equals_the_whole_batch(learner):
     one, two = learner("plain"), learner("plain", accumulate=2)
     left, right = one.update(one.state(), one.batch), two.update(two.state(), two.batch)
     assert_close(left, right, rtol=5e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["plain", "ring"])
+def test_behaviours_learned_in_parts_are_those_learned_at_once(learner, variant, monkeypatch):
+    x = learner(variant)
+    whole = x.update(x.state(), x.batch)
+    monkeypatch.setattr(update, "CACHED_STATES", 1)
+    assert update.behaviour_parts((24, 4), 4, 1) == 4
+    agent = make_agent(x.config, x.spec)
+    assert_close(jax.jit(agent.update, compiler_options=small.QUICK)(x.state(), x.batch), whole, rtol=5e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("states", "windows", "least", "parts"),
+    [
+        ((1024, 16), 16, 1, 4),
+        ((1024, 4), 16, 1, 1),
+        ((1024, 16), 16, 8, 8),
+        ((1024, 16), 6, 1, 2),  # 3 parts are no whole rollouts, 6 neither
+        ((1000, 16), 15, 1, 5),
+        ((4096, 16), 4, 2, 4),  # a window is never cut
+    ],
+)
+def test_parts_are_whole_and_small(states, windows, least, parts):
+    assert update.behaviour_parts(states, windows, least) == parts
 
 
 def test_the_ring_keeps_rollouts_in_order_and_learns_from_draws(learner):

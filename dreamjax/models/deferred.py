@@ -1,0 +1,61 @@
+"""Products inside a scan whose kernels' gradients are taken after it, over all its steps at once.
+
+Differentiated as it stands, a scan makes each kernel's gradient step by step: a product over as few rows as a step has, and
+a sum as large as the kernel read and written again. Here a step leaves its input and its output's cotangent in slots
+instead, and one product over all rows of all steps is the kernel's gradient.
+
+A slot is a pair of arrays that nothing reads: its cotangents are what it is for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Slot = tuple[jax.Array, jax.Array]
+
+
+@jax.custom_vjp
+def product(x: jax.Array, kernel: jax.Array, slot: Slot) -> jax.Array:
+    """``x @ kernel``, ``[..., N, in]`` by ``[..., in, out]``.
+
+    The cotangents of ``slot``, ``[..., N, in]`` and ``[..., N, out]``, are ``x`` and that of the product; no gradient flows
+    to ``kernel`` from here.
+    """
+    return jnp.matmul(x, kernel)
+
+
+def _product(x: jax.Array, kernel: jax.Array, slot: Slot) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return jnp.matmul(x, kernel), (x, kernel)
+
+
+def _product_cotangents(kept: tuple[jax.Array, jax.Array], given: jax.Array) -> tuple[jax.Array, None, Slot]:
+    x, kernel = kept
+    return jnp.matmul(given, jnp.swapaxes(kernel, -1, -2)), None, (x, given)
+
+
+product.defvjp(_product, _product_cotangents)
+
+
+def make_slot(kernel: jax.Array, rows: int, steps: int, dtype: Any) -> Slot:
+    """Zeros for the input and the output of ``rows`` N in each of ``steps`` T: the scan takes the second axis step by step.
+
+    ``[N, T, in]`` and ``[N, T, out]`` for a kernel ``[in, out]``; ``[blocks, T, N, in]`` and ``[blocks, T, N, out]`` for
+    kernels ``[blocks, in, out]``. The gradient of ``kernel`` is the product of what the slot is given, in its own dtype.
+    """
+
+    @jax.custom_vjp
+    def slot(kernel: jax.Array) -> Slot:
+        lead = (*kernel.shape[:-2], steps, rows) if kernel.ndim == 3 else (rows, steps)
+        left, right = (jnp.zeros((*lead, size), dtype) for size in kernel.shape[-2:])
+        return left, right
+
+    def gradient(_: None, given: Slot) -> tuple[jax.Array]:
+        blocks = "b" if kernel.ndim == 3 else ""
+        equation = f"{blocks}tni,{blocks}tno->{blocks}io"
+        return (jnp.einsum(equation, *given, preferred_element_type=kernel.dtype),)
+
+    slot.defvjp(lambda kernel: (slot(kernel), None), gradient)
+    return slot(kernel)
