@@ -22,7 +22,8 @@ from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 from experiments.measuring import in_turns, row
 
 PEERS = Path(__file__).resolve().parents[1] / "build" / "peers"
-SHEEPRL = ("torch==2.13.0+cpu", "sheeprl==0.8.4")
+TORCH, SHEEPRL = "torch==2.13.0", "sheeprl==0.8.4"
+# Where PyTorch without CUDA is, which is the newer of the two to pip; for it alone, not for all that sheeprl needs.
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 SIDE = 1024  # of the matrices whose product measures the machine
 # What other Dreamers were measured at: DreamerV3's size, windows x steps, and what is seen and done.
@@ -158,7 +159,7 @@ class Peer:
         # Passive: threads that wait spin otherwise, and take the cores that we are measured on.
         self._process = subprocess.Popen(
             [str(_sheeprl_python()), str(program), *map(str, sizes)],
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            env={**os.environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -199,10 +200,11 @@ def _sheeprl_python() -> Path:
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     if (home / "installed").exists():
         return python
-    print(f"installing {' and '.join(SHEEPRL)} into {home} (some minutes, once)", file=sys.stderr)
+    print(f"installing {TORCH} and {SHEEPRL} into {home} (some minutes, once)", file=sys.stderr)
     venv.create(home, with_pip=True, clear=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--extra-index-url", TORCH_INDEX, *SHEEPRL]
-    if subprocess.run(install, check=False).returncode:
-        raise UsageError("--peer=sheeprl: pip could not install it; see above")
+    install = [str(python), "-m", "pip", "install", "--quiet"]
+    for wanted in ([TORCH, "--no-deps", "--extra-index-url", TORCH_INDEX], [TORCH, SHEEPRL]):
+        if subprocess.run([*install, *wanted], check=False).returncode:
+            raise UsageError("--peer=sheeprl: pip could not install it; see above")
     (home / "installed").touch()
     return python
