@@ -188,6 +188,7 @@ class Imagination:
         reward: float32 ``[N, H+1]`` predicted on arriving at ``feat[t]``.
         cont: float32 ``[N, H+1]`` probability that the episode goes on from ``feat[t]``, discount not included.
         row: int32 ``[N]`` global index of the rollout.
+        products: by layer what the actor's kernels made of ``feat``, leaves ``[N, H+1, ...]``, 0 at the last, or None.
     """
 
     feat: Array
@@ -197,6 +198,7 @@ class Imagination:
     reward: Array
     cont: Array
     row: Array
+    products: Any = None
 
 
 @struct.dataclass
@@ -284,6 +286,7 @@ class WorldModel(NamedTuple):
             second axis) as ``effect``. None where there is no such part.
         needs_previous: whether ``predict`` reads the previous state: a window's first step that has none is then no part
             of the reconstruction loss.
+        prepare: ``(params) -> params`` with what all steps of a scan share made once, before it.
     """
 
     init: Callable[..., Params]
@@ -303,3 +306,4 @@ class WorldModel(NamedTuple):
     feat_size: int
     effects: Callable[..., Array] | None = None
     needs_previous: bool = False
+    prepare: Callable[[Params], Params] = lambda params: params

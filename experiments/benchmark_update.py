@@ -156,10 +156,8 @@ class Peer:
     def __init__(self, size: str, config: Config, obs: int, actions: int) -> None:
         program = Path(__file__).with_name("benchmark_sheeprl.py")
         sizes = [size, config.batch_size, config.batch_length, obs, actions]
-        # Passive: threads that wait spin otherwise, and take the cores that we are measured on.
         self._process = subprocess.Popen(
             [str(_sheeprl_python()), str(program), *map(str, sizes)],
-            env={**os.environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

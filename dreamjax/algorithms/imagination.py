@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -10,9 +11,9 @@ import jax.numpy as jnp
 
 from dreamjax.algorithms.distributions import REACH, Policy, scalar_decode
 from dreamjax.algorithms.randomness import step_keys
-from dreamjax.types import Array, Imagination, Params, RSSMState, WorldModel
+from dreamjax.types import Imagination, Params, RSSMState, WorldModel
 
-PolicyFn = Callable[[jax.Array, jax.Array | None], Policy]
+PolicyFn = Callable[[jax.Array, jax.Array | None], tuple[Policy, Any]]
 
 
 def imagine(
@@ -36,7 +37,7 @@ def imagine(
 
     Args:
         world_model, params: the world model.
-        policy_fn: ``(feat [N, F], mask [N, C] or None) -> Policy``.
+        policy_fn: ``(feat [N, F], mask [N, C] or None) -> (Policy, products)``; the latter are kept with the rollouts.
         start: replayed posterior states ``[N, ...]``.
         keys: typed ``[N]``, one a rollout; folded by time step. row: int32 ``[N]`` global index of the rollout.
         horizon: H.
@@ -47,26 +48,32 @@ def imagine(
     """
     start = jax.tree.map(jax.lax.stop_gradient, start)
     chex.assert_equal_shape_prefix([start.deter, keys, row], 1)
+    params = world_model.prepare(params)
 
     def legal(feat: jax.Array) -> jax.Array | None:
         return None if world_model.mask is None else world_model.mask(params, feat) > 0
 
     def step(
-        carry: tuple[RSSMState, jax.Array | None], t: jax.Array
-    ) -> tuple[tuple[RSSMState, jax.Array | None], tuple[Array, ...]]:
-        state, mask = carry
+        carry: tuple[RSSMState, jax.Array | None, jax.Array], t: jax.Array
+    ) -> tuple[tuple[RSSMState, jax.Array | None, jax.Array], tuple[Any, ...]]:
+        state, mask, feats = carry
         split = jax.vmap(jax.random.split)(step_keys(keys, t))
-        feat = world_model.feat(state)
-        policy = policy_fn(feat, mask)
+        policy, products = policy_fn(world_model.feat(state), mask)
         action = policy.sample(split[:, 0])
         following, _ = world_model.imagine(params, state, action, split[:, 1])
-        outputs = (feat, action, policy.log_prob(action), mask)
-        return (following, legal(world_model.feat(following))), outputs
+        feat = world_model.feat(following)
+        feats = jax.lax.dynamic_update_index_in_dim(feats, feat, t + 1, 1)
+        return (following, legal(feat), feats), (action, policy.log_prob(action), mask, products)
 
-    first_mask = start_mask if start_mask is not None else legal(world_model.feat(start))
-    (last, last_mask), (feats, actions, log_probs, masks) = jax.lax.scan(step, (start, first_mask), jnp.arange(horizon))
-    feats = jnp.concatenate([feats, world_model.feat(last)[None]], 0)
-    feats, actions, log_probs = (jnp.swapaxes(x, 0, 1) for x in (feats, actions, log_probs))
+    feat = world_model.feat(start)
+    # Features, by far the largest output, are carried and written in place: what a scan stacks comes by time, and turning
+    # it round copies it.
+    feats = jnp.zeros((feat.shape[0], horizon + 1, feat.shape[1]), feat.dtype).at[:, 0].set(feat)
+    first_mask = start_mask if start_mask is not None else legal(feat)
+    (_, last_mask, feats), (actions, log_probs, masks, products) = jax.lax.scan(
+        step, (start, first_mask, feats), jnp.arange(horizon)
+    )
+    actions, log_probs = jnp.swapaxes(actions, 0, 1), jnp.swapaxes(log_probs, 0, 1)
     if masks is not None and last_mask is not None:
         masks = jnp.swapaxes(jnp.concatenate([masks, last_mask[None]], 0), 0, 1)
 
@@ -81,6 +88,7 @@ def imagine(
         reward=scalar_decode(world_model.reward(params, feats), reach),
         cont=cont,
         row=row,
+        products=jax.tree.map(lambda x: jnp.swapaxes(jnp.concatenate([x, 0 * x[:1]]), 0, 1), products),
     )
     return jax.tree.map(jax.lax.stop_gradient, rollouts)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_returns, imitation_loss, replay_returns
-from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_decode
+from dreamjax.algorithms.distributions import Policy, action_vector, make_policy, scalar_decode
 from dreamjax.algorithms.exploration import (
     add_bonus,
     as_explorer,
@@ -128,10 +128,17 @@ def imagine_from(
     key: jax.Array,
 ) -> Imagination:
     """Rollouts of the current actor from ``start`` ``[N, ...]``; the start's own continuation ``cont`` is the true one."""
+
+    def policy_fn(feat: jax.Array, mask: jax.Array | None) -> tuple[Policy, Params | None]:
+        outputs, products = networks.actor.record(params["actor"], feat)
+        # From the ring, rollouts teach an actor that is no longer the one that made them.
+        kept = None if config.imagination.use_ring else products
+        return make_policy(spec.action, outputs, mask, config.actor), kept
+
     rollouts = imagine(
         networks.world_model,
         params["world_model"],
-        lambda feat, mask: make_policy(spec.action, networks.actor.apply(params["actor"], feat), mask, config.actor),
+        policy_fn,
         start,
         keys=row_keys(key, row),
         row=row,
@@ -177,6 +184,7 @@ def make_update(
     learn_model, learn_behaviour = "world_model" in phases, "actor_critic" in phases
     learn_explorer = "explorer" in phases and config.explore.steps > 0
     steps = config.imagination.last or config.batch_length
+    use_ring = config.imagination.use_ring
 
     def model_phase(
         params: dict[str, Params], batch: Batch, key: jax.Array
@@ -278,16 +286,18 @@ def make_update(
         weight = step_weights(rollouts.cont[:, :-1], gamma=config.loss.gamma)
         losses = {"critic": critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, config)}
 
-        replay_outputs = critic.apply(critic_params, replay_feat)
+        # Rollouts begin at the replayed steps themselves, unless they come from the ring.
+        at_start = lambda x: x[:, 0].reshape(*reward.shape, -1)  # noqa: E731
+        replay_outputs = critic.apply(critic_params, replay_feat) if use_ring else at_start(outputs)
         replay_value = scalar_decode(replay_outputs, config.loss.reach)
-        boot = replay_value if config.imagination.use_ring else returns[:, 0].reshape(reward.shape)
+        boot = replay_value if use_ring else returns[:, 0].reshape(reward.shape)
         targets = replay_returns(reward, is_last, is_terminal, jax.lax.stop_gradient(boot), config)
         live = 1.0 - is_last[:, :-1].astype(jnp.float32)
         error = jnp.pad(jnp.abs(targets - replay_value[:, :-1]) * live, ((0, 0), (0, 1)))
         total = losses["critic"]
         if config.critic.replay_scale:
-            replay_slow = critic.apply(slow_critic, replay_feat[:, :-1])
-            losses["critic_replay"] = critic_loss(replay_outputs[:, :-1], replay_slow, targets, live, config)
+            replay_slow = critic.apply(slow_critic, replay_feat) if use_ring else at_start(slow)
+            losses["critic_replay"] = critic_loss(replay_outputs[:, :-1], replay_slow[:, :-1], targets, live, config)
             total += config.critic.replay_scale * losses["critic_replay"]
         metrics = {f"train/loss/{name}": loss for name, loss in losses.items()}
         return total, (metrics, (returns, value, jax.lax.stop_gradient(error)))
@@ -299,8 +309,9 @@ def make_update(
         rollouts, returns, value, (replay_feat, _, is_last, _, action, replay_mask) = part
         feat = rollouts.feat
         mask = None if rollouts.mask is None else rollouts.mask[:, :-1]
-        policy = make_policy(spec.action, actor.apply(actor_params, feat)[:, :-1], mask, config.actor)
-        use_ring = config.imagination.use_ring
+        policy = make_policy(
+            spec.action, actor.apply(actor_params, feat, rollouts.products)[:, :-1], mask, config.actor
+        )
         total, metrics = actor_loss(policy, rollouts, returns, value, scale, config, off_policy=use_ring)
         metrics["train/loss/actor"] = total
         if imitation:
@@ -413,7 +424,7 @@ def make_update(
             priority = with_error(priority, error)
         if learn_behaviour and config.search.learn != "replace":
             rollouts = dream_phase(state.params, batch, post, dream_key)
-            if config.imagination.use_ring:
+            if use_ring:
                 ring, rollouts = through_ring(ring, rollouts, ring_key, axis_name)
             if ensemble is not None:
                 rollouts, novelty, more = doubt(ensemble, state, batch, post, rollouts, axis_name)

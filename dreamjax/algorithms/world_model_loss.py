@@ -56,6 +56,7 @@ def observe_window(
     chex.assert_equal_shape_prefix([embed, action, is_first], 2)
     previous = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)
     length = is_first.shape[1]
+    params = world_model.prepare(params)
 
     effects = None
     if world_model.effects is not None:
@@ -67,6 +68,8 @@ def observe_window(
         return post, Posterior(post, logit)
 
     times = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (embed, previous, is_first, effects))
+    # What is cheap is computed again on the way back: kept, it would be written and read for every step.
+    step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
     _, posts = jax.lax.scan(step, start, (jnp.arange(length), *times))
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), posts)
 

@@ -9,10 +9,13 @@ A slot is a pair of arrays that nothing reads: its cotangents are what it is for
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from dreamjax.models.kernels import kernel_gradient
 
 Slot = tuple[jax.Array, jax.Array]
 
@@ -53,9 +56,8 @@ def make_slot(kernel: jax.Array, rows: int, steps: int, dtype: Any) -> Slot:
         return left, right
 
     def gradient(_: None, given: Slot) -> tuple[jax.Array]:
-        blocks = "b" if kernel.ndim == 3 else ""
-        equation = f"{blocks}tni,{blocks}tno->{blocks}io"
-        return (jnp.einsum(equation, *given, preferred_element_type=kernel.dtype),)
+        gradient_of = functools.partial(kernel_gradient, dtype=kernel.dtype)
+        return ((jax.vmap(gradient_of) if kernel.ndim == 3 else gradient_of)(*given),)
 
     slot.defvjp(lambda kernel: (slot(kernel), None), gradient)
     return slot(kernel)

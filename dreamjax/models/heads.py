@@ -17,10 +17,18 @@ from dreamjax.types import ActionSpec, EnvSpec, Params, WorldModel
 
 
 class Head(NamedTuple):
-    """A network as pure functions. ``init(key, feat_size) -> params``; ``apply(params, feat) -> float32 [..., out]``."""
+    """A network as pure functions.
+
+    Attributes:
+        init: ``(key, feat_size) -> params``.
+        apply: ``(params, feat, products=None) -> float32 [..., out]``. With ``products`` nothing is multiplied by a kernel
+            again.
+        record: ``(params, feat) -> (float32 [..., out], products)``: what each kernel made of its input, by layer.
+    """
 
     init: Callable[[jax.Array, int], Params]
-    apply: Callable[[Params, jax.Array], jax.Array]
+    apply: Callable[..., jax.Array]
+    record: Callable[[Params, jax.Array], tuple[jax.Array, Params]]
 
 
 class Networks(NamedTuple):
@@ -55,11 +63,14 @@ def make_actor(config: Config, env: EnvSpec) -> Head:
         else:
             offset.extend([0.0] * (part.size * (2 if part.kind == "continuous" else 1)))
 
-    def apply(params: Params, feat: jax.Array) -> jax.Array:
-        raw = head.apply(params, feat)
+    def biased(raw: jax.Array) -> jax.Array:
         return raw + jnp.broadcast_to(jnp.asarray(offset, jnp.float32), raw.shape)
 
-    return Head(head.init, apply)
+    def record(params: Params, feat: jax.Array) -> tuple[jax.Array, Params]:
+        raw, products = head.record(params, feat)
+        return biased(raw), products
+
+    return Head(head.init, lambda params, feat, products=None: biased(head.apply(params, feat, products)), record)
 
 
 def make_critic(config: Config, env: EnvSpec) -> Head:
@@ -86,7 +97,11 @@ def _head(module: nn.Module) -> Head:
     def init(key: jax.Array, feat_size: int) -> Params:
         return module.init(key, jnp.zeros((1, feat_size)))["params"]
 
-    def apply(params: Params, feat: jax.Array) -> jax.Array:
-        return jnp.asarray(module.apply({"params": params}, feat), jnp.float32)
+    def apply(params: Params, feat: jax.Array, products: Params | None = None) -> jax.Array:
+        return jnp.asarray(module.apply({"params": params, "products": products or {}}, feat), jnp.float32)
 
-    return Head(init, apply)
+    def record(params: Params, feat: jax.Array) -> tuple[jax.Array, Params]:
+        outputs, state = module.apply({"params": params}, feat, mutable=["products"])
+        return jnp.asarray(outputs, jnp.float32), state["products"]
+
+    return Head(init, apply, record)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.models.deferred import Slot, product
+from dreamjax.models.kernels import multiply, recall
 
 Dtype = Any
 
@@ -66,7 +67,8 @@ class RMSNorm(nn.Module):
 class Dense(nn.Module):
     """Affine map of the last axis with Dreamer's initialisation.
 
-    Where the collection ``slots`` has one for the kernel, its gradient goes there (``models.deferred``).
+    Where the collection ``slots`` has one for the kernel, its gradient goes there (``models.deferred``). Where the
+    collection ``products`` can be changed, it is given what the kernel made of ``x``; where it has that, that is taken.
     """
 
     features: int
@@ -76,18 +78,29 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        layer = dict(use_bias=self.use_bias, dtype=self.dtype, kernel_init=kernel_init(self.scale), name="dense")
-        if self.has_variable("slots", "dense"):
-            slot: Slot = self.get_variable("slots", "dense")["kernel"]
-            layer["dot_general"] = lambda x, kernel, *_, **__: product(x, jax.lax.stop_gradient(kernel), slot)
-        return nn.Dense(self.features, **layer)(x)
+        def dot_general(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+            if self.has_variable("slots", "dense"):
+                slot: Slot = self.get_variable("slots", "dense")["kernel"]
+                return product(x, jax.lax.stop_gradient(kernel), slot)
+            if self.has_variable("products", "known"):
+                known: jax.Array = self.get_variable("products", "known")
+                return recall(x, kernel, known.reshape(*x.shape[:-1], self.features))
+            y = multiply(x, kernel)
+            if self.is_mutable_collection("products") and not self.is_initializing():
+                self.put_variable("products", "known", y)
+            return y
+
+        init = kernel_init(self.scale)
+        layer = dict(use_bias=self.use_bias, dtype=self.dtype, kernel_init=init, dot_general=dot_general)
+        return nn.Dense(self.features, **layer, name="dense")(x)
 
 
 class BlockDense(nn.Module):
     """An affine map with a kernel for each block: ``[blocks, N, in]`` to ``[blocks, N, features]``.
 
     ``shared`` ``[N, inputs]`` is read by every block beside its own input (its rows of the kernels come last): one
-    product for all blocks, without a copy of it for each.
+    product for all blocks, without a copy of it for each. Those rows side by side may be among the parameters as ``wide``
+    (``models.rssm.prepared``).
 
     Blocks lead in memory, so that each block is a plain matrix product. With the batch first, XLA transposes on the way
     in and out, and on CPUs works element by element through what follows (3 times slower in all).
@@ -107,16 +120,21 @@ class BlockDense(nn.Module):
         init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", batch_axis=(0,))
         kernel = self.param("kernel", init, (blocks, inputs, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (blocks, self.features))
-        x, shared, kernel, bias = nn.dtypes.promote_dtype(x, shared, kernel, bias, dtype=self.dtype)
+        wide: jax.Array | None = None if shared is None else side_by_side(kernel[:, own:])
+        if self.has_variable("params", "wide"):
+            wide = self.get_variable("params", "wide")
+        x, shared, kernel, wide, bias = nn.dtypes.promote_dtype(
+            x, shared, kernel[:, :own], wide, bias, dtype=self.dtype
+        )
         multiply = [jnp.matmul, jnp.matmul]
         if self.has_variable("slots", "kernel"):
-            kernel = jax.lax.stop_gradient(kernel)
+            kernel, wide = jax.lax.stop_gradient((kernel, wide))
             slots: tuple[Slot, ...] = self.get_variable("slots", "kernel")
             multiply = [functools.partial(product, slot=slot) for slot in slots]
-        y = multiply[0](x, kernel[:, :own]) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
+        y = multiply[0](x, kernel) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
         if shared is None:
             return y
-        z = multiply[1](shared, side_by_side(kernel[:, own:]))
+        z = multiply[1](shared, wide)
         return y + jnp.swapaxes(z.reshape(rows, blocks, self.features), 0, 1)
 
 

@@ -122,9 +122,29 @@ class RSSM(nn.Module):
         return latents.unimix_logit(shaped, config.unimix)
 
 
-def step_slots(params: Params, config: ModelConfig, rows: int, steps: int, dtype: Dtype) -> dict[str, Any]:
-    """Slots (``models.deferred``) for the kernels of an ``RSSM`` that every step of a window of ``[rows, steps]`` uses."""
+def prepared(params: Params, config: ModelConfig) -> Params:
+    """Parameters of an ``RSSM`` as the steps of a scan take them: rows that all blocks read are also there side by side.
+
+    XLA does not see that every step transposes the same kernel.
+    """
     own = config.deter // config.blocks  # of a block's inputs, what it does not share
+
+    def prepare(params: Params) -> Params:
+        found = {name: prepare(inner) if isinstance(inner, Mapping) else inner for name, inner in params.items()}
+        kernel = params.get("kernel")
+        if kernel is not None and kernel.ndim == 3 and kernel.shape[1] > own:
+            found["wide"] = side_by_side(kernel[:, own:])
+        return found
+
+    return {**params, "cell": prepare(params["cell"])}
+
+
+def step_slots(params: Params, config: ModelConfig, rows: int, steps: int, dtype: Dtype) -> dict[str, Any]:
+    """Slots (``models.deferred``) for the kernels of an ``RSSM`` that every step of a window of ``[rows, steps]`` uses.
+
+    ``params`` are ``prepared``.
+    """
+    own = config.deter // config.blocks
 
     def slots(params: Params) -> dict[str, Any]:
         found = {name: slots(inner) for name, inner in params.items() if isinstance(inner, Mapping)}
@@ -132,7 +152,7 @@ def step_slots(params: Params, config: ModelConfig, rows: int, steps: int, dtype
             return found
         if kernel.ndim == 2:
             return {"kernel": make_slot(kernel, rows, steps, dtype)}
-        kernels = (kernel[:, :own], side_by_side(kernel[:, own:])) if kernel.shape[1] > own else (kernel,)
+        kernels = (kernel[:, :own], params["wide"]) if "wide" in params else (kernel,)
         return {"kernel": tuple(make_slot(kernel, rows, steps, dtype) for kernel in kernels)}
 
     stepwise = ("cell", "post_deter", "post_hidden", "post_out")

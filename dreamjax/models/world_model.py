@@ -15,7 +15,7 @@ from dreamjax.models.decoders import Decoder
 from dreamjax.models.encoders import Encoder, zero_inputs
 from dreamjax.models.grid import make_grid_model
 from dreamjax.models.nets import MLP, Dtype
-from dreamjax.models.rssm import RSSM, reset_where, step_slots
+from dreamjax.models.rssm import RSSM, prepared, reset_where, step_slots
 from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel
 
 
@@ -147,4 +147,5 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         mask=(lambda params, feat: call("mask", params, feat)) if MASK_KEY in spec.obs else None,
         feat_size=model.deter + model.stoch * classes,
         effects=effects,
+        prepare=lambda params: {**params, "rssm": prepared(params["rssm"], model)},
     )

@@ -38,7 +38,7 @@ REAL_LEGAL = np.array([[0, 1, 1]], np.int8)
 
 def networks_of(world_model):
     """Actor and critic without parameters: every class alike, every value 0."""
-    nothing = lambda size: Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], size)))
+    nothing = lambda size: Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], size)), None)
     return Networks(world_model, nothing(3), nothing(1))
 
 
@@ -161,7 +161,7 @@ def test_a_held_plan_is_carried_until_the_episode_ends(tiny_config, tiny_spec):
     agent = make_agent(config, tiny_spec)
     networks = agent.networks
     zero = networks.world_model._replace(reward=lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)))
-    critic = Head(networks.critic.init, lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)))
+    critic = Head(networks.critic.init, lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)), None)
     networks = networks._replace(world_model=zero, critic=critic)
     policy = make_acting(networks, config, tiny_spec, make_decision(networks, config, tiny_spec))
     size = networks.world_model.feat_size
@@ -212,7 +212,7 @@ def games(pieces):
 
 @pytest.fixture(scope="module")
 def rules_networks():
-    actor = Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], 24)))
+    actor = Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], 24)), None)
     return networks_of(seeing_model())._replace(actor=actor)
 
 

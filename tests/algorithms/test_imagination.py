@@ -48,12 +48,14 @@ def counting_world():
 def small_bundle(**functions):
     from dreamjax.types import WorldModel
 
-    return WorldModel(**{name: functions.get(name) for name in WorldModel._fields})
+    fields = {name: functions.get(name) for name in WorldModel._fields}
+    return WorldModel(**fields | {"prepare": lambda params: params})
 
 
 def policy_fn(theta):
     def policy(feat, mask):
-        return make_policy(SPEC, jnp.broadcast_to(theta, (*feat.shape[:-1], C)) * (1 + clock(feat)), mask, ACTOR)
+        raw = jnp.broadcast_to(theta, (*feat.shape[:-1], C)) * (1 + clock(feat))
+        return make_policy(SPEC, raw, mask, ACTOR), {"twice": 2 * clock(feat)}
 
     return policy
 
@@ -95,7 +97,8 @@ def test_every_number_belongs_to_its_own_step():
     np.testing.assert_array_equal(out.mask[:, 0], start_mask, err_msg="the start's mask is the real one")
     np.testing.assert_array_equal(out.mask[:, 1:], np.arange(C) != (count % C)[:, 1:, None])
     assert np.all(np.sum(out.mask[:, :-1] * out.action, -1) == 1), "an illegal action was taken"
-    log_prob = jax.jit(lambda out: policy_fn(THETA)(out.feat[:, :-1], out.mask[:, :-1]).log_prob(out.action))(out)
+    np.testing.assert_array_equal(out.products["twice"], 2 * count[..., None] * (np.arange(H + 1) < H)[:, None])
+    log_prob = jax.jit(lambda out: policy_fn(THETA)(out.feat[:, :-1], out.mask[:, :-1])[0].log_prob(out.action))(out)
     np.testing.assert_allclose(out.log_prob, log_prob, rtol=1e-5)
     np.testing.assert_array_equal(out.row, np.arange(N) + 100)
 
@@ -155,7 +158,7 @@ def test_imagined_actions_replayed_through_the_prior_give_the_same_states(real):
     @jax.jit
     def both(params, start, key):
         raw = jnp.linspace(-1, 1, 9)
-        policy = lambda feat, mask: make_policy(spec, jnp.broadcast_to(raw, (N, 9)), mask, ACTOR)
+        policy = lambda feat, mask: (make_policy(spec, jnp.broadcast_to(raw, (N, 9)), mask, ACTOR), None)
         one, two = jax.random.split(key)
         out = imagination.imagine(
             timeless, params, policy, start, keys=row_keys(one, jnp.arange(N)), row=jnp.arange(N), horizon=H,

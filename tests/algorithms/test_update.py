@@ -66,9 +66,8 @@ def test_the_behaviour_phase_against_numpy(learner):
         )
         start = jax.tree.map(lambda s: s[:, length - last :].reshape(size * last, *s.shape[2:]), post.state)
         row = (batch.row[:, None] * length + np.arange(length)[None])[:, length - last :].reshape(-1)
-        policy = lambda feat, mask: make_policy(
-            x.spec.action, x.networks.actor.apply(state.params["actor"], feat), mask, config.actor
-        )
+        logits = lambda feat: x.networks.actor.apply(state.params["actor"], feat)
+        policy = lambda feat, mask: (make_policy(x.spec.action, logits(feat), mask, config.actor), None)
         dream = imagine(
             x.networks.world_model, state.params["world_model"], policy, start, keys=row_keys(dream_key, row), row=row,
             horizon=config.horizon, start_mask=flat(batch.obs["action_mask"]) > 0, gamma=gamma, cont_discount=True,
@@ -343,6 +342,7 @@ def test_the_ring_keeps_rollouts_in_order_and_learns_from_draws(learner):
     state, metrics, _ = x.update(x.state(), x.batch)
     np.testing.assert_array_equal(state.ring.data.row[:24], np.arange(24))
     assert (int(state.ring.size), int(state.ring.head)) == (24, 24)
+    assert state.ring.data.products is None, "those of an older actor teach nothing"
     again, _, _ = x.update(state, x.batch)
     assert (int(again.ring.size), int(again.ring.head)) == (30, 18)
     assert changed(state.params["actor"], again.params["actor"])
@@ -385,7 +385,7 @@ def test_bfloat16_computes_in_half_and_learns_in_full(kind, tiny_config, tiny_sp
     assert floats(jax.eval_shape(model.feat, post.state)) == {"bfloat16"}
     products = list(matrix_products(jax.make_jaxpr(agent.update)(state, batch).jaxpr))
     half = [all(str(x.aval.dtype) == "bfloat16" for x in eqn.invars) for eqn in products]
-    assert sum(half) > 0.8 * len(products) > 0, [eqn for eqn, h in zip(products, half, strict=True) if not h]
+    assert sum(half) > 0.75 * len(products) > 0, [eqn for eqn, h in zip(products, half, strict=True) if not h]
 
 
 def test_the_estimate_of_activations_is_near_what_xla_takes(learner):
