@@ -53,12 +53,13 @@ def measure_reference(name: str, repeats: int, peer: str | None) -> list[dict[st
     return [{**entry, "name": f"{name}: {entry['name']}"} for entry in rows]
 
 
-def update_gflop(config: Config, obs: int, actions: int) -> float:
+def update_gflop(config: Config, obs: int, actions: int, *, plain: bool = False) -> float:
     """Matrix products of one update in GFLOP, two for each multiplication and addition, counted by hand.
 
     For a vector of ``obs`` numbers, one categorical action of ``actions`` classes, categorical latents, the block GRU and
     two-hot heads. A layer costs its kernel once forward, once for the kernel's gradient and once for its input's, the
-    last not where the input needs none (observations, actions, features that the behaviour learns on).
+    last not where the input needs none (observations, actions, features that the behaviour learns on). ``plain``: as the
+    update is commonly written, where the actor's loss and the critic's on replay make their products anew.
     """
     model, actor, critic = config.model, config.actor, config.critic
     deter, hidden, latent, units = model.deter, model.hidden, model.stoch * model.classes, model.units
@@ -81,9 +82,12 @@ def update_gflop(config: Config, obs: int, actions: int) -> float:
     learned = 2 * (encoder[0] + actions * hidden) + 3 * (encoder[1] + cell + prior + post + reward + cont + decoder)
     imagined = config.horizon * (cell + actions * hidden + prior + actor_first + actor_rest)
     states = config.horizon + 1
-    imagined += states * (reward + cont + 2 * actor_first + 3 * actor_rest)
+    imagined += states * (reward + cont + actor_first + 2 * actor_rest)
     imagined += states * (3 * critic_first + 4 * critic_rest)  # with gradient, and the slow critic's forward pass
-    replayed = (3 * critic_first + 4 * critic_rest) if config.critic.replay_scale else 0
+    replayed = 0
+    if plain or config.imagination.use_ring:
+        imagined += states * (actor_first + actor_rest)
+        replayed = (3 * critic_first + 4 * critic_rest) if config.critic.replay_scale else critic_first + critic_rest
     return 2 * (steps * learned + starts * (imagined + replayed)) / 1e9
 
 
@@ -129,9 +133,11 @@ def measure_update(config: Config, spec: Any, repeats: int, peer: str | None, si
     if list(spec.obs) == ["observation"] and config.model.kind == "rssm":
         entry = spec.obs["observation"]
         inputs = entry.size * (entry.classes if entry.kind == "discrete" else 1)
-        gflop = update_gflop(config, inputs, spec.action.vector_size)
-        speed = gflop / statistics.median(wall["ours"])
-        more |= {"gflop": gflop, "gflop_per_s": speed, "share_of_matrix_products": speed / statistics.median(rate)}
+        for name, plain in (("", False), ("_as_commonly_written", True)):
+            gflop = update_gflop(config, inputs, spec.action.vector_size, plain=plain)
+            speed = gflop / statistics.median(wall["ours"])
+            more |= {f"gflop{name}": gflop, f"gflop_per_s{name}": speed}
+            more[f"share_of_matrix_products{name}"] = speed / statistics.median(rate)
     more["peak_GiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     shape = f"{config.batch_size}x{config.batch_length}, horizon {config.horizon}"
     rows = [
