@@ -188,7 +188,8 @@ class Imagination:
         reward: float32 ``[N, H+1]`` predicted on arriving at ``feat[t]``.
         cont: float32 ``[N, H+1]`` probability that the episode goes on from ``feat[t]``, discount not included.
         row: int32 ``[N]`` global index of the rollout.
-        products: by layer what the actor's kernels made of ``feat``, leaves ``[N, H+1, ...]``, 0 at the last, or None.
+        products: by layer what the actor's kernels made of ``feat``, leaves ``[N, H+1, ...]``, 0 at the last; None where
+            they are not kept.
     """
 
     feat: Array
@@ -286,7 +287,7 @@ class WorldModel(NamedTuple):
             second axis) as ``effect``. None where there is no such part.
         needs_previous: whether ``predict`` reads the previous state: a window's first step that has none is then no part
             of the reconstruction loss.
-        prepare: ``(params) -> params`` with what all steps of a scan share made once, before it.
+        prepare: ``(params) -> params`` with what all steps of a scan share made once, before it; steps take either.
     """
 
     init: Callable[..., Params]

@@ -23,7 +23,7 @@ from experiments.measuring import in_turns, row
 
 PEERS = Path(__file__).resolve().parents[1] / "build" / "peers"
 TORCH, SHEEPRL = "torch==2.13.0", "sheeprl==0.8.4"
-# Where PyTorch without CUDA is, which is the newer of the two to pip; for it alone, not for all that sheeprl needs.
+# Holds PyTorch without CUDA, which pip prefers ("2.13.0+cpu"); asked for nothing else.
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 SIDE = 1024  # of the matrices whose product measures the machine
 # What other Dreamers were measured at: DreamerV3's size, windows x steps, and what is seen and done.

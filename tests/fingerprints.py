@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from scans import parts_of
 
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -49,11 +50,12 @@ def _walk(jaxpr: Any, consts: Sequence[Any], inputs: Sequence[int], texts: dict[
 
 
 def _scan(params: dict[str, Any], values: list[int], texts: dict[int, str]) -> list[int]:
-    body, split = params["jaxpr"], params["num_consts"] + params["num_carry"]
-    consts, carry, xs = values[: params["num_consts"]], values[params["num_consts"] : split], values[split:]
+    body, captured, num_consts, num_carry = parts_of(params)
+    split = num_consts + num_carry
+    consts, carry, xs = values[:num_consts], values[num_consts:split], values[split:]
     ys = []
     for t in sorted(range(params["length"]), reverse=params["reverse"]):
-        out = _walk(body.jaxpr, body.consts, [*consts, *carry, *(hash((x, t)) for x in xs)], texts)
+        out = _walk(body, captured, [*consts, *carry, *(hash((x, t)) for x in xs)], texts)
         carry = out[: len(carry)]
         ys.append(out[len(carry) :])
     return [*carry, *(hash(y) for y in zip(*ys, strict=True))]

@@ -33,9 +33,17 @@ def products(jaxpr):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"horizon": 4, "batch_length": 7, "actor": {"layers": 2}}], ids=["1m", "other"]
+    ("changes", "plain"),
+    [
+        ({}, False),
+        ({"horizon": 4, "batch_length": 7, "actor": {"layers": 2}}, False),
+        ({"critic": {"replay_scale": 0.0}}, False),
+        # Rollouts of the ring teach actors that did not make them: nothing is known, as in the plain update.
+        ({"imagination": {"use_ring": True, "capacity": 15 * 1024}}, True),
+    ],
+    ids=["1m", "other", "no replayed values", "plain"],
 )
-def test_gflop_by_hand_is_the_count_of_the_traced_products(changes):
+def test_gflop_by_hand_is_the_count_of_the_traced_products(changes, plain):
     config = from_dict(merge(size("1m"), changes))
     spec = EnvSpec(
         {"observation": ObsSpec("vector", (OBS,), "float32")}, ActionSpec((ActionPart("categorical", ACTIONS),))
@@ -47,6 +55,8 @@ def test_gflop_by_hand_is_the_count_of_the_traced_products(changes):
     used, _ = dce_jaxpr(traced, [True] * len(traced.outvars))  # gradients that nobody asks for are not computed
     counted = products(used) / 1e9
     assert counted == pytest.approx(update_gflop(config, OBS, ACTIONS), rel=0.005)
+    plainly = update_gflop(from_dict(merge(size("1m"), changes | {"imagination": {}})), OBS, ACTIONS, plain=True)
+    assert (counted == pytest.approx(plainly, rel=0.005)) == plain
 
 
 def test_a_run_has_begun_to_learn_when_its_metrics_say_so(tmp_path):

@@ -1,10 +1,11 @@
 """The smallest sizes that run every phase, and how XLA compiles them quickly.
 
-Imports nothing, so that tests/chaos.py can import it before it forks.
+Imports nothing that starts threads, so that tests/chaos.py can import it before it forks.
 """
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 SIZES: dict[str, Any] = {
@@ -21,6 +22,7 @@ SIZES: dict[str, Any] = {
 QUICK: dict[str, int | bool] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
 }
+if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11):
+    QUICK["xla_cpu_use_fusion_emitters"] = False  # later versions refuse the name
 QUICK_FLAGS = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK.items())  # the same for XLA_FLAGS

@@ -66,8 +66,7 @@ def imagine(
         return (following, legal(feat), feats), (action, policy.log_prob(action), mask, products)
 
     feat = world_model.feat(start)
-    # Features, by far the largest output, are carried and written in place: what a scan stacks comes by time, and turning
-    # it round copies it.
+    # Features are carried and written in place: what a scan stacks comes by time, and turning that round copies it.
     feats = jnp.zeros((feat.shape[0], horizon + 1, feat.shape[1]), feat.dtype).at[:, 0].set(feat)
     first_mask = start_mask if start_mask is not None else legal(feat)
     (_, last_mask, feats), (actions, log_probs, masks, products) = jax.lax.scan(
@@ -88,7 +87,8 @@ def imagine(
         reward=scalar_decode(world_model.reward(params, feats), reach),
         cont=cont,
         row=row,
-        products=jax.tree.map(lambda x: jnp.swapaxes(jnp.concatenate([x, 0 * x[:1]]), 0, 1), products),
+        # As many as there are features, so that these need not be cut (and copied) where both are used.
+        products=jax.tree.map(lambda x: jnp.swapaxes(jnp.concatenate([x, jnp.zeros_like(x[:1])]), 0, 1), products),
     )
     return jax.tree.map(jax.lax.stop_gradient, rollouts)
 
@@ -97,6 +97,7 @@ def imagine_actions(
     world_model: WorldModel, params: Params, start: RSSMState, actions: jax.Array, keys: jax.Array
 ) -> RSSMState:
     """Prior states ``[B, T, ...]`` reached by given action vectors ``[B, T, A]``: open-loop prediction."""
+    params = world_model.prepare(params)
 
     def step(state: RSSMState, inputs: tuple[jax.Array, jax.Array]) -> tuple[RSSMState, RSSMState]:
         t, action = inputs

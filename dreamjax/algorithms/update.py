@@ -131,8 +131,8 @@ def imagine_from(
 
     def policy_fn(feat: jax.Array, mask: jax.Array | None) -> tuple[Policy, Params | None]:
         outputs, products = networks.actor.record(params["actor"], feat)
-        # From the ring, rollouts teach an actor that is no longer the one that made them.
-        kept = None if config.imagination.use_ring else products
+        # Rollouts of the ring teach actors that did not make them, and micro-batches are there to save memory.
+        kept = None if config.imagination.use_ring or config.optimiser.accumulate > 1 else products
         return make_policy(spec.action, outputs, mask, config.actor), kept
 
     rollouts = imagine(
@@ -286,7 +286,7 @@ def make_update(
         weight = step_weights(rollouts.cont[:, :-1], gamma=config.loss.gamma)
         losses = {"critic": critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, config)}
 
-        # Rollouts begin at the replayed steps themselves, unless they come from the ring.
+        # Rollouts begin at the replayed steps themselves, unless the ring has mixed them.
         at_start = lambda x: x[:, 0].reshape(*reward.shape, -1)  # noqa: E731
         replay_outputs = critic.apply(critic_params, replay_feat) if use_ring else at_start(outputs)
         replay_value = scalar_decode(replay_outputs, config.loss.reach)

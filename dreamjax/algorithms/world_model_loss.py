@@ -68,8 +68,9 @@ def observe_window(
         return post, Posterior(post, logit)
 
     times = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (embed, previous, is_first, effects))
-    # What is cheap is computed again on the way back: kept, it would be written and read for every step.
-    step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
+    if jax.default_backend() == "cpu":
+        # What is cheap is computed again on the way back: kept, it would be written and read for every step.
+        step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
     _, posts = jax.lax.scan(step, start, (jnp.arange(length), *times))
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), posts)
 

@@ -120,21 +120,23 @@ class BlockDense(nn.Module):
         init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", batch_axis=(0,))
         kernel = self.param("kernel", init, (blocks, inputs, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (blocks, self.features))
-        wide: jax.Array | None = None if shared is None else side_by_side(kernel[:, own:])
+        wide: jax.Array | None = None
         if self.has_variable("params", "wide"):
             wide = self.get_variable("params", "wide")
+        elif shared is not None:
+            wide = side_by_side(kernel[:, own:])
         x, shared, kernel, wide, bias = nn.dtypes.promote_dtype(
             x, shared, kernel[:, :own], wide, bias, dtype=self.dtype
         )
-        multiply = [jnp.matmul, jnp.matmul]
+        products = [jnp.matmul, jnp.matmul]
         if self.has_variable("slots", "kernel"):
             kernel, wide = jax.lax.stop_gradient((kernel, wide))
             slots: tuple[Slot, ...] = self.get_variable("slots", "kernel")
-            multiply = [functools.partial(product, slot=slot) for slot in slots]
-        y = multiply[0](x, kernel) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
+            products = [functools.partial(product, slot=slot) for slot in slots]
+        y = products[0](x, kernel) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
         if shared is None:
             return y
-        z = multiply[1](shared, wide)
+        z = products[1](shared, wide)
         return y + jnp.swapaxes(z.reshape(rows, blocks, self.features), 0, 1)
 
 

@@ -122,11 +122,9 @@ def temporary_bytes(update: Any, state: Any, batch: Any) -> int | None:
 
 def once(fn: Callable[..., T]) -> Any:
     """``jax.jit(fn)`` for a single run: on CPUs, where that takes a third of the time, without optimisations."""
-    quick = {
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-        "xla_cpu_use_fusion_emitters": False,
-    }
+    quick = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    if jax.__version_info__ < (0, 11):
+        quick["xla_cpu_use_fusion_emitters"] = False  # later versions refuse the name
     return jax.jit(fn, compiler_options=quick if jax.default_backend() == "cpu" else None)
 
 

@@ -14,7 +14,7 @@ from plain_update import cross_entropy, decode, lambda_return, log_prob_and_entr
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.algorithms import update
 from dreamjax.algorithms.actor_critic import imitation_loss
-from dreamjax.algorithms.distributions import action_vector, make_policy
+from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_loss
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import init_state, last_steps
@@ -145,6 +145,20 @@ def test_the_behaviour_phase_against_numpy(learner):
 
     norm = actor_gradient(state.params["actor"])
     np.testing.assert_allclose(metrics["train/grad_norm/actor"], norm, rtol=2e-3)
+
+    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    def critic_gradient(params):
+        def loss(params):
+            both = lambda outputs, *targets: sum(scalar_loss(outputs, jnp.float32(target)) for target in targets)
+            recent = x.networks.world_model.feat(jax.tree.map(lambda s: s[:, length - last : -1], post.state))
+            dreamt = both(x.networks.critic.apply(params, dream.feat[:, :-1]), returns, slow_value)
+            replayed = both(x.networks.critic.apply(params, recent), targets, replay_slow)
+            return jnp.mean(weight * dreamt) + config.critic.replay_scale * jnp.mean(live * replayed)
+
+        return optax.tree.norm(jax.grad(loss)(params))
+
+    norm = critic_gradient(state.params["critic"])
+    np.testing.assert_allclose(metrics["train/grad_norm/critic"], norm, rtol=2e-3)
 
 
 def test_several_updates_in_one_call_are_single_ones_bit_for_bit(learner):
@@ -385,6 +399,7 @@ def test_bfloat16_computes_in_half_and_learns_in_full(kind, tiny_config, tiny_sp
     assert floats(jax.eval_shape(model.feat, post.state)) == {"bfloat16"}
     products = list(matrix_products(jax.make_jaxpr(agent.update)(state, batch).jaxpr))
     half = [all(str(x.aval.dtype) == "bfloat16" for x in eqn.invars) for eqn in products]
+    # In float32: distances and indicators on boards, and the true board's parts of the grid model.
     assert sum(half) > 0.75 * len(products) > 0, [eqn for eqn, h in zip(products, half, strict=True) if not h]
 
 

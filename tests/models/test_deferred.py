@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from scans import parts_of
 
 from dreamjax.algorithms import world_model_loss as wml
 from dreamjax.models.deferred import make_slot, product
@@ -56,9 +57,8 @@ def shapes_in_scans(jaxpr):
         for inner in memory._inner(equation):
             found |= shapes_in_scans(inner)
         if equation.primitive.name == "scan":
-            first = equation.params["num_consts"]
-            body = equation.params["jaxpr"].jaxpr
-            found |= {x.aval.shape for x in body.invars[first : first + equation.params["num_carry"]]}
+            body, _, first, count = parts_of(equation.params)
+            found |= {x.aval.shape for x in body.invars[first : first + count]}
     return found
 
 
