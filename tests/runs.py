@@ -49,11 +49,15 @@ def lines(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def assert_same(ours: Any, theirs: Any) -> None:
-    """Bit-equal trees, dtypes included; names the first leaf that differs."""
+def assert_same(ours: Any, theirs: Any, *, rounding: float = 0.0) -> None:
+    """Bit-equal trees, dtypes included, or with ``rounding`` floats that near; names the first leaf that differs."""
     ours, structure = jax.tree_util.tree_flatten_with_path(ours)
     theirs, other = jax.tree_util.tree_flatten_with_path(theirs)
     assert structure == other
     for (path, a), (_, b) in zip(ours, theirs, strict=True):
         a, b = np.asarray(a), np.asarray(b)
-        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path), strict=True)
+        name = jax.tree_util.keystr(path)
+        if rounding and a.dtype.kind == "f":
+            np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding, err_msg=name, strict=True)
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=name, strict=True)

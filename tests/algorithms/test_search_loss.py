@@ -63,7 +63,7 @@ def test_targets_and_the_steps_that_are_learned_from(learner, method):
     np.testing.assert_allclose(targets.value, backup, rtol=1e-5)
     np.testing.assert_allclose(targets.found.weight.sum(1), 1, rtol=1e-5)
     assert not np.any(np.asarray(targets.found.weight)[legal == 0])
-    assert plain == at_ends
+    np.testing.assert_allclose(plain, at_ends, rtol=1e-6)  # two programs may round otherwise
     assert abs(values - plain) > 1e-3 and abs(weights - plain) > 1e-3
 
 
