@@ -1,8 +1,20 @@
-"""What a traced ``lax.scan`` is made of, as each version of JAX says it."""
+"""What traced programs are made of: matrix products, and the parts of a ``lax.scan`` as each version of JAX says them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+from dreamjax.training import memory
+
+
+def matrix_products(jaxpr: Any) -> Iterator[Any]:
+    """The matrix products and convolutions of a program and of those within it."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in ("dot_general", "conv_general_dilated"):
+            yield eqn
+        for inner in memory._inner(eqn):
+            yield from matrix_products(inner)
 
 
 def parts_of(params: dict[str, Any]) -> tuple[Any, Any, int, int]:

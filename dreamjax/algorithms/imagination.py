@@ -54,23 +54,23 @@ def imagine(
         return None if world_model.mask is None else world_model.mask(params, feat) > 0
 
     def step(
-        carry: tuple[RSSMState, jax.Array | None, jax.Array], t: jax.Array
-    ) -> tuple[tuple[RSSMState, jax.Array | None, jax.Array], tuple[Any, ...]]:
-        state, mask, feats = carry
+        carry: tuple[RSSMState, jax.Array, jax.Array | None, jax.Array], t: jax.Array
+    ) -> tuple[tuple[RSSMState, jax.Array, jax.Array | None, jax.Array], tuple[Any, ...]]:
+        state, feat, mask, feats = carry
         split = jax.vmap(jax.random.split)(step_keys(keys, t))
-        policy, products = policy_fn(world_model.feat(state), mask)
+        policy, products = policy_fn(feat, mask)
         action = policy.sample(split[:, 0])
         following, _ = world_model.imagine(params, state, action, split[:, 1])
         feat = world_model.feat(following)
         feats = jax.lax.dynamic_update_index_in_dim(feats, feat, t + 1, 1)
-        return (following, legal(feat), feats), (action, policy.log_prob(action), mask, products)
+        return (following, feat, legal(feat), feats), (action, policy.log_prob(action), mask, products)
 
     feat = world_model.feat(start)
     # Features are carried and written in place: what a scan stacks comes by time, and turning that round copies it.
     feats = jnp.zeros((feat.shape[0], horizon + 1, feat.shape[1]), feat.dtype).at[:, 0].set(feat)
     first_mask = start_mask if start_mask is not None else legal(feat)
-    (_, last_mask, feats), (actions, log_probs, masks, products) = jax.lax.scan(
-        step, (start, first_mask, feats), jnp.arange(horizon)
+    (*_, last_mask, feats), (actions, log_probs, masks, products) = jax.lax.scan(
+        step, (start, feat, first_mask, feats), jnp.arange(horizon)
     )
     actions, log_probs = jnp.swapaxes(actions, 0, 1), jnp.swapaxes(log_probs, 0, 1)
     if masks is not None and last_mask is not None:

@@ -127,16 +127,12 @@ def prepared(params: Params, config: ModelConfig) -> Params:
 
     XLA does not see that every step transposes the same kernel.
     """
+    if config.cell != "block_gru":
+        return params
     own = config.deter // config.blocks  # of a block's inputs, what it does not share
-
-    def prepare(params: Params) -> Params:
-        found = {name: prepare(inner) if isinstance(inner, Mapping) else inner for name, inner in params.items()}
-        kernel = params.get("kernel")
-        if kernel is not None and kernel.ndim == 3 and kernel.shape[1] > own:
-            found["wide"] = side_by_side(kernel[:, own:])
-        return found
-
-    return {**params, "cell": prepare(params["cell"])}
+    cell = params["cell"]
+    wide = side_by_side(cell["hidden"]["kernel"][:, own:])
+    return {**params, "cell": {**cell, "hidden": {**cell["hidden"], "wide": wide}}}
 
 
 def step_slots(params: Params, config: ModelConfig, rows: int, steps: int, dtype: Dtype) -> dict[str, Any]:

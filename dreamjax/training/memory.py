@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from dreamjax.config import ConfigError, ParallelConfig
 
-# XLA's own figure was 0.9 to 1.4 times the estimate of activations on CPU; fusing may save up to half of it elsewhere.
+# XLA's own figure was 0.9 to 1.5 times the estimate of activations on CPU; fusing may save up to half of it elsewhere.
 CERTAIN = 0.5
 
 

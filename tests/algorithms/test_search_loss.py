@@ -63,7 +63,8 @@ def test_targets_and_the_steps_that_are_learned_from(learner, method):
     np.testing.assert_allclose(targets.value, backup, rtol=1e-5)
     np.testing.assert_allclose(targets.found.weight.sum(1), 1, rtol=1e-5)
     assert not np.any(np.asarray(targets.found.weight)[legal == 0])
-    np.testing.assert_allclose(plain, at_ends, rtol=1e-6)  # two programs may round otherwise
+    # JAX 0.12 rounds the last bit of two programs otherwise.
+    np.testing.assert_allclose(plain, at_ends, rtol=0 if jax.__version_info__ < (0, 11) else 1e-6)
     assert abs(values - plain) > 1e-3 and abs(weights - plain) > 1e-3
 
 
