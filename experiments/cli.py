@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from dreamjax.config import Config, ConfigError, from_dict
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
 PREFIX = "--config."

@@ -57,7 +57,7 @@ AGENT, UPDATE, CONTRACTS = (
     "tests/algorithms/test_update.py",
     "tests/test_contracts.py",
 )
-COMPILED = "tests/training/test_compiled_collector.py"
+COMPILED = "tests/training/collection/test_compiled_collector.py"
 CALLS = "tests/training/test_trainer.py::test_several_steps_in_one_call_keep_the_schedule"
 BEHAVIOUR = UPDATE + "::test_the_behaviour_phase_against_numpy"
 EXPLORATION, ENSEMBLE = "tests/algorithms/test_exploration.py", "tests/models/test_ensemble.py"
@@ -65,9 +65,9 @@ EXPLORER = "tests/algorithms/test_explorer.py"
 SWITCHES = "tests/test_switches.py"
 DEVICES = UPDATE + "::test_devices_give_the_same_update"
 
-WATCHDOG = "tests/training/test_watchdog.py"
-ACCURACY, SHIPPED = "tests/reporting/test_accuracy.py", "tests/training/test_shipped.py"
-MODEL_EVALUATOR, TETRIS_RULES = "tests/training/test_model_evaluator.py", "tests/envs/tetris/test_rules.py"
+WATCHDOG = "tests/training/runtime/test_watchdog.py"
+ACCURACY, SHIPPED = "tests/reporting/test_accuracy.py", "tests/training/storage/test_shipped.py"
+MODEL_EVALUATOR, TETRIS_RULES = "tests/training/evaluation/test_model_evaluator.py", "tests/envs/tetris/test_rules.py"
 
 PYTEST = ("-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist")
 
@@ -613,24 +613,24 @@ MUTATIONS = [
              "loss += config.critic.slow_regulariser * config.critic.replay_scale / 0.3 *", SWITCHES),
     Mutation("dreamerv3_leans_on_its_base", "presets",
              "reward_head=\"twohot\", bins=255,\n        ),", "bins=255,\n        ),", "tests/test_presets.py"),
-    Mutation("segments_dropped_too_early", "training.segments",
-             "if (head > oldest).any()]", "if (head > oldest).all()]", "tests/training/test_segments.py"),
-    Mutation("segments_after_a_failed_save", "training.segments",
+    Mutation("segments_dropped_too_early", "training.storage.segments",
+             "if (head > oldest).any()]", "if (head > oldest).all()]", "tests/training/storage/test_segments.py"),
+    Mutation("segments_after_a_failed_save", "training.storage.segments",
              "        buffer = self._buffer\n        folder.mkdir()",
              "        buffer = self._buffer\n        self.written(folder)\n        folder.mkdir()",
-             "tests/training/test_segments.py"),
-    Mutation("damage_signed_by_the_next_save", "training.checkpoint",
-             "            return known[name]", "            pass", "tests/training/test_segments.py"),
+             "tests/training/storage/test_segments.py"),
+    Mutation("damage_signed_by_the_next_save", "training.storage.checkpoint",
+             "            return known[name]", "            pass", "tests/training/storage/test_segments.py"),
     Mutation("bad_updates_leave_their_mark", "training.finite",
              "jnp.where(good, a, b)", "a", "tests/training/test_finite.py"),
     Mutation("one_bad_update_too_many", "training.metrics",
              "self._in_a_row > self._skip", "self._in_a_row > self._skip + 1",
              "tests/training/test_trainer.py::test_bad_updates_are_left_out_and_told"),
-    Mutation("a_warm_critic_with_a_cold_target", "training.warm_start",
+    Mutation("a_warm_critic_with_a_cold_target", "training.storage.warm_start",
              'slow = jax.tree.map(jnp.copy, params["critic"])', "pass",
-             "tests/training/test_beginnings.py"),
-    Mutation("hangs_told_once", "training.watchdog", "self._next *= 2", "self._next = 1e9", WATCHDOG),
-    Mutation("patience_is_not_renewed", "training.watchdog", "self._seen, self._next = call, self._patience",
+             "tests/training/storage/test_beginnings.py"),
+    Mutation("hangs_told_once", "training.runtime.watchdog", "self._next *= 2", "self._next = 1e9", WATCHDOG),
+    Mutation("patience_is_not_renewed", "training.runtime.watchdog", "self._seen, self._next = call, self._patience",
              "self._seen = call", WATCHDOG),
     Mutation("seeds_of_evaluation_in_training", "seeds", "return seed if seed >= EVALUATION else seed + EVALUATION",
              "return seed", "tests/test_seeds.py"),
@@ -692,15 +692,15 @@ MUTATIONS = [
     Mutation("explorer_shares_the_slow_critic", "algorithms.exploration",
              "slow_critic=explorer.slow_critic, retnorm", "slow_critic=state.slow_critic, retnorm", EXPLORER),
     # Several steps in one call: keys, resets, what the games and the schedule know of it.
-    Mutation("every_step_of_a_call_by_one_key", "training.compiled_collector",
+    Mutation("every_step_of_a_call_by_one_key", "training.collection.compiled_collector",
              "np.uint32(counted) * jnp.arange", "np.uint32(0) * jnp.arange", COMPILED),
-    Mutation("no_reset_within_a_call", "training.compiled_collector",
+    Mutation("no_reset_within_a_call", "training.collection.compiled_collector",
              "(carry, obs, is_last, words, over), told", "(carry, obs, is_first, words, over), told", COMPILED),
-    Mutation("a_call_acts_at_the_end_of_an_episode", "training.compiled_collector",
+    Mutation("a_call_acts_at_the_end_of_an_episode", "training.collection.compiled_collector",
              "jnp.where(is_last[:, None], 0, action)", "jnp.where(is_last[:, None], action, action)", COMPILED),
     Mutation("a_call_leaves_the_games_behind", "envs.tetris.gym",
              "        self._words = words\n        return", "        return", COMPILED),
-    Mutation("wrappers_passed_over", "training.compiled_collector",
+    Mutation("wrappers_passed_over", "training.collection.compiled_collector",
              "type(env.env) is not TetrisVectorEnv", "type(env.env.unwrapped) is not TetrisVectorEnv", COMPILED),
     Mutation("updates_owed_for_one_step_of_a_call", "training.trainer",
              "due = self.schedule.due(self.step + in_call)", "due = self.schedule.due(self.step + config.num_envs)",
@@ -752,8 +752,8 @@ MUTATIONS = [
              "tests/models/test_deferred.py"),
     Mutation("parts_cut_rollouts", "algorithms.update",
              "windows % parts == states[0] % parts == 0", "windows % parts == 0", UPDATE),
-    Mutation("some_leaves_out_of_order", "training.checkpoint",
-             "{name: found[name] for name in like}", "found", "tests/training/test_checkpoint.py"),
+    Mutation("some_leaves_out_of_order", "training.storage.checkpoint",
+             "{name: found[name] for name in like}", "found", "tests/training/storage/test_checkpoint.py"),
     Mutation("ranks_without_ties", "reporting.uncertainty",
              "(last - (counts - 1) / 2)[inverse]", "last[inverse]", "tests/reporting/test_uncertainty.py"),
     Mutation("errors_sorted_the_wrong_way", "reporting.uncertainty",
@@ -772,16 +772,16 @@ MUTATIONS = [
     Mutation("accuracy_error_of_independent_steps", "reporting.accuracy",
              "(episodes / (episodes - 1) * squares) ** 0.5 / float(total)",
              "(mean * (1 - mean) / float(total)) ** 0.5", ACCURACY),
-    Mutation("model_windows_overlap", "training.model_evaluator",
+    Mutation("model_windows_overlap", "training.evaluation.model_evaluator",
              "range(0, length, max(HORIZONS))", "range(0, length, max(HORIZONS) - 1)", MODEL_EVALUATOR),
-    Mutation("model_windows_forget_the_action_before", "training.model_evaluator",
+    Mutation("model_windows_forget_the_action_before", "training.evaluation.model_evaluator",
              "episode.action[start - 1] if start", "episode.action[start] if start", MODEL_EVALUATOR),
     Mutation("garbage_has_one_hole_for_all_rows", "envs.tetris.rules",
              "threefry(key, (row, 2))[0] %", "threefry(key, (0, 2))[0] %", TETRIS_RULES),
     Mutation("sz_deals_z_and_j", "envs.tetris.rules",
              'jnp.uint32(PIECES.index("S"))', 'jnp.uint32(PIECES.index("Z"))', TETRIS_RULES),
-    Mutation("shipped_without_its_checksum", "training.shipped", "if not intact:", "if False:", SHIPPED),
-    Mutation("best_is_the_worst_checkpoint", "training.checkpoint",
+    Mutation("shipped_without_its_checksum", "training.storage.shipped", "if not intact:", "if False:", SHIPPED),
+    Mutation("best_is_the_worst_checkpoint", "training.storage.checkpoint",
              "max(scores, key=scores.__getitem__)", "min(scores, key=scores.__getitem__)", SHIPPED),
     Mutation("robustness_gains", "experiments.evaluate",
              'standard["mean"] - other["mean"]', 'other["mean"] - standard["mean"]', "tests/test_evaluate.py"),
