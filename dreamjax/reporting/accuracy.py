@@ -1,4 +1,4 @@
-"""How often a world model's predictions of boards and other grids are exactly right: the counting, and a table."""
+"""How often a world model predicts boards and other grids exactly: counts, shares and a table."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from dreamjax.types import ObsSpec
 
 MEASURES = ("exact", "exact_unchanged", "cells", "cells_unchanged")
-Sums = dict[str, dict[str, np.ndarray]]
+AccuracyTotals = dict[str, dict[str, np.ndarray]]
 
 
-def count_right(
+def count_correct(
     entry: ObsSpec,
     real: np.ndarray,
     following: np.ndarray,
@@ -24,7 +24,7 @@ def count_right(
     cleared: np.ndarray,
     context: int,
     horizons: Sequence[int],
-) -> Sums:
+) -> AccuracyTotals:
     """Sums over the steps of each window, for one observation of kind "grid".
 
     Args:
@@ -40,7 +40,7 @@ def count_right(
     Returns:
         By row, "next" (one step ahead), "next_clearing" (of these the steps that cleared a line) and "open_loop_<k>", and
         by measure float64 ``[B]``: "steps"; "exact", whole grids that are right; "cells", shares of cells that are right;
-        and both with "_unchanged" for the guess that nothing changes since what the model saw last.
+        and both with "_unchanged" for the guess that nothing changes after the last step that the model saw.
     """
     one_ahead = counted_steps(valid, begins, context)
     rows = {
@@ -54,7 +54,7 @@ def count_right(
 
 
 def counted_steps(valid: np.ndarray, begins: np.ndarray, context: int) -> np.ndarray:
-    """Bool ``[B, T-1]``: the steps one ahead that count; the arguments are those of ``count_right``."""
+    """Bool ``[B, T-1]``: the steps one ahead that count; the arguments are those of ``count_correct``."""
     index = np.arange(1, valid.shape[1])
     return valid[:, 1:] & (begins[:, None] | (index >= context)[None])
 
@@ -71,11 +71,11 @@ def _sums(
     return sums
 
 
-def accuracy(sums: Sums, episode: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Shares from the sums of windows.
+def accuracy(totals: AccuracyTotals, episode: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Shares from the totals of windows.
 
     Args:
-        sums: of ``count_right``. episode: int ``[B]``, which episode each window is of; negative ones are left out.
+        totals: of ``count_correct``. episode: int ``[B]``, which episode each window is of; negative ones are left out.
 
     Returns:
         By row ``{"steps": count, measure: {"mean", "stderr"}}``; see ``share``.
@@ -87,7 +87,7 @@ def accuracy(sums: Sums, episode: np.ndarray) -> dict[str, dict[str, Any]]:
         return np.bincount(episode[kept], values[kept], minlength=count)
 
     result: dict[str, dict[str, Any]] = {}
-    for row, of in sums.items():
+    for row, of in totals.items():
         steps = by_episode(of["steps"])
         result[row] = {"steps": int(steps.sum())} | {name: share(by_episode(of[name]), steps) for name in MEASURES}
     return result

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 
 from dreamjax.agents.dream_agent import Agent
-from dreamjax.reporting.accuracy import Sums, accuracy, count_right, counted_steps
+from dreamjax.reporting.accuracy import AccuracyTotals, accuracy, count_correct, counted_steps
 from dreamjax.reporting.uncertainty import ERRORS, summary
 from dreamjax.training.collection.collector import Environments, Policy
-from dreamjax.training.evaluation.evaluator import acting, quotas
+from dreamjax.training.evaluation.evaluator import acting, episodes_per_env
 from dreamjax.types import Batch, EnvSpec, Params, Records
 
 CONTEXT = 5
@@ -57,7 +57,7 @@ def evaluate_model(
     wanted = bool(grids) or ("ensemble" in params)
     starts = window_starts([len(episode.action) for episode in played]) if wanted else []
     doubts: dict[str, list[np.ndarray]] = {}
-    of_windows: dict[str, list[Sums]] = {name: [] for name in grids}
+    of_windows: dict[str, list[AccuracyTotals]] = {name: [] for name in grids}
     owners = []
     key = jax.random.key(seed)
     for first in range(0, len(starts), WINDOWS):
@@ -66,7 +66,7 @@ def evaluate_model(
         result = jax.device_get(open_loop(params, batch, jax.random.fold_in(key, first), context=CONTEXT))
         for name, entry in grids.items():
             of_windows[name].append(
-                count_right(
+                count_correct(
                     entry,
                     np.asarray(result["real"][name]),
                     result["next"][name],
@@ -97,7 +97,7 @@ def evaluate_model(
     } | told
 
 
-def _concatenated(parts: list[Sums]) -> Sums:
+def _concatenated(parts: list[AccuracyTotals]) -> AccuracyTotals:
     """The windows of all batches, rows and measures in their order."""
     return {
         row: {name: np.concatenate([part[row][name] for part in parts]) for name in measures}
@@ -108,8 +108,8 @@ def _concatenated(parts: list[Sums]) -> Sums:
 def play(
     policy: Policy, params: Params, env: Environments, *, num_envs: int, episodes: int, greedy: bool, seed: int
 ) -> list[Episode]:
-    """Whole episodes, as many of each environment as ``evaluator.quotas`` says."""
-    quota = quotas(episodes, num_envs)
+    """Whole episodes, as many of each environment as ``evaluator.episodes_per_env`` says."""
+    quota = episodes_per_env(episodes, num_envs)
     ended: list[list[Episode]] = [[] for _ in range(num_envs)]
     under_way: list[list[tuple[Any, ...]]] = [[] for _ in range(num_envs)]
 
