@@ -21,7 +21,7 @@ def measure_collecting(config: Config, repeats: int) -> list[Row]:
     """
     import jax
 
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
     from dreamjax.envs.adapter import make_env
     from dreamjax.training import recording
     from dreamjax.training.collector import Collector, make_policy
@@ -64,7 +64,7 @@ def measure_updates(config: Config, repeats: int) -> list[Row]:
     """Rows of the benchmark: seconds of one update and of drawing its batch, which may go on beside the one before."""
     import jax
 
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
     from dreamjax.envs.adapter import make_env
     from dreamjax.training import recording
     from dreamjax.training.schedule import Due

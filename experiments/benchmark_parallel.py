@@ -60,7 +60,7 @@ def updates_on(size: str, devices: Sequence[int], repeats: int) -> Figures:
 def _measure(size: str, repeats: int, devices: Sequence[int]) -> Figures:
     import jax
 
-    from dreamjax.agents.dream_agent import dummy_batch, make_agent
+    from dreamjax.agents.agent import dummy_batch, make_agent
     from dreamjax.training import parallel
     from experiments.benchmark_update import reference_spec
 

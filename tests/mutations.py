@@ -36,8 +36,8 @@ class Mutation(NamedTuple):
     tests: str
 
 
-RETURNS, NORMALISATION = "tests/algorithms/test_returns.py", "tests/algorithms/test_normalisation.py"
-OPTIMISERS, DISTRIBUTIONS = "tests/algorithms/test_optimisers.py", "tests/algorithms/test_distributions.py"
+RETURNS, NORMALISATION = "tests/algorithms/test_returns.py", "tests/algorithms/test_normalization.py"
+OPTIMISERS, DISTRIBUTIONS = "tests/algorithms/test_optimizers.py", "tests/algorithms/test_distributions.py"
 LATENTS, NETS, RSSM = "tests/models/test_latents.py", "tests/models/test_nets.py", "tests/models/test_rssm.py"
 ENCODERS, HEADS, MODEL = (
     "tests/models/test_encoders.py",
@@ -53,7 +53,7 @@ PLANNING = "tests/agents/test_planning_agent.py"
 SEARCH, SEARCH_LOSS = "tests/algorithms/test_search.py", "tests/algorithms/test_search_loss.py"
 ACTOR_CRITIC, RANDOMNESS = "tests/algorithms/test_actor_critic.py", "tests/algorithms/test_randomness.py"
 AGENT, UPDATE, CONTRACTS = (
-    "tests/agents/test_dream_agent.py",
+    "tests/agents/test_agent.py",
     "tests/algorithms/test_update.py",
     "tests/test_contracts.py",
 )
@@ -357,12 +357,12 @@ MUTATIONS = [
              "mask = jnp.asarray(obs[MASK_KEY]) > 0 if", "mask = jnp.asarray(obs[MASK_KEY]) >= 0 if", AGENT),
     Mutation("policy_shares_a_key", "agents.acting", "decide(params, state, obs, chosen, plan, split[:, 1], greedy)",
              "decide(params, state, obs, chosen, plan, split[:, 0], greedy)", RANDOMNESS),
-    Mutation("dream_acts_late", "agents.dream_agent", "last, action[:, context - 1 : -1]", "last, action[:, context:]",
+    Mutation("dream_acts_late", "agents.agent", "last, action[:, context - 1 : -1]", "last, action[:, context:]",
              AGENT),
-    Mutation("dream_sees_one_more", "agents.dream_agent", "lambda x: x[:, context - 1], post",
+    Mutation("dream_sees_one_more", "agents.agent", "lambda x: x[:, context - 1], post",
              "lambda x: x[:, context], post",
              AGENT),
-    Mutation("next_by_the_next_action", "agents.dream_agent",
+    Mutation("next_by_the_next_action", "agents.agent",
              "flat_action = action[:, :-1]", "flat_action = action[:, 1:]", AGENT),
     # The grid world model.
     Mutation("grid_window_without_border", "models.grid_layers", "x.dtype), ((0, 0), (0, 0), *pads), constant_values=1)",
@@ -601,9 +601,9 @@ MUTATIONS = [
              "slow, targets.value, jnp.ones_like(live), config)", SEARCH_LOSS),
     Mutation("search_replaces_where_it_adds", "algorithms.update",
              "found = jax.tree.map(jnp.add, found, (grads[\"actor\"], grads[\"critic\"]))", "pass", SEARCH_LOSS),
-    Mutation("search_takes_the_worst", "agents.dream_agent", "index = jnp.argmax(score, 1)",
+    Mutation("search_takes_the_worst", "agents.agent", "index = jnp.argmax(score, 1)",
              "index = jnp.argmin(score, 1)", AGENT + "::test_greedy_search_takes_the_best_legal_action"),
-    Mutation("search_takes_the_illegal", "agents.dream_agent", "score = jnp.where(tried.legal, score, NEVER)", "pass",
+    Mutation("search_takes_the_illegal", "agents.agent", "score = jnp.where(tried.legal, score, NEVER)", "pass",
              AGENT + "::test_greedy_search_takes_the_best_legal_action"),
     # Switches that would do nothing, or more than they say; priorities that never come back.
     Mutation("a_switch_without_effect", "algorithms.world_model_loss",

@@ -9,7 +9,7 @@ import optax
 import pytest
 import small
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms import update as update_lib
 from dreamjax.algorithms.search import tree_backup
 from dreamjax.algorithms.search_loss import last_states, search_loss, search_targets
