@@ -75,11 +75,12 @@ def listed_actions(config: Config, spec: EnvSpec) -> np.ndarray | None:
 
 def make_networks(config: Config, spec: EnvSpec) -> Networks:
     """The networks of a configuration for an environment."""
+    dtype = jnp.dtype(config.parallel.precision)
     return Networks(
-        make_world_model(config, spec),
-        make_actor(config, spec),
-        make_critic(config, spec),
-        make_ensemble(config, spec) if config.ensemble.size else None,
+        make_world_model(config.model, spec, dtype=dtype),
+        make_actor(config.actor, config.model, spec, dtype=dtype),
+        make_critic(config.critic, config.model, spec, dtype=dtype),
+        make_ensemble(config.ensemble, config.model, spec, dtype=dtype) if config.ensemble.size else None,
     )
 
 

@@ -120,7 +120,7 @@ def imagine_from(
         outputs, activations = policy_outputs(feat)
         return make_policy(learner.spec.action, outputs, mask, learner.actor), activations
 
-    rollouts = imagine(
+    rollouts, activations = imagine(
         learner.networks.world_model,
         model,
         policy_fn,
@@ -131,9 +131,8 @@ def imagine_from(
         start_mask=mask,
         gamma=learner.loss.gamma,
         cont_discount=learner.loss.cont_discount,
-        reach=learner.loss.reach,
+        symlog_limit=learner.loss.reach,
     )
-    activations, rollouts = rollouts.products, dataclasses.replace(rollouts, products=None)  # SHIM
     rollouts = dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont))
     return fast.Rollouts(rollouts, activations)
 

@@ -7,12 +7,12 @@ computed in parts that fit the caches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 from flax import struct
 
 from dreamjax.algorithms.update.state import Learner
+from dreamjax.models.fast.activations import Activations, apply_recorded, record
 from dreamjax.types import Imagination, Params
 
 CACHED_STATES = 4096  # imagined states, H + 1 a rollout, whose losses a CPU computes at once
@@ -23,10 +23,10 @@ class Rollouts:
     """Rollouts, and what the actor's layers computed while they were imagined (None: not kept)."""
 
     rollouts: Imagination
-    activations: Any = None
+    activations: Activations | None = None
 
 
-def policy_outputs(learner: Learner, actor: Params) -> Callable[[jax.Array], tuple[jax.Array, Any]]:
+def policy_outputs(learner: Learner, actor: Params) -> Callable[[jax.Array], tuple[jax.Array, Activations | None]]:
     """``feat -> (outputs of the actor, activations)``.
 
     Activations are not kept where rollouts of older actors are drawn from a ring, nor with micro-batches, which are there
@@ -35,15 +35,12 @@ def policy_outputs(learner: Learner, actor: Params) -> Callable[[jax.Array], tup
     head = learner.networks.actor
     if learner.imagination.use_ring or learner.micro_batches > 1:
         return lambda feat: (head.apply(actor, feat), None)
-    return lambda feat: head.record(actor, feat)
+    return lambda feat: record(head, actor, feat)
 
 
 def policy_outputs_again(learner: Learner, actor: Params, dreamed: Rollouts) -> jax.Array:
     """``actor.apply`` on all features of the rollouts, from kept activations where there are some."""
-    head, feat = learner.networks.actor, dreamed.rollouts.feat
-    if dreamed.activations is None:
-        return head.apply(actor, feat)
-    return head.apply(actor, feat, dreamed.activations)
+    return apply_recorded(learner.networks.actor, actor, dreamed.rollouts.feat, dreamed.activations)
 
 
 def behaviour_parts(states: tuple[int, ...], windows: int, *, least: int) -> int:

@@ -44,11 +44,10 @@ def world_model_phase(
             model_params,
             learner.networks.world_model,
             learner.spec,
-            __import__("types").SimpleNamespace(
-                loss=learner.loss, model=__import__("types").SimpleNamespace(symlog=learner.symlog)
-            ),
+            learner.loss,
             part,
             key,
+            symlog=learner.symlog,
         )
 
     def micro(part: Batch) -> tuple[Any, Any]:
