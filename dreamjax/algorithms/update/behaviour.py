@@ -192,8 +192,7 @@ def behaviour_phase(
     def actor_micro(part: tuple[fast.Rollouts, CriticOutputs]) -> tuple[Any, None]:
         return jax.grad(actor_losses, argnums=1, has_aux=True)(learner, behaviour.actor, *part, scale), None
 
-    outputs = critic._replace(error=None)
-    (actor_grad, actor_metrics), _ = accumulate(actor_micro, (dreamed, outputs), parts)
+    (actor_grad, actor_metrics), _ = accumulate(actor_micro, (dreamed, critic), parts)
     metrics = (
         metrics
         | actor_metrics

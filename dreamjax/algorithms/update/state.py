@@ -109,7 +109,8 @@ def fold(key: jax.Array, stream: Stream) -> jax.Array:
 def update_keys(state: TrainState) -> UpdateKeys:
     """Keys of the update after ``state``: its key folded by its step, so that a resumed run draws the same numbers."""
     key = jax.random.fold_in(state.key, state.step)
-    return UpdateKeys(*jax.random.split(key, 3), fold(key, Stream.BOOTSTRAP), fold(key, Stream.EXPLORER))
+    world_model, dream, ring = jax.random.split(key, 3)
+    return UpdateKeys(world_model, dream, ring, fold(key, Stream.BOOTSTRAP), fold(key, Stream.EXPLORER))
 
 
 def make_optimizers(
