@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from dreamjax.commands import cli, train
 from dreamjax.config import merge
 from dreamjax.reporting import dreams
 from dreamjax.training import checkpoint, trainer
-from experiments import cli, train
 from training.fakes import fake_agent, make_tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
