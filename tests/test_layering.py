@@ -16,7 +16,7 @@ RANKS = {
     "base": 0, "envs": 1, "buffers": 1, "models": 2, "algorithms": 3, "agents": 4, "reporting": 5, "training": 6,
     "top": 7, "commands": 8, "experiments": 9,
 }  # fmt: skip
-BASE = ("types", "fields", "seeds", "config", "presets", "configs")
+BASE = ("types", "seeds", "config", "presets", "configs")
 TOUCH_FILES = ("reporting", "training", "top", "commands", "experiments")
 # A worker process that dies or hangs leaves its traceback in a temporary file for its parent: no other way out is sure.
 MAY_TOUCH_FILES = ("dreamjax/envs/worker_process.py", "dreamjax/envs/workers.py")
@@ -132,7 +132,7 @@ GOOD = {
     "dreamjax/reporting/media.py": "from dreamjax.agents import a\nPath('x').write_bytes(b'')",
     "dreamjax/commands/train.py": "import dreamjax\nfrom dreamjax.training import trainer\nopen('x')",
     "dreamjax/__main__.py": "from dreamjax.commands import COMMANDS",
-    "dreamjax/configs/cartpole.py": "from dreamjax import presets",
+    "dreamjax/configs/cartpole.py": "from dreamjax.config import presets",
     "experiments/train.py": "from dreamjax.commands import train",
     "tests/test_x.py": "from dreamjax.models import rssm",
 }

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dreamjax import config as config_lib
-from dreamjax import configs, presets
+from dreamjax import configs
 from dreamjax.commands import cli
-from dreamjax.config import Config, ConfigError
+from dreamjax.config import Config, ConfigError, presets
 
 NAMES = configs.names()
 

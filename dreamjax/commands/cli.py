@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from dreamjax import configs
 from dreamjax.commands import compile_cache
-from dreamjax.commands.overrides import BOOLEANS, override
 from dreamjax.config import Config, ConfigError, ParallelConfig, from_dict
+from dreamjax.config.overrides import override
 from dreamjax.training import memory
 from dreamjax.training.workdir import UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
+PREFIX = "--config."
+BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WORKDIR_HELP = "work directory of a run, or the name of a shipped agent"
 
 
@@ -54,6 +56,27 @@ def require_at_least(known: argparse.Namespace, **bounds: float) -> None:
         value = getattr(known, name)
         if value is not None and value < bound:
             raise UsageError(f"--{name}={value} is not allowed: must be {bound} or more")
+
+
+def split_overrides(arguments: Sequence[str]) -> dict[str, str]:
+    """``--config.a.b=value`` or ``--config.a.b value`` arguments as ``{"a.b": "value"}``; later ones win.
+
+    Raises:
+        UsageError: on any other argument, or one without a value.
+    """
+    overrides: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith(PREFIX):
+            raise UsageError(f"unknown argument {argument} (see --help)")
+        name, equals, value = argument[len(PREFIX) :].partition("=")
+        if not equals:
+            following = next(rest, None)
+            if following is None or following.startswith("--"):
+                raise UsageError(f"{argument} needs a value: {argument}=VALUE")
+            value = following
+        overrides[name] = value
+    return overrides
 
 
 def load_config(argument: str, overrides: Mapping[str, str]) -> Config:

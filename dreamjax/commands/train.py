@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Any
 
 from dreamjax import configs
 from dreamjax.commands import cli
-from dreamjax.commands.overrides import split_overrides
 from dreamjax.config import Config, ConfigError
 from dreamjax.training import workdir
 from dreamjax.training.stop import Stop
@@ -77,7 +76,7 @@ def _parser() -> cli.Parser:
 def _main(arguments: Sequence[str] | None) -> int:
     known, rest = _parser().parse_known_args(arguments)
     given = {field: vars(known)[flag] for flag, (field, _) in SHORT.items() if vars(known)[flag] is not None}
-    config = cli.load_config(known.config, split_overrides(rest) | given)
+    config = cli.load_config(known.config, cli.split_overrides(rest) | given)
     path = known.workdir or default_workdir(known.config)
     process = vars(known)["distributed.process_id"]
     if int(os.environ.get("SLURM_PROCID", 0) if process is None else process) == 0:

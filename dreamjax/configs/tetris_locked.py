@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dreamjax import presets
+from dreamjax.config import presets
 
 REWARDS: dict[str, dict[str, Any]] = {
     "lines": {"reward": "lines", "piece_reward": 0.1},

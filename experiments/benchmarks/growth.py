@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dreamjax.config import Config, EnvConfig, ReplayConfig, from_dict, merge
-from dreamjax.presets import size
+from dreamjax.config.presets import size
 from dreamjax.training import memory
 from experiments.benchmarks.measuring import Row, exponent, row, timed
 from experiments.benchmarks.parallel import updates_on

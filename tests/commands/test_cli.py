@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dreamjax.commands import cli, compile_cache, evaluate, overrides, train
+from dreamjax.commands import cli, compile_cache, evaluate, train
 from dreamjax.config import ConfigError
 from dreamjax.training import workdir
 from dreamjax.training.workdir import UsageError
@@ -70,9 +70,9 @@ def test_overrides_are_read_as_their_fields_type(override: str, expected: Any) -
 
 def test_later_overrides_win_and_both_forms_are_read() -> None:
     arguments = ["--config.seed=1", "--config.env.id", "A-v0", "--config.seed=2", "--config.a=b=c"]
-    assert overrides.split_overrides(arguments) == {"seed": "2", "env.id": "A-v0", "a": "b=c"}
+    assert cli.split_overrides(arguments) == {"seed": "2", "env.id": "A-v0", "a": "b=c"}
     with pytest.raises(UsageError, match="needs a value"):
-        overrides.split_overrides(["--config.seed", "--config.horizon=2"])
+        cli.split_overrides(["--config.seed", "--config.horizon=2"])
 
 
 def test_an_override_of_one_field_leaves_its_neighbours() -> None:
