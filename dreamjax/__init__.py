@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from dreamjax.config import Config, ConfigError, from_dict
     from dreamjax.configs import load_config
     from dreamjax.envs.adapter import make_env
-    from dreamjax.training.load import load_player as load
-    from dreamjax.training.recording import make_replay
+    from dreamjax.training.storage.load import load_player as load
+    from dreamjax.training.storage.recording import make_replay
     from dreamjax.training.trainer import Trainer
 
     __version__: str
@@ -68,11 +68,11 @@ _SOURCES = {
     "ConfigError": ("dreamjax.config", "ConfigError"),
     "Trainer": ("dreamjax.training.trainer", "Trainer"),
     "from_dict": ("dreamjax.config", "from_dict"),
-    "load": ("dreamjax.training.load", "load_player"),
+    "load": ("dreamjax.training.storage.load", "load_player"),
     "load_config": ("dreamjax.configs", "load_config"),
     "make_agent": ("dreamjax.agents.dream_agent", "make_agent"),
     "make_env": ("dreamjax.envs.adapter", "make_env"),
-    "make_replay": ("dreamjax.training.recording", "make_replay"),
+    "make_replay": ("dreamjax.training.storage.recording", "make_replay"),
 }
 
 gymnasium.register(

@@ -24,8 +24,8 @@ import numpy as np
 
 from dreamjax.commands import cli, compile_cache
 from dreamjax.reporting.metrics import read_metrics
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 
 if TYPE_CHECKING:
     from dreamjax.config import Config

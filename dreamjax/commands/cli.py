@@ -14,8 +14,8 @@ from dreamjax import configs
 from dreamjax.commands import compile_cache
 from dreamjax.config import Config, ConfigError, ParallelConfig, from_dict
 from dreamjax.config.overrides import override
-from dreamjax.training import memory
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.runtime import memory
+from dreamjax.training.storage.workdir import UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
 PREFIX = "--config."

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from dreamjax.commands import cli
 from dreamjax.seeds import evaluation_seed
-from dreamjax.training import workdir
+from dreamjax.training.storage import workdir
 
 if TYPE_CHECKING:
-    from dreamjax.training.load import Loaded
+    from dreamjax.training.storage.load import Loaded
     from dreamjax.types import Batch
 
 CURVES = ("train/world_model_loss", "imagination/return", "episode/return", "episode/lines")
@@ -57,8 +57,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.envs.adapter import EnvError
     from dreamjax.reporting.dreams import dream_report
     from dreamjax.reporting.visualization import plot_curves
-    from dreamjax.training.checkpoint import CheckpointError
-    from dreamjax.training.load import load
+    from dreamjax.training.storage.checkpoint import CheckpointError
+    from dreamjax.training.storage.load import load
 
     seed = evaluation_seed(known.seed)
     num_envs = min(config.eval.num_envs, known.windows)
@@ -95,7 +95,7 @@ def _play(loaded: Loaded, *, num_envs: int, windows: int, length: int, seed: int
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
     from dreamjax.config import ReplayConfig
-    from dreamjax.training.collector import Collector, make_policy
+    from dreamjax.training.collection.collector import Collector, make_policy
 
     steps = max(MIN_STEPS, 2 * length)
     replay = SequenceBuffer(

@@ -4,7 +4,7 @@
     dreamjax export --npz=replay.npz
     dreamjax train --config=NAME --offline.replay=replay.npz
 
-The file holds plain arrays, which dreamjax/training/recording.py lists, and nothing that could run code.
+The file holds plain arrays, which dreamjax/training/storage/recording.py lists, and nothing that could run code.
 
 Exit codes: 0 done, 2 wrong usage.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dreamjax.commands import cli
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     known = parser.parse_args(arguments)
     if known.npz.suffix != ".npz":
         raise UsageError(f"--npz={known.npz} is not allowed: must end with .npz")
-    from dreamjax.training import recording
+    from dreamjax.training.storage import recording
 
     if known.workdir is not None:
         found = recording.open_recording(known.workdir, "--workdir")

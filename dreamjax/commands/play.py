@@ -29,8 +29,8 @@ import numpy as np
 from dreamjax.commands import cli, compile_cache
 from dreamjax.commands.keyboard import Keys, Terminal, landing, move, nearest, pressed
 from dreamjax.commands.stopwatch import Stopwatch
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 
 if TYPE_CHECKING:
     from dreamjax.config import EnvConfig
@@ -197,7 +197,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     else:
         compile_cache.enable()
     from dreamjax.envs.adapter import EnvError
-    from dreamjax.training.checkpoint import CheckpointError
+    from dreamjax.training.storage.checkpoint import CheckpointError
 
     try:
         if config:

@@ -7,8 +7,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreamjax.training.collector import Policy
-    from dreamjax.training.load import Loaded
+    from dreamjax.training.collection.collector import Policy
+    from dreamjax.training.storage.load import Loaded
 
 GARBAGE = 5  # rows of --robustness
 SEQUENCES = ("bag", "uniform", "sz")
@@ -34,7 +34,7 @@ def games_of(known: argparse.Namespace) -> Games:
 def compare(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int, games: Games) -> dict[str, Any]:
     """Plays each of ``games`` and prints its lines, and the lines lost against the first."""
     from dreamjax.envs.adapter import make_env
-    from dreamjax.training.evaluator import evaluate
+    from dreamjax.training.evaluation.evaluator import evaluate
 
     results: dict[str, Any] = {}
     print(f"{'game':<20}{'lines':>18}{'loss':>18}{'share':>9}{'pieces':>18}")

@@ -17,8 +17,8 @@ from typing import Any
 
 from dreamjax.commands import cli
 from dreamjax.seeds import evaluation_seed
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,11 +47,11 @@ def _main(arguments: Sequence[str] | None) -> int:
 
     cli.prepare(config.parallel)
     from dreamjax.envs.adapter import EnvError
-    from dreamjax.training import shipped
-    from dreamjax.training.acting import acts_by, policy_by
-    from dreamjax.training.checkpoint import CheckpointError
-    from dreamjax.training.evaluator import evaluate
-    from dreamjax.training.load import load
+    from dreamjax.training.collection.acting import acts_by, policy_by
+    from dreamjax.training.evaluation.evaluator import evaluate
+    from dreamjax.training.storage import shipped
+    from dreamjax.training.storage.checkpoint import CheckpointError
+    from dreamjax.training.storage.load import load
 
     shipped.check_name(known.name)
     shipped.check_planner(config.planner)

@@ -31,11 +31,11 @@ from typing import TYPE_CHECKING, Any
 from dreamjax import configs
 from dreamjax.commands import cli
 from dreamjax.config import Config, ConfigError
-from dreamjax.training import workdir
-from dreamjax.training.stop import Stop
+from dreamjax.training.runtime.stop import Stop
+from dreamjax.training.storage import workdir
 
 if TYPE_CHECKING:
-    from dreamjax.training import hosts
+    from dreamjax.training.runtime import hosts
 
 
 SHORT = {
@@ -100,7 +100,7 @@ def default_workdir(source: str) -> Path:
 def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given: dict[str, Any]) -> int:
     cli.prepare(config.parallel)
     # Only now: JAX takes seconds to import, and reads the settings made above.
-    from dreamjax.training import hosts
+    from dreamjax.training.runtime import hosts
 
     hosts.join(hosts.settings(*(given[f"distributed.{name}"] for name in hosts.Settings._fields)))
     group = hosts.Group()
@@ -131,7 +131,7 @@ def _run(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
 
 def _run_alone(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
     """Runs the only process. Of an unexpected error, prints the traceback and the last good checkpoint."""
-    from dreamjax.training import checkpoint
+    from dreamjax.training.storage import checkpoint
 
     try:
         return _run(config, path, resume, stop)
@@ -145,7 +145,8 @@ def _run_alone(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -
 
 def _run_with_others(group: hosts.Group, config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
     """Runs one process of several. Where another process is lost, says so instead of printing the backend's error."""
-    from dreamjax.training import checkpoint, hosts
+    from dreamjax.training.runtime import hosts
+    from dreamjax.training.storage import checkpoint
 
     try:
         return _run(config, path, resume, stop)

@@ -29,7 +29,7 @@ from typing import Any
 
 from dreamjax.commands import cli, compile_cache
 from dreamjax.configs.tetris_locked import REWARDS
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 from experiments.baselines import curves
 
 LEARNERS, PLAYERS = ("ppo", "dqn"), ("random", "heuristic", "greedy")

@@ -31,7 +31,7 @@ from typing import Any
 from dreamjax.commands import cli, compile_cache
 from dreamjax.config import Config, from_dict, merge
 from dreamjax.config.presets import size
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 from experiments.benchmarks.growth_page import page
 from experiments.benchmarks.measuring import Row, row, timed
 

@@ -13,8 +13,8 @@ import pytest
 
 from dreamjax.commands import cli, compile_cache, evaluate, train
 from dreamjax.config import ConfigError
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 CARTPOLE = "experiments/cartpole.py"

@@ -16,7 +16,7 @@ from dreamjax.commands import cli, play
 from dreamjax.commands.keyboard import Terminal, landing, move, nearest, pressed, split_keys
 from dreamjax.envs.tetris.buttons import NAMES
 from dreamjax.envs.tetris.gym import TetrisEnv
-from dreamjax.training import workdir
+from dreamjax.training.storage import workdir
 
 PIECES = [1, 0, 2, 3]
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import make_tiny_config
 
 from dreamjax.configs.tetris_locked import REWARDS
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 from experiments.baselines import compare, curves, heuristics
 
 ROOT = Path(__file__).resolve().parents[2]
