@@ -14,7 +14,7 @@ with four times the environments and windows (no GPU has run it yet).
 
 from ml_collections import ConfigDict
 
-from dreamjax import presets
+from dreamjax.config import presets
 from experiments import curves
 
 

@@ -9,7 +9,7 @@ from scans import parts_of
 
 from dreamjax.algorithms import world_model_loss as wml
 from dreamjax.models.fast.deferred_gradients import make_slot, matmul_deferred
-from dreamjax.training import memory
+from dreamjax.training.runtime import memory
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 
 B, T = 3, 5
