@@ -15,11 +15,10 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dreamjax.training.workdir import UsageError
-
 from dreamjax.commands import cli
 from dreamjax.config import Config
 from dreamjax.config.schema import Field, Options, fields, is_group
+from dreamjax.training.storage.workdir import UsageError
 
 WIDTH = 100
 
