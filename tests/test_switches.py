@@ -291,8 +291,6 @@ ROWS = [
     Row("replay.even", 0.5, "model", set(), PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", {"drawn"}, PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", set()),
-    Row("replay.priority_beta", 0.5, "replay", {"weights"}, PRIORITISED),
-    Row("replay.priority_beta", 0.5, "replay", set()),
     Row("replay.keep_latents", True, "replay", {"context"}),
     # Schedules: which updates, how many, on how many windows, when.
     Row("schedule.kind", "plan", "schedule", {"phases", "counts", "windows", "when"}),
@@ -462,14 +460,13 @@ def replay_outputs(config: Config) -> dict[str, Any]:
         latents = RSSMState(deter=np.ones((2, 2), np.float32), stoch=np.ones((2, 2, 2), np.float32))
         records = Records(np.arange(2, dtype=np.int32), obs, reward, no, no, no, {})
         buffer.add(records, np.zeros((2, 1), np.int32), latents)
-    drawn, weights, context = [], [], []
+    drawn, context = [], []
     for _ in range(10):
         batch, indices = buffer.sample(4, 3)
         drawn.append(np.asarray(batch.reward))
-        weights.append(batch.weight is None)
         context.append(batch.context is None)
         buffer.update(indices, priority=np.square(batch.reward) + 1)
-    outs = {"stored": len(buffer), "drawn": np.stack(drawn), "weights": weights, "context": context}
+    outs = {"stored": len(buffer), "drawn": np.stack(drawn), "context": context}
     return {name: hash(np.asarray(value).tobytes()) for name, value in outs.items()}
 
 
@@ -512,7 +509,7 @@ def test_constants_leave_fresh_parameters_as_they_are() -> None:
 def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
     others["imagination"].pop("draw")
-    others["replay"].pop("even")  # goes with neither replay.online nor replay.priority_beta
+    others["replay"].pop("even")  # does not go with replay.online
     assert difference("model", "vector", {}, others)[0] == set()
 
 

@@ -181,10 +181,7 @@ class Trainer:
         )
 
     def _batch_shapes(self, size: int) -> Batch:
-        replay = self.config.replay
-        weighted = replay.sampler == "prioritised" and replay.priority_beta > 0
-        length = self.config.batch_length
-        return memory.batch_shapes(self.spec, size, length, latents=self._latents, weighted=weighted)
+        return memory.batch_shapes(self.spec, size, self.config.batch_length, latents=self._latents)
 
     def _check_memory(self, shapes: Any) -> memory.Need:
         """What the run needs; refused before any of it is allocated where it cannot fit."""
