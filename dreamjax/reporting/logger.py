@@ -249,6 +249,9 @@ class _TerminalHandler(logging.Handler):
 
     def attach(self) -> None:
         self._before = LOG.level, LOG.propagate
+        for other in [handler for handler in LOG.handlers if isinstance(handler, _TerminalHandler)]:
+            LOG.removeHandler(other)  # of a logger that was not closed
+            self._before = other._before
         LOG.setLevel(logging.INFO)
         LOG.propagate = False
         LOG.addHandler(self)

@@ -9,6 +9,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dreamjax.algorithms.update import Phases
 from dreamjax.buffers.sequence_buffer import SequenceBuffer, nbytes_for
 from dreamjax.config import Config, ConfigError
 from dreamjax.envs.adapter import Adapter, make_env
@@ -19,7 +20,7 @@ from dreamjax.training.collection.offline_collector import OfflineCollector
 from dreamjax.training.runtime import hosts, memory
 from dreamjax.training.runtime.hosts import Group, Share
 from dreamjax.training.runtime.watchdog import Watchdog
-from dreamjax.training.schedule import Phases, Schedule
+from dreamjax.training.schedule import Schedule
 from dreamjax.training.storage import recording
 from dreamjax.training.storage.recording import SavedReplay
 from dreamjax.training.updates import Updates
@@ -70,20 +71,13 @@ def open_environments(config: Config, num_envs: int, seed: int, watchdog: Watchd
     return env
 
 
-def batch_shapes(config: Config, spec: EnvSpec, size: int, *, latents: Any) -> Batch:
-    """Shapes of a batch of ``size`` windows as replay draws it; ``latents`` are those of ``recording.kept_latents``."""
-    replay = config.replay
-    weighted = replay.sampler == "prioritised" and replay.priority_beta > 0
-    return memory.batch_shapes(spec, size, config.batch_length, latents=latents, weighted=weighted)
-
-
 def check_memory(
     config: Config, group: Group, source: Source, schedule: Schedule, updates: Updates, state: Any, *, latents: Any
 ) -> memory.MemoryEstimate:
     """Estimates what the run needs, before any of it is allocated.
 
     Args:
-        state: shapes of the ``TrainState``.
+        state: shapes of the ``TrainState``. latents: those that replay keeps, ``recording.kept_latents``.
 
     Raises:
         ConfigError: it cannot fit.
@@ -99,7 +93,7 @@ def check_memory(
     memory.check_replay(replay, config.replay.capacity, host)
     activations = 0
     for phases, size in schedule.batches.items():
-        batch = batch_shapes(config, source.spec, size // group.count, latents=latents)
+        batch = memory.batch_shapes(source.spec, size // group.count, config.batch_length, latents=latents)
         activations = max(activations, updates.activation_bytes(phases, state, batch))
     needed = memory.estimate(state, activations=activations, replay=replay)
     device = memory.device_available()
@@ -109,7 +103,10 @@ def check_memory(
 
 def update_shapes(config: Config, spec: EnvSpec, schedule: Schedule, *, latents: Any) -> dict[Phases, Batch]:
     """Shapes of the batch of each tuple of phases."""
-    return {phases: batch_shapes(config, spec, size, latents=latents) for phases, size in schedule.batches.items()}
+    length = config.batch_length
+    return {
+        phases: memory.batch_shapes(spec, size, length, latents=latents) for phases, size in schedule.batches.items()
+    }
 
 
 def make_buffer(source: Source, *, latents: Any) -> SequenceBuffer:

@@ -10,11 +10,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dreamjax.algorithms.update import TASK, Phases
 from dreamjax.config import Config
-
-Phases = tuple[str, ...]
-"""What an update trains, in order: "world_model", "actor_critic", "explorer" (see ``Agent.update``)."""
-TASK: Phases = ("world_model", "actor_critic")
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.agents.dream_agent import Agent
+from dreamjax.agents.agent import Agent
 from dreamjax.algorithms.randomness import is_key
+from dreamjax.algorithms.update import Phases
 from dreamjax.config import Config
 from dreamjax.training.runtime import devices, memory
 from dreamjax.training.runtime.background_compiler import BackgroundCompiler, log_compilation
-from dreamjax.training.schedule import Pending, Phases
+from dreamjax.training.schedule import Pending
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
 
 SKIPPED = "train/skipped"  # 1 where an update was skipped, else 0
@@ -33,14 +34,6 @@ SKIPPED = "train/skipped"  # 1 where an update was skipped, else 0
 PureUpdate = Callable[..., tuple[TrainState, Metrics, ReplayOuts]]
 """``(state, batch, *, axis_name=None) -> (state, metrics, outs)``, a pure function."""
 Update = Callable[[TrainState, Batch], tuple[TrainState, Metrics, ReplayOuts]]
-
-_MEMBERS = {
-    ("world_model", "actor_critic"): "update",
-    ("world_model",): "update_world_model",
-    ("actor_critic",): "update_actor_critic",
-    ("world_model", "actor_critic", "explorer"): "update_exploring",
-    ("actor_critic", "explorer"): "update_actor_critic_exploring",
-}
 
 
 class Updates:
@@ -105,7 +98,7 @@ class Updates:
 
 def pure_update(agent: Agent, config: Config, phases: Phases) -> PureUpdate:
     """The agent's update with these phases, guarded where ``optimiser.skip_nonfinite`` allows updates to be skipped."""
-    update = getattr(agent, _MEMBERS[phases])
+    update = partial(agent.update, phases=phases)
     return skip_nonfinite(update) if config.optimiser.skip_nonfinite else update
 
 

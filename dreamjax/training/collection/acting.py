@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from dreamjax.agents.dream_agent import Agent
+from dreamjax.agents.agent import Agent
 from dreamjax.config import Config
 from dreamjax.envs.adapter import Adapter
 from dreamjax.training.collection.collector import Policy, acting_shapes, make_policy

@@ -99,7 +99,7 @@ def save(
     there = folder(workdir)
     # The number after the newest one's, not how many there are: older ones of this step may have been deleted.
     taken = [saved_again(path) for path in all_checkpoints(workdir) if step_of(path) == step]
-    name = group.from_leader(f"{step:012d}.{taken[-1] + 1}" if taken else f"{step:012d}")
+    name = group.broadcast(f"{step:012d}.{taken[-1] + 1}" if taken else f"{step:012d}")
     final, temporary = there / name, there / f"{_TEMPORARY}{name}"
 
     def begin() -> None:
@@ -121,7 +121,7 @@ def save(
         temporary.rename(final)
         _sync(there)
 
-    for part, here in ((begin, group.leads), (mine, True), (finish, group.leads)):
+    for part, here in ((begin, group.is_primary), (mine, True), (finish, group.is_primary)):
         cause, told = None, None
         try:
             if here:
@@ -132,13 +132,13 @@ def save(
             f"process {i}: {text}" if group.count > 1 else text for i, text in enumerate(group.gather(told)) if text
         ]
         if failed:
-            if group.leads:
+            if group.is_primary:
                 shutil.rmtree(temporary, ignore_errors=True)
             problem = "; ".join(failed)
             raise CheckpointError(f"cannot save {final}: {problem}. Last good checkpoint: {latest(workdir)}") from cause
     if replay is not None:
         replay.written(replay_folder(final, group.index))
-    if group.leads:
+    if group.is_primary:
         _prune(workdir, keep)
     return final
 
@@ -207,12 +207,12 @@ def restore_latest(
     """
     group = group or Group()
     chosen, problem = None, None
-    if group.leads:
+    if group.is_primary:
         try:
             chosen = str(intact(workdir))
         except CheckpointError as error:
             problem = str(error)
-    chosen, problem = group.from_leader([chosen, problem])
+    chosen, problem = group.broadcast([chosen, problem])
     if problem is not None:
         raise CheckpointError(problem)
     path = Path(chosen)
