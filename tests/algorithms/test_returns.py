@@ -80,15 +80,16 @@ class ReturnsTest(chex.TestCase):
         np.testing.assert_allclose(self.variant(step_weights)(cont, gamma=0.9), expected, rtol=1e-6)
 
 
-def test_replayed_returns_end_at_terminations_and_bootstrap_at_time_limits(tiny_config):
-    """Contract 3: g from the configuration; continuation from is_terminal alone, the cut from is_last."""
+def test_replayed_returns_end_at_terminations_and_bootstrap_at_time_limits():
+    """Contract 3: continuation from is_terminal alone, the cut from is_last."""
     reward, value = jnp.array([[0, 1.0, 2.0, 3.0]]), jnp.array([[10, 20, 30, 40.0]])
     last, never = jnp.array([[False, False, True, False]]), jnp.zeros((1, 4), bool)
-    g, lam = tiny_config.loss.gamma, tiny_config.loss.lam
+    g, lam = 0.9, 0.95
+    fn = functools.partial(replay_returns, gamma=g, lam=lam)
     end = 3 + g * 40
     for terminal, after in ((last, 0.0), (never, g * 30)):  # R[1] = r[2] + (0 or g v[2])
         second = 2 + after
         expected = [[1 + g * ((1 - lam) * 20 + lam * second), second, end]]
-        np.testing.assert_allclose(replay_returns(reward, last, terminal, value, tiny_config), expected, rtol=1e-5)
-    gradient = jax.grad(lambda r, v: jnp.sum(replay_returns(r, last, never, v, tiny_config)), (0, 1))(reward, value)
+        np.testing.assert_allclose(fn(reward, last, terminal, value), expected, rtol=1e-5)
+    gradient = jax.grad(lambda r, v: jnp.sum(fn(r, last, never, v)), (0, 1))(reward, value)
     assert not np.any(gradient), "targets are stop-gradient"
