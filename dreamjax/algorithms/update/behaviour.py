@@ -20,7 +20,7 @@ from dreamjax.algorithms.update.state import Behaviour, Learner
 from dreamjax.algorithms.world_model_loss import Posterior
 from dreamjax.buffers import imagination_buffer
 from dreamjax.config import ReplayConfig
-from dreamjax.types import MASK_KEY, Batch, Imagination, Metrics, NormaliserState, Params, RSSMState
+from dreamjax.types import MASK_KEY, Batch, Imagination, Metrics, NormalizerState, Params, RSSMState
 
 T = TypeVar("T")
 sg = jax.lax.stop_gradient
@@ -46,7 +46,7 @@ class BehaviourUpdate(NamedTuple):
     actor_grad: Params
     critic_grad: Params
     metrics: Metrics
-    retnorm: NormaliserState
+    retnorm: NormalizerState
     value_error: jax.Array
 
 
@@ -208,8 +208,8 @@ def behaviour_phase(
 
 
 def return_scale(
-    learner: Learner, retnorm: NormaliserState, returns: jax.Array, *, axis_name: str | None
-) -> tuple[NormaliserState, jax.Array]:
+    learner: Learner, retnorm: NormalizerState, returns: jax.Array, *, axis_name: str | None
+) -> tuple[NormalizerState, jax.Array]:
     """Percentiles moved by these returns, and the range float32 ``[]`` that advantages are divided by (1: not at all)."""
     rate = learner.loss.return_norm_rate
     retnorm = update_normalizer(retnorm, returns, rate=rate, axis_name=axis_name)

@@ -23,7 +23,7 @@ from dreamjax.config import (
     ReplayConfig,
 )
 from dreamjax.models.heads import Networks
-from dreamjax.types import EnvSpec, ExplorerState, Metrics, NormaliserState, Params, TrainState
+from dreamjax.types import EnvSpec, ExplorerState, Metrics, NormalizerState, Params, TrainState
 
 Phase = Literal["world_model", "actor_critic", "explorer"]
 Phases = tuple[Phase, ...]
@@ -65,7 +65,7 @@ class Behaviour(NamedTuple):
     actor: Params
     critic: Params
     slow_critic: Params
-    retnorm: NormaliserState
+    retnorm: NormalizerState
 
 
 def task_behaviour(state: TrainState) -> Behaviour:
