@@ -18,7 +18,7 @@ from dreamjax.training.runtime import devices
 from dreamjax.training.runtime.background_compiler import BackgroundCompiler
 from dreamjax.training.schedule import Pending
 from dreamjax.training.updates import SKIPPED, Updates, chunk_updates, compile_update, skip_nonfinite, stack, unstack
-from dreamjax.types import EnvSpec, NormaliserState, TrainState
+from dreamjax.types import EnvSpec, NormalizerState, TrainState
 from training.fakes import fake_agent, make_tiny_config
 
 
@@ -29,7 +29,7 @@ def make_state() -> TrainState:
         params={"world_model": {"w": jnp.ones(3)}},
         slow_critic={"v": jnp.zeros(2)},
         opt_state={"world_model": (jnp.zeros(3), jnp.zeros((), jnp.int32))},
-        retnorm=NormaliserState(jnp.zeros(()), jnp.ones(()), jnp.zeros((), jnp.int32)),
+        retnorm=NormalizerState(jnp.zeros(()), jnp.ones(()), jnp.zeros((), jnp.int32)),
     )
 
 
@@ -196,5 +196,7 @@ def test_the_call_of_the_loop_is_the_agents_update_and_logs_its_compilation(
     assert lines[0] == "compiling 2 updates of world_model, actor_critic for 1 x cpu ..."
     assert lines[1].startswith("compiled 2 updates of world_model, actor_critic for 1 x cpu in ")
     assert any("of device memory beside its state" in line for line in lines) == background
-    updates(Pending(TASK, 2, 4), state, batches)
+    state, _, _ = updates(Pending(TASK, 2, 4), state, batches)
     assert len(caplog.records) == len(lines)  # only the first call says so
+    state, _, _ = updates(Pending(TASK, 1, 4), state, batches[:1])
+    assert int(state.step) == 5
