@@ -34,9 +34,9 @@ import small
 from fingerprints import fingerprints
 
 from dreamjax import config as config_lib
-from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
+from dreamjax.agents.agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.exploration import planning_params
-from dreamjax.algorithms.optimisers import make_optimisers
+from dreamjax.algorithms.update import make_optimizers
 from dreamjax.config import Config
 from dreamjax.training.collection.acting import make_acting
 from dreamjax.training.runtime.background_compiler import Ahead
@@ -395,19 +395,19 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         return gather(fingerprints(agent.init, jax.random.key(0)), init_name)
     if view == "acting":
         return acting_outputs(config, agent)
-    update, other = {
+    phases, other = {
         "model": (
-            agent.update_world_model,
-            {"actor", "critic", "slow_critic", "retnorm", "ring", "novelty", *EXPLORER},
+            ("world_model",),
+            {"actor", "critic", "slow_critic", "retnorm", "ring", *EXPLORER},
         ),
-        "behaviour": (agent.update_actor_critic, {"world_model", "ensemble", *EXPLORER}),
-        "exploring": (agent.update_actor_critic_exploring, {"world_model", "ensemble"}),
+        "behaviour": (("actor_critic",), {"world_model", "ensemble", *EXPLORER}),
+        "exploring": (("actor_critic", "explorer"), {"world_model", "ensemble"}),
     }[view]
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
     marked = mock.patch.object(jax, "value_and_grad", marked_value_and_grad)
     with marked if view == "model" else contextlib.nullcontext():
-        named = gather(fingerprints(update, state, batch), update_name)
+        named = gather(fingerprints(functools.partial(agent.update, phases=phases), state, batch), update_name)
     # What a phase passes on as it came is not its output (test_update.py holds that it is as it came).
     return {name: value for name, value in named.items() if name not in other}
 
@@ -425,8 +425,7 @@ def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> C
 
 def optimiser_outputs(config: Config) -> dict[str, int]:
     params = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
-    rate = config.ensemble.lr if config.ensemble.size else None
-    optimisers = make_optimisers(config.optimiser, rate, explorer=config.explore.steps > 0)
+    optimisers = make_optimizers(config.optimiser, config.ensemble, config.explore)
     states = {name: jax.eval_shape(optimiser.init, params) for name, optimiser in optimisers.items()}
     step = lambda states, grads: {
         name: optimisers[name].update(grads, states[name], grads)[0] for name in optimisers

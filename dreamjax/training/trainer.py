@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms.exploration import collecting_explorer, planning_params
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict

@@ -15,7 +15,7 @@ import pytest
 from small import noise_like
 
 import dreamjax
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms.exploration import NOVELTY
 from dreamjax.commands import ship
 from dreamjax.envs.adapter import make_env
