@@ -198,7 +198,7 @@ class Imagination:
 
 
 @struct.dataclass
-class NormaliserState:
+class NormalizerState:
     """Moving percentiles (or moments) of returns. ``low`` and ``high`` float32 ``[]``, ``count`` int32 ``[]`` updates."""
 
     low: Array
@@ -215,8 +215,8 @@ class ExplorerState:
     """
 
     slow_critic: Params
-    retnorm: NormaliserState
-    novelty: NormaliserState
+    retnorm: NormalizerState
+    novelty: NormalizerState
 
 
 @struct.dataclass
@@ -240,9 +240,9 @@ class TrainState:
     params: dict[str, Params]
     slow_critic: Params
     opt_state: dict[str, Any]
-    retnorm: NormaliserState
+    retnorm: NormalizerState
     ring: Any = None
-    novelty: NormaliserState | None = None
+    novelty: NormalizerState | None = None
     explorer: ExplorerState | None = None
 
 
