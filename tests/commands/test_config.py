@@ -92,8 +92,8 @@ def test_the_help_of_train_mentions_the_list(capsys: pytest.CaptureFixture[str])
 
 
 def test_an_old_name_is_one_line_of_warning(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("get_config = lambda variant='': {'planner': {'penalty': 0.5}}\n")
+    (tmp_path / "mine.py").write_text("get_config = lambda variant='': {'ensemble': {'bonus': 0.5}}\n")
     arguments = [sys.executable, "-m", "dreamjax", "config", "seed", f"--config={tmp_path / 'mine.py'}"]
     told = subprocess.run(arguments, check=True, capture_output=True, text=True).stderr
-    assert told.startswith("warning: removed configuration fields are ignored: planner.penalty=0.5 (")
+    assert told.startswith("warning: removed configuration fields are ignored: ensemble.bonus=0.5 (")
     assert told.count("\n") == 1
