@@ -89,7 +89,7 @@ def run(tmp_path, monkeypatch):
         assert final is None
     env.close()
     stored = replay.stored()
-    found = recording.Recording(env.spec, 2, 64, len(stored[0]), lambda empty: empty.fill(*stored))
+    found = recording.SavedReplay(env.spec, 2, 64, len(stored[0]), lambda empty: empty.fill(*stored))
     monkeypatch.setattr(recording, "open_saved_replay", lambda path, name: found)
     return path, env.spec, seen
 

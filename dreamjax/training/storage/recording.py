@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from dreamjax import files
 from dreamjax.buffers.samplers import make_sampler
 from dreamjax.buffers.sequence_buffer import LatentSpec, SequenceBuffer
 from dreamjax.config import ReplayConfig
@@ -158,13 +159,7 @@ def export_npz(saved: SavedReplay, path: str | Path) -> int:
     records, action = buffer.stored()
     arrays = {f"obs/{name}": value for name, value in records.obs.items()}
     arrays |= {name: getattr(records, name) for name in ("env", "reward", *FLAGS)}
-    temporary = Path(path).with_name(f".{Path(path).name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file, allow_pickle=False, action=action, spec=json.dumps(spec_to_dict(saved.spec)), **arrays
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    spec = json.dumps(spec_to_dict(saved.spec))
+    with files.atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, action=action, spec=spec, **arrays)
     return len(records)
