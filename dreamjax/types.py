@@ -161,7 +161,6 @@ class Batch:
         row: int32 ``[B]``, the row's index in the *global* batch: randomness folds by it.
         prev_action: ``[B, K]``, the action record just before the window (ignored where the window begins an episode).
         context: latent state just before the window, or None to begin each window from the initial state.
-        weight: float32 ``[B]`` importance weights of the sampler, or None for ones.
     """
 
     obs: dict[str, Array]
@@ -173,7 +172,6 @@ class Batch:
     row: Array
     prev_action: Array
     context: RSSMState | None = None
-    weight: Array | None = None
 
 
 @struct.dataclass
