@@ -13,7 +13,9 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from dreamjax.config import EnvConfig
-from dreamjax.envs.adapter import Adapter, EnvError, make_env, make_env_from
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.make import make_env, make_env_from
 from dreamjax.types import ActionPart, ObsSpec, Records
 
 NUM_ENVS = len(scripted.SCRIPTS)
