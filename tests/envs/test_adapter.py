@@ -343,5 +343,5 @@ def test_older_final_infos_as_an_array_of_dictionaries() -> None:
 
 
 def test_wrong_number_of_environments() -> None:
-    with pytest.raises(EnvError, match="holds 4 environments, not 2"):
+    with pytest.raises(EnvError, match="has 4 environments, not 2"):
         make_env_from(lambda: scripted.ScriptedVectorEnv(4, AutoresetMode.NEXT_STEP), 2, seed=0)
