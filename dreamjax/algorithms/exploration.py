@@ -15,7 +15,7 @@ from dreamjax.algorithms.normalization import normalizer_scale
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble
-from dreamjax.types import Imagination, NormaliserState, Params, RSSMState, WorldModel
+from dreamjax.types import Imagination, NormalizerState, Params, RSSMState, WorldModel
 
 NOVELTY = "novelty"  # among parameters: a ``Novelty``, where planners heed disagreement
 SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
@@ -134,7 +134,7 @@ def mixed_reward(
     return mixed(reward, jnp.pad(disagreed, ((0, 0), (1, 0))), scale, intrinsic=intrinsic, extrinsic=extrinsic)
 
 
-def disagreement_scale(state: NormaliserState, *, rate: float) -> jax.Array:
+def disagreement_scale(state: NormalizerState, *, rate: float) -> jax.Array:
     """The unit of disagreement, float32 ``[]``: the moving distance of its 5th to its 95th percentile in imagined steps.
 
     Ensembles grow surer by orders of magnitude; in this unit the bonus keeps its size.
@@ -147,14 +147,14 @@ def explorer_params(params: dict[str, Params]) -> dict[str, Params]:
     return {**params, "actor": params["explorer_actor"], "critic": params["explorer_critic"]}
 
 
-def collecting_explorer(params: dict[str, Params], novelty: NormaliserState, config: Config) -> dict[str, Params]:
+def collecting_explorer(params: dict[str, Params], novelty: NormalizerState, config: Config) -> dict[str, Params]:
     """What an explorer collects with: ``explorer_params``, and that its planners are paid for disagreement."""
     scale = disagreement_scale(novelty, rate=config.ensemble.rate)
     weights = jnp.float32(config.explore.intrinsic), jnp.float32(config.explore.extrinsic)
     return {**explorer_params(params), NOVELTY: Novelty(scale, *weights, jnp.float32(jnp.inf))}
 
 
-def planning_params(params: dict[str, Params], novelty: NormaliserState | None, config: Config) -> dict[str, Params]:
+def planning_params(params: dict[str, Params], novelty: NormalizerState | None, config: Config) -> dict[str, Params]:
     """What the task's agent acts with: ``params``, and what ``planner.penalty`` and ``planner.limit`` make of disagreement.
 
     Until something was imagined its unit is not known, and nothing is made of it.

@@ -14,11 +14,11 @@ from fingerprints import fingerprints
 
 from dreamjax.algorithms.distributions import action_vector
 from dreamjax.algorithms.exploration import NOVELTY, collecting_explorer, explorer_params, planning_params
-from dreamjax.algorithms.update.behaviour import imagine_from, last_steps
-from dreamjax.algorithms.update.state import explorer_behaviour
+from dreamjax.algorithms.update.behavior import imagine_from, last_steps
+from dreamjax.algorithms.update.state import explorer_behavior
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.config import ConfigError
-from dreamjax.types import NormaliserState
+from dreamjax.types import NormalizerState
 from tests.conftest import make_tiny_config
 
 EXPLORING = ("world_model", "actor_critic", "explorer")
@@ -132,7 +132,7 @@ def test_the_explorer_touches_nothing_but_its_own(learner):
 def test_the_explorer_learns_with_its_own_critics_and_scale(learner):
     state = learner("exploring").state()
     marked = state.replace(explorer=state.explorer.replace(slow_critic="its slow critic", retnorm="its scale"))
-    own = explorer_behaviour(marked)
+    own = explorer_behavior(marked)
     assert (own.slow_critic, own.retnorm) == ("its slow critic", "its scale")
     assert own.critic is state.params["explorer_critic"]
     assert own.actor is state.params["explorer_actor"]
@@ -140,7 +140,7 @@ def test_the_explorer_learns_with_its_own_critics_and_scale(learner):
 
 def test_what_an_explorer_collects_with():
     params = {"world_model": 1, "actor": 2, "critic": 3, "explorer_actor": 4, "explorer_critic": 5}
-    novelty = NormaliserState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
+    novelty = NormalizerState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
     explore = {"intrinsic": 2.0, "extrinsic": 0.25}
     got = collecting_explorer(params, novelty, make_tiny_config(ensemble={"rate": 0.5}, explore=explore))
     assert (got["world_model"], got["actor"], got["critic"]) == (1, 4, 5)
@@ -150,7 +150,7 @@ def test_what_an_explorer_collects_with():
 
 def test_what_the_task_plans_with():
     params, ensemble = {"world_model": 1, "actor": 2}, {"size": 2, "rate": 0.5}
-    novelty = NormaliserState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
+    novelty = NormalizerState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
 
     def got(novelty, **planner):
         return planning_params(params, novelty, make_tiny_config(ensemble=ensemble, planner=planner))
