@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dreamjax.commands import ALIASES, COMMANDS, cli
-from dreamjax.config import Config
+from dreamjax.config import Config, legacy
 from dreamjax.config.schema import ConfigError, fields, is_group
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -177,12 +177,17 @@ def test_commands_take_their_arguments(document, stop_after_parsing):
 
 
 def test_commands_are_found():
-    text = "```\nA=1 python -m experiments.train --config=x \\\n  --workdir=y &  # why\n```\nand `dreamjax play --seed=1`"
+    text = (
+        "```\nA=1 python -m experiments.train --config=x \\\n  --workdir=y &  # why\n```\nand `dreamjax play --seed=1`"
+    )
     assert commands(text) == ["python -m experiments.train --config=x    --workdir=y", "dreamjax play --seed=1"]
     assert sum(len(commands(read(document))) for document in TODAY) > 40
 
 
 # Fields.
+
+# Renames that are under way: gone when the schema has these names.
+TO_COME = {*legacy.RENAMED.values(), "planner.bootstrap"}
 
 
 @functools.cache
@@ -206,7 +211,7 @@ def test_fields_named_in_documents_exist(document):
     lines = [line for line in read(document).splitlines() if "*removed*" not in line]
     named = re.findall(rf"(?:`|--config\.)((?:{'|'.join(sorted(groups))})\.[a-z_]+)", "\n".join(lines))
     named += re.findall(r"--config\.([a-z_]+)[=\s]", "\n".join(lines))
-    assert sorted(set(named) - field_names()) == []
+    assert sorted(set(named) - field_names() - TO_COME) == []
 
 
 def test_an_unknown_field_is_not_accepted():
