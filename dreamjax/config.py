@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -377,70 +378,28 @@ class ExploreConfig:
 
 
 @dataclass(frozen=True)
-class SearchConfig:
-    """One step of search in the learned model, for actions that can be listed (cells, classes, up to 12 buttons).
-
-    Attributes:
-        learn: targets from searching every replayed state: "off", "replace" (of imagination's actor and critic losses) or
-            "add" (beside them). method: of learning: "one_step" tries every candidate once; "tree" spends ``simulations``
-            model steps on each state, as ``planner`` does.
-        collect: act by one step of search while collecting. evaluate: and in evaluations.
-        actions: candidates tried at each state that is learned from, act_actions: where it acts; all legal ones, where
-            there are no more.
-        last: search the last ``last`` states of each window; 0 searches all.
-        temperature: of the improved policy that one step teaches, in standard deviations of a state's values.
-        act_temperature: of the one that collects.
-        bootstrap: weight of the critic's value in what an action is worth, where search acts; 0 acts by the predicted
-            reward alone, which a shaped reward can be good for while the critic is not.
-        trace: share of what really followed that reaches back past an action the search would not have taken: 0 is tree
-            backup (off-policy, exact), 1 plain lambda-returns.
-        prior: weight of the actor's log-probability in the improved policy of one step.
-    """
-
-    learn: Literal["off", "replace", "add"] = "off"
-    method: Literal["one_step", "tree"] = "one_step"
-    simulations: int = 16
-    collect: bool = False
-    evaluate: bool = False
-    actions: int = 16
-    act_actions: int = 64
-    last: int = 0
-    temperature: float = 0.3
-    act_temperature: float = 0.1
-    bootstrap: float = 1.0
-    trace: float = 0.0
-    prior: float = 0.0
-
-    def __post_init__(self) -> None:
-        fraction(self, "trace")
-        fraction(self, "bootstrap")
-        for name in ("actions", "act_actions"):
-            require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
-        positive(self, "temperature", "act_temperature", "simulations")
-        not_negative(self, "prior", "last")
-
-
-@dataclass(frozen=True)
 class PlannerConfig:
-    """Planning in the learned model before every move: ``--agent=planner``.
+    """Planning in the learned model before every step: ``--agent=planner``.
 
     Attributes:
-        method: "gumbel" (tree search), "cem" or "mppi" (shooting: sequences of actions, refitted round by round), "held"
-            (one round of sequences of held actions beside the plan of the step before, each worth its best beginning).
+        method: "gumbel" (tree search), "one_step" (each action once, for actions that can be listed), "cem" or "mppi"
+            (shooting: sequences of actions, refitted round by round), "piecewise" (one round of sequences that change each
+            part of the action once, and the previous plan; "held" is its old name).
         collect: act by it while collecting. evaluate: and in evaluations.
-        num_simulations: model steps of one tree search. depth: of the tree, at most; 0: as deep as they lead.
-        actions: of one node: the likeliest (all legal ones where there are no more; 0: all), or as many draws where
-            actions cannot be listed. considered: how many of the root's the halving of its budget begins with.
-        value_scale, visit_offset: what values weigh: actions are scored by ``log prior + value_scale (visit_offset + m) q``
+        num_simulations: model steps of one tree search. depth: of the tree, at most; 0: no limit.
+        actions: candidates of a state, by "gumbel" and "one_step": the likeliest (all legal ones where there are no more;
+            0: all), or as many draws where actions cannot be listed. considered: candidates of the root that the halving
+            of its budget begins with.
+        value_scale, visit_offset: weight of values: actions are scored by ``log prior + value_scale (visit_offset + m) q``
             with ``m`` the visits of the most visited and ``q`` in [0, 1] from the node's least value to its greatest.
+        bootstrap: weight of the critic's value in "one_step"; 0 acts by the predicted reward alone. act_temperature: of its
+            draws where it collects, in standard deviations of the candidates' values.
         horizon: steps of a sequence; the critic values what follows. candidates: sequences, of "cem" and "mppi" in each of
             ``iterations`` rounds. policy_share: share of them that follow the actor there.
         elites: the best of them that "cem" refits to. temperature: of "mppi", in standard deviations of their returns.
-        penalty: taken off the reward of each planned step for what the ensemble disagrees on, in units of the range of that
-            in imagined steps. limit: such units after which a plan has nothing more to come; 0: none does.
     """
 
-    method: Literal["gumbel", "cem", "mppi", "held"] = "gumbel"
+    method: Literal["gumbel", "one_step", "cem", "mppi", "piecewise", "held"] = "gumbel"
     collect: bool = False
     evaluate: bool = False
     num_simulations: int = 50
@@ -449,24 +408,21 @@ class PlannerConfig:
     considered: int = 4
     value_scale: float = 0.1
     visit_offset: float = 50.0
+    bootstrap: float = 1.0
+    act_temperature: float = 0.1
     horizon: int = 8
     candidates: int = 64
     iterations: int = 4
     policy_share: float = 0.25
     elites: int = 8
     temperature: float = 0.5
-    penalty: float = 0.0
-    limit: float = 0.0
-
-    @property
-    def heeds_disagreement(self) -> bool:
-        """Whether the ensemble is asked about planned steps."""
-        return self.penalty > 0 or self.limit > 0
 
     def __post_init__(self) -> None:
-        positive(self, "num_simulations", "horizon", "iterations", "temperature")
-        not_negative(self, "depth", "actions", "value_scale", "visit_offset", "penalty", "limit")
-        fraction(self, "policy_share")
+        if self.method == "held":
+            object.__setattr__(self, "method", "piecewise")
+        positive(self, "num_simulations", "horizon", "iterations", "temperature", "act_temperature")
+        not_negative(self, "depth", "actions", "value_scale", "visit_offset")
+        fraction(self, "policy_share", "bootstrap")
         for name in ("considered", "candidates"):
             require(getattr(self, name) >= 2, name, getattr(self, name), "must be 2 or more")
         require(self.actions != 1, "actions", self.actions, "must be 0 (all), or 2 or more")
@@ -627,7 +583,6 @@ class Config:
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     explore: ExploreConfig = field(default_factory=ExploreConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -649,17 +604,13 @@ class Config:
             self.batch_length,
             f"a window must fit one environment's share of the replay, replay.capacity / num_envs = {per_env}",
         )
-        for name, last in (("imagination.last", self.imagination.last), ("search.last", self.search.last)):
-            require(last <= self.batch_length, name, last, f"must be at most batch_length={self.batch_length}")
+        last = self.imagination.last
+        require(
+            last <= self.batch_length, "imagination.last", last, f"must be at most batch_length={self.batch_length}"
+        )
         if self.explore.steps:
             steps = self.explore.steps
             require(self.ensemble.size > 0, "explore.steps", steps, "needs an ensemble: ensemble.size=2 or more")
-            require(
-                not self.search.collect,
-                "explore.steps",
-                steps,
-                "must be 0 with search.collect, which acts for the task",
-            )
             require(
                 not self.offline.replay, "explore.steps", steps, "must be 0 with offline.replay: nothing is collected"
             )
@@ -667,15 +618,6 @@ class Config:
             for name, unset in (("env.workers", not self.env.workers), ("offline.replay", not self.offline.replay)):
                 allowed = f"must be 1 with {name}: one call steps the compiled Tetris engine, in this process"
                 require(unset, "schedule.steps_per_call", self.schedule.steps_per_call, allowed)
-        for name in ("collect", "evaluate"):
-            both = getattr(self.search, name) and getattr(self.planner, name)
-            require(not both, f"planner.{name}", True, f"search.{name} acts already: one of the two")
-        for name in ("penalty", "limit"):
-            value = getattr(self.planner, name)
-            size, learn = self.ensemble.size, self.search.learn
-            require(size > 0 or value == 0, f"planner.{name}", value, "needs an ensemble: ensemble.size=2 or more")
-            allowed = "must be 0: search.learn='replace' imagines nothing, which disagreement is measured by"
-            require(learn != "replace" or value == 0, f"planner.{name}", value, allowed)
         devices = self.parallel.num_devices
         if self.replay.even:
             windows = self.replay.even * self.batch_size / (max(devices, 1) * self.optimiser.accumulate)
@@ -692,15 +634,6 @@ class Config:
             for name, size in batches:
                 allowed = f"must be a multiple of parallel.num_devices x optimiser.accumulate = {parts}"
                 require(size % parts == 0, name, size, allowed)
-        if self.search.learn == "replace":
-            unused = {
-                "ensemble.bonus": (self.ensemble.bonus, 0.0),
-                "ensemble.extrinsic": (self.ensemble.extrinsic, 1.0),
-                "imagination.use_ring": (self.imagination.use_ring, False),
-            }
-            for name, (value, off) in unused.items():
-                allowed = f"must be {off}: search.learn='replace' imagines nothing (search.learn='add' does)"
-                require(value == off, name, value, allowed)
         rollout = self.horizon * self.parallel_rollouts
         if self.imagination.use_ring:
             require(
@@ -740,4 +673,27 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: on an unknown field, a wrong type or an impossible value.
     """
-    return build(Config, values)
+    return build(Config, without_removed(values))
+
+
+def without_removed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` without removed fields, a warning for each that was in use; acting by one step is now the planner's.
+
+    ``search.collect`` and ``search.evaluate`` become ``planner.method="one_step"``.
+    """
+    values = merge(values)
+    search = values.pop("search", {})
+    planner = values.get("planner", {})
+    for name, new in (("bootstrap", "bootstrap"), ("act_temperature", "act_temperature")):
+        if name in search:
+            planner.setdefault(new, search[name])
+    acts = [name for name in ("collect", "evaluate") if search.get(name)]
+    if acts and not (planner.get("collect") or planner.get("evaluate")):
+        planner |= {"method": "one_step", "actions": search.get("act_actions", 64)} | dict.fromkeys(acts, True)
+        warnings.warn(f"search.{acts[0]} is now planner.{acts[0]} with planner.method='one_step'", stacklevel=3)
+    if search.get("learn", "off") != "off":
+        warnings.warn(f"search.learn={search['learn']!r} was removed: it is ignored", stacklevel=3)
+    for name in ("penalty", "limit"):
+        if planner.pop(name, 0):
+            warnings.warn(f"planner.{name} was removed: it is ignored", stacklevel=3)
+    return values | ({"planner": planner} if planner else {})

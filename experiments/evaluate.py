@@ -1,7 +1,7 @@
 """Evaluates a trained agent over whole episodes: mean, standard error and every episode.
 
     python -m experiments.evaluate --workdir=runs/tetris_direct --episodes=100 --json=result.json
-    python -m experiments.evaluate --workdir=runs/tetris_locked --agent=search    # one step of search in the model
+    python -m experiments.evaluate --workdir=runs/tetris_locked --agent=search    # planner.method=one_step
     python -m experiments.evaluate --workdir=runs/tetris_locked --agent=planner --simulations=50    # tree search in it
     python -m experiments.evaluate --workdir=runs/tetris_locked --agent=planner --rules=real    # in Tetris itself
     python -m experiments.evaluate --workdir=runs/tetris_locked --world-model     # how often the model is right
@@ -30,17 +30,19 @@ from dreamjax.training.workdir import UsageError
 from experiments import cli
 
 if TYPE_CHECKING:
+    from dreamjax.config import PlannerConfig
     from dreamjax.training.collector import Policy
     from dreamjax.training.load import Loaded
 
 TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
 GARBAGE = 5  # rows of --robustness
+ONE_STEP_ACTIONS = 64  # candidates of --agent=search: of placements all that are legal
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
 SEED_HELP = f"of environments and policy; below {EVALUATION} it is added to that (default: 0)"
 SEQUENCES = ("bag", "uniform", "sz")
-METHODS = ("gumbel", "cem", "mppi", "held")
-OF_PLANNER = ("num_simulations", "method", "horizon", "candidates", "penalty", "limit")  # beside the run's
+METHODS = ("gumbel", "one_step", "cem", "mppi", "piecewise", "held")
+OF_PLANNER = ("num_simulations", "method", "horizon", "candidates")  # beside the run's
 Settings = dict[str, dict[str, Any]]
 
 
@@ -71,9 +73,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     num_envs = min(known.num_envs or config.eval.num_envs, episodes)
     changes: dict[str, Any] = {"env": {"kwargs": next(iter(settings.values()))}} if settings else {}
     if known.agent == "search":
-        changes["search"] = {"evaluate": True}
-        if known.bootstrap is not None:
-            changes["search"]["bootstrap"] = known.bootstrap
+        changes["planner"] = one_step(config.planner, known.bootstrap)
     elif known.agent == "planner":
         changes["planner"] = {name: value for name in OF_PLANNER if (value := getattr(known, name)) is not None}
     if known.rules == "real":
@@ -90,7 +90,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     if known.rules == "real":
         watch = Stopwatch(by_real_rules(loaded))
     else:
-        watch = Stopwatch(policy_by(loaded.agent, known.agent))
+        watch = Stopwatch(policy_by(loaded.agent, "policy" if known.agent == "policy" else "planner"))
     play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy)
     try:
         if known.world_model:
@@ -112,7 +112,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     if known.json:
         facts = {"agent": known.agent, "greedy": known.greedy, "seed": seed, "step": loaded.meta["step"]}
         facts |= {"seconds_per_move": seconds / num_envs, "num_envs": num_envs}
-        if known.agent == "planner":
+        if known.agent != "policy":
             facts |= {"planner": dataclasses.asdict(loaded.config.planner), "rules": known.rules}
         try:
             known.json.parent.mkdir(parents=True, exist_ok=True)
@@ -134,20 +134,11 @@ def _parser() -> cli.Parser:
         "--simulations", dest="num_simulations", type=int, metavar="N", help="of the planner (default: the run's)"
     )
     parser.add_argument(
-        "--method", choices=METHODS, help="of the planner: tree search, shooting or held plans (default: the run's)"
+        "--method", choices=METHODS, help="of the planner (default: the run's; held: old name of piecewise)"
     )
     parser.add_argument("--horizon", type=int, metavar="N", help="steps that shooting looks ahead (default: the run's)")
     parser.add_argument(
         "--candidates", type=int, metavar="N", help="sequences that shooting tries (default: the run's)"
-    )
-    parser.add_argument(
-        "--penalty",
-        type=float,
-        metavar="X",
-        help="of planned steps, for what is disagreed on (default: the run's)",
-    )
-    parser.add_argument(
-        "--limit", type=float, metavar="X", help="of that, after which a plan has nothing to come (default: the run's)"
     )
     parser.add_argument(
         "--rules",
@@ -188,8 +179,6 @@ def _check(known: argparse.Namespace) -> None:
             ("method", known.method),
             ("horizon", known.horizon),
             ("candidates", known.candidates),
-            ("penalty", known.penalty),
-            ("limit", known.limit),
         ):
             if value is not None:
                 raise UsageError(f"--{name}={value} is for --agent=planner")
@@ -203,8 +192,6 @@ def _check(known: argparse.Namespace) -> None:
         ("simulations", known.num_simulations, 1),
         ("horizon", known.horizon, 1),
         ("candidates", known.candidates, 2),
-        ("penalty", known.penalty, 0),
-        ("limit", known.limit, 0),
     )
     for name, value, bound in least:
         if value is not None and value < bound:
@@ -219,6 +206,14 @@ def _check(known: argparse.Namespace) -> None:
         raise UsageError(
             "--world-model is measured on the run's own games: without --sequence, --garbage, --robustness"
         )
+
+
+def one_step(planner: PlannerConfig, bootstrap: float | None) -> dict[str, Any]:
+    """The changes of ``--agent=search``: a planner that looks one step ahead, with the run's settings where it has them."""
+    changes: dict[str, Any] = {"method": "one_step"}
+    if planner.method != "one_step":
+        changes["actions"] = ONE_STEP_ACTIONS
+    return changes if bootstrap is None else changes | {"bootstrap": bootstrap}
 
 
 def settings_of(known: argparse.Namespace) -> Settings:

@@ -2,7 +2,7 @@
 
     python -m experiments.ship --workdir=runs/tetris_locked --name=tetris_locked
 
-Its parameters, configuration, origin and measured play, by what its run is evaluated by (the actor, `search.evaluate` or
+Its parameters, configuration, origin and measured play, by what its run is evaluated by (the actor, or the planner where
 `planner.evaluate`), go to `dreamjax/shipped/NAME`. Float16 is taken only where greedy play, every game of it, is what it is
 in float32.
 
@@ -58,7 +58,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.load import load
 
     shipped.check_name(known.name)
-    shipped.check_planner(config.planner)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     seed = evaluation_seed(known.seed)
     num_envs = min(config.eval.num_envs, known.episodes)

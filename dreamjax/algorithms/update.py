@@ -23,7 +23,6 @@ from dreamjax.algorithms.exploration import (
     ensemble_loss,
     imagined_disagreement,
     mixed_reward,
-    planning_params,
     replayed_disagreement,
     stop_where_unsure,
 )
@@ -33,7 +32,6 @@ from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale,
 from dreamjax.algorithms.optimisers import make_optimisers, update_average
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.returns import step_weights
-from dreamjax.algorithms.search_loss import last_states, search_loss, search_targets
 from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
 from dreamjax.buffers import imagination_buffer
 from dreamjax.config import Config
@@ -382,22 +380,6 @@ def make_update(
         grads = {"explorer_actor": actor_grad, "explorer_critic": critic_grad}
         return grads, dataclasses.replace(state.explorer, retnorm=retnorm, novelty=novelty), told
 
-    def search_phase(
-        state: TrainState, batch: Batch, post: Posterior, key: jax.Array
-    ) -> tuple[tuple[Params, Params], Metrics, jax.Array]:
-        params = planning_params(state.params, state.novelty, config)
-
-        def micro(part: tuple[Batch, RSSMState]) -> tuple[Any, jax.Array]:
-            window, states = last_states(*part, config.search.last)
-            targets = search_targets(networks, config, spec, params, state.slow_critic, window, states, key)
-            grad_fn = jax.grad(search_loss, has_aux=True)
-            trained = params["actor"], params["critic"]
-            grads, (metrics, error) = grad_fn(trained, state.slow_critic, networks, config, spec, window, targets)
-            return (grads, metrics), error
-
-        (grads, metrics), error = accumulate(micro, (batch, post.state), count)
-        return grads, metrics, error
-
     def update(
         state: TrainState, batch: Batch, *, axis_name: str | None = None
     ) -> tuple[TrainState, Metrics, ReplayOuts]:
@@ -417,12 +399,7 @@ def make_update(
             even = config.replay.even_rows(batch.reward.shape[0])
             batch, post = jax.tree.map(lambda x: x[even], (batch, post))
         retnorm, ring, novelty = state.retnorm, state.ring, state.novelty
-        if learn_behaviour and config.search.learn != "off":
-            found, more, error = search_phase(state, batch, post, jax.random.fold_in(key, 4))
-            grads["actor"], grads["critic"] = found
-            metrics = {**metrics, **more}
-            priority = with_error(priority, error)
-        if learn_behaviour and config.search.learn != "replace":
+        if learn_behaviour:
             rollouts = dream_phase(state.params, batch, post, dream_key)
             if use_ring:
                 ring, rollouts = through_ring(ring, rollouts, ring_key, axis_name)
@@ -431,8 +408,6 @@ def make_update(
                 metrics = {**metrics, **more}
             imitation = config.actor.imitation
             found, more, retnorm, error = behaviour_phase(state, batch, post, rollouts, axis_name, imitation)
-            if "actor" in grads:
-                found = jax.tree.map(jnp.add, found, (grads["actor"], grads["critic"]))
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
             priority = with_error(priority, error)

@@ -15,13 +15,12 @@ from dreamjax.agents.dream_agent import make_agent
 from dreamjax.models.ensemble import make_ensemble
 from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
-from dreamjax.types import ActionPart, ActionSpec, EnvSpec, NormaliserState
+from dreamjax.types import NormaliserState
 
 # Adam with a large epsilon moves almost in proportion to the gradient: rounding stays rounding.
 OPTIMISER = {
     "kind": "adam", "eps": 0.1, "agc": 0.0, "warmup": 0, "world_model_lr": 0.01, "actor_lr": 0.02, "critic_lr": 0.03,
 }  # fmt: skip
-PLAIN_HEADS = {"model": {"reward_head": "mse"}, "critic": {"head": "mse"}}
 VARIANTS = {
     "explorer": {"imagination": {"last": 4}, "ensemble": {"size": 2, "units": 16, "layers": 1, "bonus": 0.5}},
     "exploring": {
@@ -35,10 +34,7 @@ VARIANTS = {
         "model": {"latent": "gaussian", "cell": "gru"},
         "imagination": {"use_ring": True, "capacity": 3 * 30},
     },
-    "searcher": {**PLAIN_HEADS, "search": {"learn": "replace", "trace": 0.5, "prior": 0.5}},
 }
-# Where actions can be listed: a masked class and two buttons.
-LISTED = ActionSpec((ActionPart("categorical", 3, masked=True), ActionPart("binary", 2)))
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +50,6 @@ def learner(tiny_config):
             **VARIANTS[variant],
         )
         spec = small.EVERY_ACTION
-        if "search" in VARIANTS[variant]:
-            spec = EnvSpec(spec.obs, LISTED)
         networks = Networks(
             make_world_model(config, spec),
             make_actor(config, spec),
