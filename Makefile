@@ -79,7 +79,7 @@ difftest: install  ## the rules of Tetris against a reference, a million steps
 	$(RUN) -m experiments.difftest --steps=1000000 $(ARGS)
 
 mutants: install  ## break the code on purpose; a test must fail each time
-	$(RUN) -m tests.mutations $(ARGS)
+	$(RUN) -m tests.mutants $(ARGS)
 
 chaos: install  ## kill runs at random moments; every resumed run must end alike
 	$(RUN) -m tests.chaos $(ARGS)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamjax.config import Config, from_dict, merge
-from dreamjax.presets import size
+from dreamjax.config.presets import size
 from dreamjax.training.workdir import UsageError
 from experiments import cli
 from experiments.measuring import Row, row, timed

@@ -24,6 +24,7 @@ import numpy as np
 
 import dreamjax  # noqa: F401  (registers the environments)
 from dreamjax.envs.tetris import engine
+from dreamjax.envs.tetris.gym import make_config
 from dreamjax.envs.tetris.rules import TetrisConfig
 from experiments import difftest
 
@@ -86,7 +87,7 @@ def random_rollout(config: TetrisConfig, num_envs: int, num_steps: int, *, obser
 
 def _compiled(mode: str, num_envs: int, repeats: int, *, observed: bool) -> dict[str, Any]:
     num_steps = max(50, 400_000 // num_envs)
-    rollout, states = random_rollout(TetrisConfig(action_mode=mode), num_envs, num_steps, observed=observed)
+    rollout, states = random_rollout(make_config({"action_mode": mode}), num_envs, num_steps, observed=observed)
 
     def play(repetition: int) -> None:
         nonlocal states

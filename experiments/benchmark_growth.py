@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dreamjax.config import Config, EnvConfig, ReplayConfig, from_dict, merge
-from dreamjax.presets import size
+from dreamjax.config.presets import size
 from dreamjax.training import memory
 from experiments.benchmark_parallel import updates_on
 from experiments.benchmark_update import reference_spec, update_gflop

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamjax.config import from_dict, merge
-from dreamjax.presets import size as size_of
+from dreamjax.config.presets import size as size_of
 from dreamjax.training.workdir import UsageError
 from experiments.measuring import Row, in_turns, row
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamjax.config import Config, from_dict, merge
-from dreamjax.presets import size as size_of
+from dreamjax.config.presets import size as size_of
 from dreamjax.training import memory
 from dreamjax.training.workdir import UsageError
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec

@@ -12,7 +12,7 @@ size that follows (:dreamerv3,12m) or 1m.
 
 from ml_collections import ConfigDict
 
-from dreamjax import presets
+from dreamjax.config import presets
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -6,19 +6,16 @@ Importing this module does not import JAX.
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
-import dataclasses
 import importlib.util
 import os
 import sys
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import NoReturn
 
 from dreamjax.config import Config, ConfigError, from_dict
+from dreamjax.config.overrides import override
 from dreamjax.training.workdir import UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -105,81 +102,6 @@ def split_variant(argument: str) -> tuple[Path, str]:
     """``FILE[:variant]`` as path and variant."""
     path, colon, variant = argument.rpartition(":")
     return (Path(path), variant) if colon else (Path(argument), "")
-
-
-def override(values: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
-    """``values`` with each override read as its field's type. Raises ConfigError naming field, value and type."""
-    result = _copied(values)
-    for name, text in overrides.items():
-        value = _parse(_hint(name), text, name)
-        group = result
-        *parents, last = name.split(".")
-        for parent in parents:
-            if not isinstance(group.get(parent), dict):
-                group[parent] = {}
-            group = group[parent]
-        group[last] = value
-    return result
-
-
-def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _copied(value) if isinstance(value, Mapping) else value for name, value in values.items()}
-
-
-def _hint(name: str) -> Any:
-    """The type of a dotted field; Any inside free mappings and for unknown names, which ``from_dict`` reports."""
-    hint: Any = Config
-    for part in name.split("."):
-        if not dataclasses.is_dataclass(hint):
-            if hint is Any or _is_mapping(hint):
-                return Any
-            raise ConfigError(f"{name} is not a configuration field: {name.rpartition('.')[0]} has no fields")
-        hint = typing.get_type_hints(hint).get(part, Any)
-    return hint
-
-
-def _is_mapping(hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    return isinstance(origin, type) and issubclass(origin, Mapping)
-
-
-def _parse(hint: Any, text: str, name: str) -> Any:
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if text.lower() in ("none", "null", ""):
-            return None
-        return _parse(next(option for option in options if option is not type(None)), text, name)
-    if origin is Literal or hint is str:
-        return text
-    if hint is bool:
-        try:
-            return boolean(text)
-        except argparse.ArgumentTypeError:
-            raise ConfigError(f"{name}={text!r} is not allowed: must be true or false") from None
-    if hint in (int, float):
-        return _number(hint, text, name)
-    if origin is tuple:
-        return tuple(_parse(options[0], item, name) for item in text.strip("()[] ").replace(",", " ").split())
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
-
-
-def _number(kind: type, text: str, name: str) -> float | int:
-    """Reads 1e6 as an int where one is wanted."""
-    try:
-        return int(text) if kind is int else float(text)
-    except ValueError:
-        pass
-    try:
-        value = float(text)
-        if kind is int and value.is_integer():
-            return int(value)
-    except ValueError:
-        pass
-    wanted = "a whole number" if kind is int else "a number"
-    raise ConfigError(f"{name}={text!r} is not allowed: must be {wanted}")
 
 
 def cache_compilations() -> None:

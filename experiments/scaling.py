@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dreamjax.config import from_dict, merge
-from dreamjax.presets import size
+from dreamjax.config.presets import size
 
 STEPS = (10**8, 10**9)
 DAY = 86_400.0

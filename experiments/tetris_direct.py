@@ -14,7 +14,7 @@ grid model; :gpu is four times as wide, with four times the environments and win
 
 from ml_collections import ConfigDict
 
-from dreamjax import presets
+from dreamjax.config import presets
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -14,8 +14,7 @@ while (``coverage/boards`` and, coarsely, ``coverage/coarse``).
 
 from ml_collections import ConfigDict
 
-from dreamjax import presets
-from dreamjax.config import merge
+from dreamjax.config import merge, presets
 from experiments import tetris_direct, tetris_locked
 
 

@@ -8,13 +8,13 @@ the learned model: 15.6 +- 1.0 and 13.5 +- 0.7. Masked PPO gets 1.1 from as many
 
 :smoke runs every phase in seconds; :plan takes the plan's sizes and schedule, :dreamerv3 and :1m to :400m those of
 DreamerV3; :vector is the vector RSSM in place of the grid model; :shaped rewards the shape of the stack too, and its
-planner (--agent=planner) looks one step ahead by that reward alone; :quick stops after 20,000 placements; :gpu is four times as
-wide, with four times the environments and windows (no GPU has run it yet).
+planner (--agent=planner) looks one step ahead by that reward alone; :quick stops after 20,000 placements; :gpu is four
+times as wide, with four times the environments and windows (no GPU has run it yet).
 """
 
 from ml_collections import ConfigDict
 
-from dreamjax import presets
+from dreamjax.config import presets
 from experiments import curves
 
 

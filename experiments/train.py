@@ -9,8 +9,8 @@ Several processes, each with the same command and its own number (or under SLURM
     python -m experiments.train --config=FILE --workdir=SHARED --distributed.coordinator=HOST:PORT \\
         --distributed.num_processes=2 --distributed.process_id=0
 
---config.FIELD=VALUE sets any field of dreamjax/config.py; --init_from, --init_from.modules and --offline.replay are short
-for the fields init_from.path, init_from.modules and offline.replay:
+--config.FIELD=VALUE sets any field; `dreamjax config` lists them. --init_from, --init_from.modules and --offline.replay are
+short for the fields init_from.path, init_from.modules and offline.replay:
 
     python -m experiments.train --config=FILE --init_from=runs/before --init_from.modules=world_model,critic
     python -m experiments.train --config=FILE --offline.replay=runs/before

@@ -8,7 +8,7 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 from dreamjax.agents.dream_agent import dummy_batch, make_agent
 from dreamjax.config import from_dict, merge
-from dreamjax.presets import size
+from dreamjax.config.presets import size
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 from experiments import benchmark_startup
 from experiments.benchmark_update import update_gflop

@@ -16,7 +16,7 @@ RANKS = {
     "base": 0, "envs": 1, "buffers": 1, "models": 2, "algorithms": 3, "agents": 4, "reporting": 5, "training": 6,
     "top": 7, "experiments": 8,
 }  # fmt: skip
-BASE = ("types", "fields", "seeds", "config", "presets")
+BASE = ("types", "seeds", "config", "presets")
 TOUCH_FILES = ("reporting", "training", "top", "experiments")
 # A worker process that dies or hangs leaves its traceback in a temporary file for its parent: no other way out is sure.
 MAY_TOUCH_FILES = ("dreamjax/envs/worker_process.py", "dreamjax/envs/workers.py")

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from dreamjax import config as config_lib
-from dreamjax import presets
-from dreamjax.config import Config, ConfigError
+from dreamjax.config import Config, ConfigError, presets
 from experiments import cli
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,8 +7,8 @@ import pytest
 import small
 
 from dreamjax import config as config_lib
-from dreamjax import presets
 from dreamjax.algorithms.distributions import scalar_decode
+from dreamjax.config import presets
 from dreamjax.models.heads import make_actor, make_critic
 from dreamjax.models.rssm import reset_where
 from dreamjax.models.world_model import make_world_model

@@ -11,10 +11,9 @@ from dreamjax.envs.tetris.engine import (
     with_board,
 )
 from dreamjax.envs.tetris.gym import TetrisEnv, TetrisVectorEnv
-from dreamjax.envs.tetris.rules import ConfigError, TetrisConfig, TetrisState
+from dreamjax.envs.tetris.rules import TetrisConfig, TetrisState
 
 __all__ = [
-    "ConfigError",
     "StepOutput",
     "TetrisConfig",
     "TetrisEnv",

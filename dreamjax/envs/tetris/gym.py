@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium.vector.utils import batch_space
 
+from dreamjax.config.schema import build, require
 from dreamjax.envs.tetris import engine, observation, render, rules
 from dreamjax.envs.tetris.reward import PARTS
-from dreamjax.envs.tetris.rules import ConfigError, TetrisConfig, TetrisState
+from dreamjax.envs.tetris.rules import TetrisConfig, TetrisState
 
 _COUNTS = ("lines", "lines_cleared", "pieces")
 _PAID = tuple(f"reward/{name}" for name in PARTS)
@@ -30,11 +31,7 @@ def make_config(fields: dict[str, Any]) -> TetrisConfig:
     Raises:
       ConfigError: when a name is unknown or a value is not allowed.
     """
-    names = [field.name for field in dataclasses.fields(TetrisConfig)]
-    for name in fields:
-        if name not in names:
-            raise ConfigError(f"{name}={fields[name]!r}: unknown; known are {', '.join(names)}")
-    return TetrisConfig(**fields)
+    return build(TetrisConfig, fields)
 
 
 def _pack(config: TetrisConfig, state: TetrisState, output: engine.StepOutput) -> jax.Array:
@@ -318,8 +315,7 @@ class TetrisVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     }
 
     def __init__(self, num_envs: int = 1, *, render_mode: str | None = None, **fields: Any) -> None:
-        if num_envs < 1:
-            raise ConfigError(f"num_envs={num_envs!r}: must be at least 1")
+        require(num_envs >= 1, "num_envs", num_envs, "must be 1 or more")
         self.config = make_config(fields)
         self.num_envs = num_envs
         self.render_mode = render.checked_mode(render_mode, allowed=("ansi", "rgb_array"))

@@ -11,12 +11,14 @@ faults; ``experiments/difftest.py`` plays both side by side.
 
 import dataclasses
 import itertools
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+
+from dreamjax.config.schema import Options, option, require
 
 PIECES = "IOTSZJL"
 NO_PIECE = 7
@@ -37,113 +39,70 @@ SPAWN_MATRICES = tuple(
 """The seven pieces as they enter, in the order I O T S Z J L; a rotation turns the whole matrix."""
 
 
-class ConfigError(ValueError):
-    """A field of a configuration has a value that is not allowed."""
-
-
 @dataclasses.dataclass(frozen=True)
-class TetrisConfig:
+class TetrisConfig(Options):
     """Everything that can be chosen about the game; the defaults are tetris-gymnasium's.
-
-    Attributes:
-      action_mode: `direct` presses buttons, one row of gravity a step; `locked_position` places one
-        piece a step by naming the cell at which its pivot comes to rest.
-      max_episode_length: steps after which an episode is truncated.
-      height, width: playable rows and columns.
-      buttons: `any` takes eight bits at once (MultiBinary), `one` takes one index (Discrete).
-      falling_channel: show the falling piece as a second channel of the board (`direct` only).
-      preview: how many coming pieces an observation tells.
-      spawn_column: column of the box of a three-wide piece as it enters; `None` is
-        ``width // 2 - 1``, the package's; ``width // 2 - 2`` is the guideline's.
-      hold_resets: a held piece comes back unrotated (guideline) instead of as it was stored.
-      randomizer: `bag` deals each seven pieces in a random order, `uniform` draws independently, `sz`
-        draws S or Z alone, independently.
-      garbage_rows: rows at the floor of the board a game begins with that are full but for one hole
-        each, at a column drawn by the game's key.
-      gravity_every: steps between two rows of gravity (`direct` only).
-      illegal: what a cell that is no code does in `locked_position`: `nearest` takes the nearest
-        code, `refuse` makes it a step without effect.
-      reward: `lines` pays 1, 3, 5, 8 for one to four lines; `gymnasium` pays 10 n^2 + 1 a piece.
-      piece_reward: paid for each piece placed.
-      death_penalty: taken (so give it positive) when the game is lost.
-      shaping: `none`, or a reward for the shape of the stack. With the potential
-        phi = -(height * aggregate height + holes * number + bumpiness * sum of steps), `potential`
-        pays g phi(s') - phi(s) with phi = 0 at a lost game, which leaves the best policy as it was
-        (Ng, Harada and Russell 1999); `difference` does not refund phi at a lost game.
-      shaping_height, shaping_holes, shaping_bumpiness: weights of the potential.
-      shaping_discount: g above; the agent's own discount.
 
     Raises:
       ConfigError: when a value is not allowed.
     """
 
-    action_mode: str = "direct"
-    max_episode_length: int = 1000
-    height: int = 20
-    width: int = 10
-    buttons: str = "any"
-    falling_channel: bool = True
-    preview: int = 1
-    spawn_column: int | None = None
-    hold_resets: bool = False
-    randomizer: str = "bag"
-    garbage_rows: int = 0
-    gravity_every: int = 1
-    illegal: str = "nearest"
-    reward: str = "lines"
-    piece_reward: float = 0.0
-    death_penalty: float = 0.0
-    shaping: str = "none"
-    shaping_height: float = 0.05
-    shaping_holes: float = 0.035
-    shaping_bumpiness: float = 0.018
-    shaping_discount: float = 0.997
+    action_mode: Literal["direct", "locked_position"] = option(
+        "direct",
+        "Press buttons, with one row of gravity a step; or place one piece a step, by the cell at which its pivot rests.",
+    )
+    max_episode_length: int = option(
+        1000, "Steps after which an episode is truncated.", unit="steps", at_least=1, at_most=2**30
+    )
+    height: int = option(20, "Playable rows.", at_least=4, at_most=26)
+    width: int = option(10, "Playable columns.", at_least=4, at_most=32)
+    buttons: Literal["any", "one"] = option(
+        "any", "direct only: eight bits at once (MultiBinary), or one index (Discrete)."
+    )
+    falling_channel: bool = option(True, "direct only: show the falling piece as a second channel of the board.")
+    preview: int = option(1, "Next pieces that an observation shows.", at_least=1, at_most=7)
+    spawn_column: int | None = option(
+        None,
+        "Column of the box of a three-wide piece when it enters. None: width // 2 - 1, tetris-gymnasium's; the "
+        "guideline's is width // 2 - 2.",
+    )
+    hold_resets: bool = option(False, "A held piece returns unrotated (guideline) instead of as it was stored.")
+    randomizer: Literal["bag", "uniform", "sz"] = option(
+        "bag", "Every seven pieces in a random order; independent draws; or independent draws of S and Z."
+    )
+    garbage_rows: int = option(
+        0, "Rows at the floor that are full at the start, except for one random hole each.", at_least=0
+    )
+    gravity_every: int = option(
+        1, "direct only: steps between two rows of gravity.", unit="steps", at_least=1, at_most=2**30
+    )
+    illegal: Literal["nearest", "refuse"] = option(
+        "nearest", "locked_position only: an illegal cell takes the nearest legal one, or the step has no effect."
+    )
+    reward: Literal["lines", "gymnasium"] = option(
+        "lines", "1, 3, 5, 8 for one to four lines; or tetris-gymnasium's 10 n^2, and 1 for each piece."
+    )
+    piece_reward: float = option(0.0, "Reward of each piece placed.")
+    death_penalty: float = option(0.0, "Subtracted from the reward when the game is lost.")
+    shaping: Literal["none", "potential", "difference"] = option(
+        "none",
+        "Reward for the shape of the stack. With phi = -(height * aggregate height + holes * number + bumpiness * sum of "
+        "steps), potential pays g phi(s') - phi(s) with phi = 0 at a lost game, which keeps the best policy (Ng, Harada "
+        "and Russell 1999); difference does not pay phi back at a lost game.",
+    )
+    shaping_height: float = option(0.05, "Weight of the aggregate height in phi.", at_least=0)
+    shaping_holes: float = option(0.035, "Weight of the holes in phi.", at_least=0)
+    shaping_bumpiness: float = option(0.018, "Weight of the bumpiness in phi.", at_least=0)
+    shaping_discount: float = option(0.997, "g of the potential: the agent's own discount.", at_least=0, at_most=1)
 
-    def __post_init__(self) -> None:
-        self._one_of("action_mode", ("direct", "locked_position"))
-        self._one_of("buttons", ("any", "one"))
-        self._one_of("randomizer", ("bag", "uniform", "sz"))
-        self._one_of("illegal", ("nearest", "refuse"))
-        self._one_of("reward", ("lines", "gymnasium"))
-        self._one_of("shaping", ("none", "potential", "difference"))
-        self._one_of("falling_channel", (True, False))
-        self._one_of("hold_resets", (True, False))
-        self._whole("max_episode_length", 1, 2**30)
-        self._whole("height", 4, 26)
-        self._whole("width", 4, 32)
-        self._whole("garbage_rows", 0, self.height - 4)
-        self._whole("preview", 1, 7)
-        self._whole("gravity_every", 1, 2**30)
-        for name in ("piece_reward", "death_penalty"):
-            self._number(name, -np.inf, np.inf)
-        for name in ("shaping_height", "shaping_holes", "shaping_bumpiness"):
-            self._number(name, 0.0, np.inf)
-        self._number("shaping_discount", 0.0, 1.0)
+    def check(self) -> None:
+        """Raises ConfigError if the garbage reaches the top, or pieces enter at another column than the two known."""
+        most = self.height - 4
+        require(self.garbage_rows <= most, "garbage_rows", self.garbage_rows, f"must lie in [0, {most}]")
+        columns = (self.width // 2 - 1, self.width // 2 - 2)
         if self.spawn_column is None:
-            object.__setattr__(self, "spawn_column", self.width // 2 - 1)
-        self._one_of("spawn_column", (self.width // 2 - 1, self.width // 2 - 2))
-
-    def _one_of(self, name: str, allowed: tuple[Any, ...]) -> None:
-        value = getattr(self, name)
-        if not any(value == item and type(value) is type(item) for item in allowed):
-            raise ConfigError(f"{name}={value!r}: must be one of {', '.join(map(repr, allowed))}")
-
-    def _whole(self, name: str, low: int, high: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise ConfigError(f"{name}={value!r}: must be a whole number from {low} to {high}")
-        if not low <= value <= high:
-            raise ConfigError(f"{name}={value!r}: must be from {low} to {high}")
-        object.__setattr__(self, name, int(value))
-
-    def _number(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        is_number = isinstance(value, (int, float, np.integer, np.floating))
-        if isinstance(value, bool) or not is_number or not np.isfinite(value):
-            raise ConfigError(f"{name}={value!r}: must be a finite number")
-        if not low <= value <= high:
-            raise ConfigError(f"{name}={value!r}: must be from {low} to {high}")
-        object.__setattr__(self, name, float(value))
+            object.__setattr__(self, "spawn_column", columns[0])
+        require(self.spawn_column in columns, "spawn_column", self.spawn_column, f"must be one of {list(columns)}")
 
 
 class TetrisState(struct.PyTreeNode):

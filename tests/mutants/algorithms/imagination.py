@@ -1,0 +1,31 @@
+from tests.mutants import Mutant
+
+TESTS = "tests/algorithms/test_imagination.py"
+
+MUTANTS = [
+    Mutant("feat_of_the_outcome", "imagine", "t + 1", "t"),
+    Mutant(
+        "mask_of_the_outcome",
+        "imagine",
+        "(action, policy.log_prob(action), mask, products)",
+        "(action, policy.log_prob(action), legal(feat), products)",
+    ),
+    Mutant(
+        "policy_without_mask",
+        "imagine",
+        "policy_fn(feat, mask)",
+        "policy_fn(feat, None if mask is None else mask | True)",
+    ),
+    Mutant("start_mask_unused", "imagine", "start_mask if start_mask is not None else legal(feat)", "legal(feat)"),
+    Mutant("discount_kept_in_cont", "imagine", "jnp.minimum(cont / gamma, 1.0)", "cont"),
+    Mutant("cont_above_one", "imagine", "jnp.minimum(cont / gamma, 1.0)", "cont / gamma"),
+    Mutant("imagination_with_gradient", "imagine", "jax.tree.map(jax.lax.stop_gradient, rollouts)", "rollouts"),
+    Mutant(
+        "action_and_outcome_share_a_key",
+        "imagine",
+        "split[:, 1]",
+        "split[:, 0]",
+        tests="tests/algorithms/test_randomness.py",
+    ),
+    Mutant("products_of_the_step_before", "imagine", "[x, jnp.zeros_like(x[:1])]", "[jnp.zeros_like(x[:1]), x]"),
+]

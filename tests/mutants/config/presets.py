@@ -1,0 +1,7 @@
+from tests.mutants import Mutant
+
+TESTS = "tests/test_presets.py"
+
+MUTANTS = [
+    Mutant("dreamerv3_leans_on_its_base", "dreamerv3", 'reward_head="twohot"', ""),
+]

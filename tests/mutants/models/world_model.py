@@ -1,0 +1,19 @@
+from tests.mutants import Mutant
+
+TESTS = "tests/models/test_world_model.py"
+
+MUTANTS = [
+    Mutant(
+        "reward_begins_random",
+        "VectorWorldModel.setup",
+        "MLP(model.head_layers, model.units, bins, 0.0, **net)",
+        "MLP(model.head_layers, model.units, bins, 1.0, **net)",
+    ),
+    Mutant(
+        "feat_of_the_prior",
+        "observe",
+        'call("post_logit", params, deter, embed, slots=effect)',
+        'call("prior_logit", params, deter)',
+        tests="tests/algorithms/test_world_model_loss.py",
+    ),
+]
