@@ -35,6 +35,6 @@ def load(workdir: str | Path, *, planner: bool = False, changes: Mapping[str, An
         ConfigError: the configuration cannot be with ``changes``.
         CheckpointError: no checkpoint is intact.
     """
-    from dreamjax.training.load import load_player
+    from dreamjax.training.storage.load import load_player
 
     return load_player(workdir, planner=planner, changes=changes)

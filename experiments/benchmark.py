@@ -30,7 +30,7 @@ from typing import Any
 
 from dreamjax.config import Config, from_dict, merge
 from dreamjax.config.presets import size
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 from experiments import cli
 from experiments.measuring import Row, row, timed
 from experiments.scaling import page

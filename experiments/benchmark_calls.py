@@ -23,9 +23,9 @@ def measure_collecting(config: Config, repeats: int) -> list[Row]:
 
     from dreamjax.agents.dream_agent import make_agent
     from dreamjax.envs.adapter import make_env
-    from dreamjax.training import recording
-    from dreamjax.training.collector import Collector, make_policy
-    from dreamjax.training.compiled_collector import CompiledSteps
+    from dreamjax.training.collection.collector import Collector, make_policy
+    from dreamjax.training.collection.compiled_collector import CompiledSteps
+    from dreamjax.training.storage import recording
 
     num_envs = config.num_envs
     spec = make_env(config.env, 1, seed=0).spec
@@ -66,8 +66,8 @@ def measure_updates(config: Config, repeats: int) -> list[Row]:
 
     from dreamjax.agents.dream_agent import make_agent
     from dreamjax.envs.adapter import make_env
-    from dreamjax.training import recording
     from dreamjax.training.schedule import Due
+    from dreamjax.training.storage import recording
     from dreamjax.training.updates import Updates
 
     env = make_env(config.env, config.num_envs, seed=config.seed)

@@ -12,7 +12,7 @@ from typing import Any
 
 from dreamjax.config import Config, EnvConfig, ReplayConfig, from_dict, merge
 from dreamjax.config.presets import size
-from dreamjax.training import memory
+from dreamjax.training.runtime import memory
 from experiments.benchmark_parallel import updates_on
 from experiments.benchmark_update import reference_spec, update_gflop
 from experiments.measuring import Row, exponent, row, timed
@@ -121,8 +121,8 @@ def _environments(repeats: int) -> list[Row]:
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
     from dreamjax.envs.adapter import make_env
-    from dreamjax.training import parallel
-    from dreamjax.training.collector import Collector, make_policy
+    from dreamjax.training.collection.collector import Collector, make_policy
+    from dreamjax.training.runtime import devices
 
     config = from_dict(merge(size("1m")))
     points: list[tuple[float, float]] = []
@@ -130,7 +130,7 @@ def _environments(repeats: int) -> list[Row]:
     for count in ENVIRONMENTS:
         env = make_env(EnvConfig(action_mode="direct"), count, seed=0)
         agent = make_agent(config, env.spec)
-        params = parallel.once(agent.init)(jax.random.key(0)).params if params is None else params
+        params = devices.once(agent.init)(jax.random.key(0)).params if params is None else params
         sampler = make_sampler(ReplayConfig(), num_envs=count)
         buffer = SequenceBuffer(env.spec, capacity=100_000, num_envs=count, sampler=sampler, seed=0)
         collector = Collector(make_policy(agent.policy, agent.initial_carry), env, buffer, num_envs=count, seed=0)

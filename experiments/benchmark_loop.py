@@ -56,14 +56,14 @@ class Turns:
         """The trainer's own update for a state and a batch of its own."""
         import jax
 
-        from dreamjax.training import parallel
+        from dreamjax.training.runtime import devices
 
         trainer = self.trainer
         config = trainer.config
-        self._update = parallel.make_update(trainer.agent.update, 1)
+        self._update = devices.make_update(trainer.agent.update, 1)
         self._state = jax.tree.map(lambda x: x.copy(), trainer.state)
         batch, _ = trainer.buffer.sample(config.batch_size, config.batch_length)
-        self._batch = parallel.place(batch, 1)
+        self._batch = devices.place(batch, 1)
         self._alone()
 
     def _alone(self) -> float:

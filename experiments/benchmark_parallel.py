@@ -18,7 +18,7 @@ from typing import Any
 
 from dreamjax.config import from_dict, merge
 from dreamjax.config.presets import size as size_of
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 from experiments.measuring import Row, in_turns, row
 
 Figures = dict[str, dict[str, list[float]]]  # "wall" or "cpu": seconds of each update, by program
@@ -57,21 +57,21 @@ def updates_on(size: str, devices: Sequence[int], repeats: int) -> Figures:
     return json.loads(process.stdout.splitlines()[-1])
 
 
-def _measure(size: str, repeats: int, devices: Sequence[int]) -> Figures:
+def _measure(size: str, repeats: int, device_counts: Sequence[int]) -> Figures:
     import jax
 
     from dreamjax.agents.dream_agent import dummy_batch, make_agent
-    from dreamjax.training import parallel
+    from dreamjax.training.runtime import devices
     from experiments.benchmark_update import reference_spec
 
     config, spec = from_dict(merge(size_of(size))), reference_spec()
     agent = make_agent(config, spec)
     batch = jax.device_get(dummy_batch(spec, config.batch_size, config.batch_length))
-    state = jax.device_get(parallel.once(agent.init)(jax.random.key(0)).replace(key=None))
+    state = jax.device_get(devices.once(agent.init)(jax.random.key(0)).replace(key=None))
 
     def turn(update: Any, num_devices: int) -> Callable[[], None]:
-        own = parallel.replicate(state.replace(key=jax.random.key(0)), num_devices)
-        placed = parallel.place(batch, num_devices)
+        own = devices.replicate(state.replace(key=jax.random.key(0)), num_devices)
+        placed = devices.place(batch, num_devices)
 
         def call() -> None:
             nonlocal own
@@ -79,9 +79,9 @@ def _measure(size: str, repeats: int, devices: Sequence[int]) -> Figures:
 
         return call
 
-    turns = {"jit": turn(parallel.make_update(agent.update, 1), 1)}
-    for count in devices:
-        turns[f"pmap {count}"] = turn(parallel.make_update(agent.update, count, always_map=True), count)
+    turns = {"jit": turn(devices.make_update(agent.update, 1), 1)}
+    for count in device_counts:
+        turns[f"pmap {count}"] = turn(devices.make_update(agent.update, count, always_map=True), count)
     wall, cpu = in_turns(turns, repeats)
     return {"wall": wall, "cpu": cpu}
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from dreamjax.config import Config, from_dict, merge
 from dreamjax.config.presets import size as size_of
-from dreamjax.training import memory
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.runtime import memory
+from dreamjax.training.storage.workdir import UsageError
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 from experiments.measuring import in_turns, row
 

@@ -30,7 +30,7 @@ from dreamjax.config import EnvConfig
 from dreamjax.envs.adapter import make_env
 from dreamjax.envs.checks import EnvError, fetch, leaves, path_name
 from dreamjax.envs.spaces import ActionCodec, ObsCodec
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 from dreamjax.types import MASK_KEY, EnvSpec, ObsSpec, Records
 from experiments import cli
 

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from dreamjax.config import Config, ConfigError, from_dict
 from dreamjax.config.overrides import override
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
 PREFIX = "--config."

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 from experiments import cli, curves
 
 LEARNERS, PLAYERS = ("ppo", "dqn"), ("random", "heuristic", "greedy")

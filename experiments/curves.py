@@ -27,8 +27,8 @@ import numpy as np
 
 from dreamjax.config import to_dict
 from dreamjax.reporting.metrics import read_metrics
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 
 KINDS: dict[str, Any] = {
     "agent": str, "env": str, "reward": str, "seed": int, "curve": list, "command": str, "hardware": str,

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamjax.seeds import evaluation_seed
-from dreamjax.training import memory, workdir
+from dreamjax.training.runtime import memory
+from dreamjax.training.storage import workdir
 from experiments import cli
 
 if TYPE_CHECKING:
-    from dreamjax.training.load import Loaded
+    from dreamjax.training.storage.load import Loaded
     from dreamjax.types import Batch
 
 CURVES = ("train/world_model_loss", "imagination/return", "episode/return", "episode/lines")
@@ -61,8 +62,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.envs.adapter import EnvError
     from dreamjax.reporting.dreams import dream_report
     from dreamjax.reporting.visualization import plot_curves
-    from dreamjax.training.checkpoint import CheckpointError
-    from dreamjax.training.load import load
+    from dreamjax.training.storage.checkpoint import CheckpointError
+    from dreamjax.training.storage.load import load
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     seed = evaluation_seed(known.seed)
@@ -100,7 +101,7 @@ def _play(loaded: Loaded, *, num_envs: int, windows: int, length: int, seed: int
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
     from dreamjax.config import ReplayConfig
-    from dreamjax.training.collector import Collector, make_policy
+    from dreamjax.training.collection.collector import Collector, make_policy
 
     steps = max(MIN_STEPS, 2 * length)
     replay = SequenceBuffer(

@@ -25,14 +25,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamjax.seeds import EVALUATION, evaluation_seed
-from dreamjax.training import memory, workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.runtime import memory
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 from experiments import cli
 
 if TYPE_CHECKING:
     from dreamjax.config import PlannerConfig
-    from dreamjax.training.collector import Policy
-    from dreamjax.training.load import Loaded
+    from dreamjax.training.collection.collector import Policy
+    from dreamjax.training.storage.load import Loaded
 
 TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
@@ -65,9 +66,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     memory.configure(config.parallel)
     cli.cache_compilations()
     from dreamjax.envs.adapter import EnvError
-    from dreamjax.training.acting import policy_by
-    from dreamjax.training.checkpoint import CheckpointError
-    from dreamjax.training.load import load
+    from dreamjax.training.collection.acting import policy_by
+    from dreamjax.training.storage.checkpoint import CheckpointError
+    from dreamjax.training.storage.load import load
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     num_envs = min(known.num_envs or config.eval.num_envs, episodes)
@@ -237,7 +238,7 @@ def by_real_rules(loaded: Loaded) -> Policy:
     from dreamjax.agents.real_rules import GAME, make_rules_policy
     from dreamjax.envs.tetris.gym import make_config
     from dreamjax.envs.tetris.rules import TetrisState
-    from dreamjax.training.collector import make_policy
+    from dreamjax.training.collection.collector import make_policy
 
     config, agent = loaded.config, loaded.agent
     mode = {} if config.env.action_mode is None else {"action_mode": config.env.action_mode}
@@ -273,7 +274,7 @@ class Stopwatch:
 
 
 def _play(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> dict[str, Any]:
-    from dreamjax.training.evaluator import evaluate
+    from dreamjax.training.evaluation.evaluator import evaluate
 
     result = evaluate(policy, loaded.params, loaded.env, seed=seed, **play)
     assert result is not None
@@ -285,7 +286,7 @@ def _play(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> di
 def _model(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> dict[str, Any]:
     from dreamjax.reporting import uncertainty
     from dreamjax.reporting.accuracy import table
-    from dreamjax.training.model_evaluator import evaluate_model
+    from dreamjax.training.evaluation.model_evaluator import evaluate_model
 
     held_out = seed + loaded.config.seed + HELD_OUT
     result = evaluate_model(loaded.agent, policy, loaded.params, loaded.env, seed=held_out, **play)
@@ -303,7 +304,7 @@ def _model(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> d
 
 def _settings(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int, settings: Settings) -> dict[str, Any]:
     from dreamjax.envs.adapter import make_env
-    from dreamjax.training.evaluator import evaluate
+    from dreamjax.training.evaluation.evaluator import evaluate
 
     results: dict[str, Any] = {}
     print(f"{'game':<20}{'lines':>18}{'loss':>18}{'share':>9}{'pieces':>18}")

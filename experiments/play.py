@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dreamjax.training import memory, workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.runtime import memory
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 from experiments import cli
 from experiments.keyboard import Keys, Terminal, landing, move, nearest, pressed
 
@@ -195,7 +196,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         memory.configure(config.parallel)
     cli.cache_compilations()
     from dreamjax.envs.adapter import EnvError
-    from dreamjax.training.checkpoint import CheckpointError
+    from dreamjax.training.storage.checkpoint import CheckpointError
 
     try:
         if config:

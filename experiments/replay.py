@@ -4,7 +4,7 @@
     python -m experiments.replay --npz=replay.npz
     python -m experiments.train --config=FILE --offline.replay=replay.npz
 
-The file holds plain arrays (dreamjax/training/recording.py lists them) and nothing that could run code.
+The file holds plain arrays (dreamjax/training/storage/recording.py lists them) and nothing that could run code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage.workdir import UsageError
 from experiments import cli
 
 
@@ -29,7 +29,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     known = parser.parse_args(arguments)
     if known.npz.suffix != ".npz":
         raise UsageError(f"--npz={known.npz} is not allowed: must end with .npz")
-    from dreamjax.training import recording
+    from dreamjax.training.storage import recording
 
     if known.workdir is not None:
         found = recording.open_recording(known.workdir, "--workdir")

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from dreamjax.seeds import evaluation_seed
-from dreamjax.training import memory, workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.runtime import memory
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 from experiments import cli
 
 
@@ -51,11 +52,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     memory.configure(config.parallel)
     cli.cache_compilations()
     from dreamjax.envs.adapter import EnvError
-    from dreamjax.training import shipped
-    from dreamjax.training.acting import acts_by, policy_by
-    from dreamjax.training.checkpoint import CheckpointError
-    from dreamjax.training.evaluator import evaluate
-    from dreamjax.training.load import load
+    from dreamjax.training.collection.acting import acts_by, policy_by
+    from dreamjax.training.evaluation.evaluator import evaluate
+    from dreamjax.training.storage import shipped
+    from dreamjax.training.storage.checkpoint import CheckpointError
+    from dreamjax.training.storage.load import load
 
     shipped.check_name(known.name)
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"

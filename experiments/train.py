@@ -30,12 +30,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamjax.config import Config, ConfigError
-from dreamjax.training import memory, workdir
-from dreamjax.training.stop import Stop
+from dreamjax.training.runtime import memory
+from dreamjax.training.runtime.stop import Stop
+from dreamjax.training.storage import workdir
 from experiments import cli
 
 if TYPE_CHECKING:
-    from dreamjax.training import hosts
+    from dreamjax.training.runtime import hosts
 
 
 SHORT = {
@@ -81,7 +82,7 @@ def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given
     memory.configure(config.parallel)
     cli.cache_compilations()
     # Only now: JAX takes seconds to import, and reads the settings made above.
-    from dreamjax.training import hosts
+    from dreamjax.training.runtime import hosts
 
     warnings.formatwarning = lambda message, *_: f"warning: {message}\n"
     hosts.join(hosts.settings(*(given[f"distributed.{name}"] for name in hosts.Settings._fields)))
@@ -113,7 +114,7 @@ def _run(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
 
 def _run_alone(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
     """As ``_run``; what nobody foresaw (an environment raised, most often) is told with its traceback and what is left."""
-    from dreamjax.training import checkpoint
+    from dreamjax.training.storage import checkpoint
 
     try:
         return _run(config, path, resume, stop)
@@ -127,7 +128,8 @@ def _run_alone(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -
 
 def _run_with_others(group: hosts.Group, config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
     """As ``_run``; where another process is lost, says so rather than what the devices make of it."""
-    from dreamjax.training import checkpoint, hosts
+    from dreamjax.training.runtime import hosts
+    from dreamjax.training.storage import checkpoint
 
     try:
         return _run(config, path, resume, stop)

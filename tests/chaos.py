@@ -184,7 +184,8 @@ def _main(folder: Path, count: int, seed: int, most: int, fast: bool) -> int:
     from dreamjax.agents.dream_agent import make_agent
     from dreamjax.config import from_dict
     from dreamjax.reporting import dreams  # noqa: F401
-    from dreamjax.training import checkpoint, recording, trainer
+    from dreamjax.training import trainer
+    from dreamjax.training.storage import checkpoint, recording
     from experiments import train  # noqa: F401
 
     if fast:

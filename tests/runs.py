@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from dreamjax.config import Config, from_dict
-from dreamjax.training import checkpoint, recording
-from dreamjax.training.segments import Segments
+from dreamjax.training.storage import checkpoint, recording
+from dreamjax.training.storage.segments import Segments
 from dreamjax.types import EnvSpec
 
 

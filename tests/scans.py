@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dreamjax.training import memory
+from dreamjax.training.runtime import memory
 
 
 def matrix_products(jaxpr: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ import dreamjax.envs  # noqa: F401 - registers the ids
 from dreamjax.buffers.sequence_buffer import nbytes_for
 from dreamjax.config import ReplayConfig
 from dreamjax.envs.spaces import ActionCodec, ObsCodec
-from dreamjax.training import recording
+from dreamjax.training.storage import recording
 from dreamjax.types import EnvSpec
 
 ROOT = Path(__file__).resolve().parents[1]

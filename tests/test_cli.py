@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dreamjax.config import ConfigError
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 from experiments import cli, evaluate, train
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import make_tiny_config
 
-from dreamjax.training import workdir
-from dreamjax.training.workdir import UsageError
+from dreamjax.training.storage import workdir
+from dreamjax.training.storage.workdir import UsageError
 from experiments import compare, curves, heuristics
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from dreamjax.training.workdir import write_config
+from dreamjax.training.storage.workdir import write_config
 from experiments import coverage
 from tests.conftest import make_tiny_config
 

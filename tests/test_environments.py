@@ -19,8 +19,9 @@ from gymnasium import spaces
 from small import QUICK
 
 from dreamjax.reporting import dreams
-from dreamjax.training import collector, parallel
 from dreamjax.training import trainer as trainer_lib
+from dreamjax.training.collection import collector
+from dreamjax.training.runtime import devices
 from dreamjax.training.trainer import Trainer
 from experiments import difftest
 from tests.conftest import ROOT, make_tiny_config
@@ -93,7 +94,7 @@ class QuickJax:
 
 @pytest.fixture(autouse=True)
 def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (trainer_lib, parallel, collector, dreams):
+    for module in (trainer_lib, devices, collector, dreams):
         monkeypatch.setattr(module, "jax", QuickJax())
     monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
     gymnasium.register("Mixed-v0", Mixed)

@@ -13,7 +13,8 @@ from training.fakes import FakeEnv, counting_policy
 
 from dreamjax import config as config_lib
 from dreamjax.envs.tetris.rules import TetrisConfig
-from dreamjax.training import evaluator, workdir
+from dreamjax.training.evaluation import evaluator
+from dreamjax.training.storage import workdir
 from experiments import cli, evaluate
 from tests.conftest import make_tiny_config
 
@@ -115,10 +116,10 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
         entry = {"mean": 20.0 - result["length"]["mean"], "stderr": 0.0, "episodes": []}
         return result | {"lines": entry, "pieces": entry}
 
-    monkeypatch.setattr("dreamjax.training.load.load", load)
+    monkeypatch.setattr("dreamjax.training.storage.load.load", load)
     monkeypatch.setattr("dreamjax.envs.adapter.make_env", make_env)
-    monkeypatch.setattr("dreamjax.training.acting.make_policy", lambda *_: counting_policy())
-    monkeypatch.setattr("dreamjax.training.evaluator.evaluate", lines_by_length)
+    monkeypatch.setattr("dreamjax.training.collection.acting.make_policy", lambda *_: counting_policy())
+    monkeypatch.setattr("dreamjax.training.evaluation.evaluator.evaluate", lines_by_length)
     file = tmp_path / "result.json"
     arguments = [f"--workdir={tmp_path}", "--sequence=sz", "--garbage=4", "--episodes=7", f"--json={file}"]
     assert evaluate.main(arguments) == cli.OK
@@ -155,8 +156,8 @@ def test_planner_acts_where_it_is_asked_for_though_the_run_had_none(agent, monke
         acted.append(function)
         return counting_policy()
 
-    monkeypatch.setattr("dreamjax.training.load.load", load)
-    monkeypatch.setattr("dreamjax.training.acting.make_policy", make_policy)
+    monkeypatch.setattr("dreamjax.training.storage.load.load", load)
+    monkeypatch.setattr("dreamjax.training.collection.acting.make_policy", make_policy)
     budget = ["--simulations=7", "--method=mppi"] if agent == "planner" else []
     assert (
         evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", "--num_envs=3", *budget]) == cli.OK

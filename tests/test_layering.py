@@ -121,7 +121,7 @@ def test_the_house():
 
 
 GOOD = {
-    "dreamjax/__init__.py": "from dreamjax.training.checkpoint import load",
+    "dreamjax/__init__.py": "from dreamjax.training.storage.checkpoint import load",
     "dreamjax/types.py": "import numpy as np",
     "dreamjax/config.py": "from dreamjax.types import X",
     "dreamjax/models/rssm.py": "from dreamjax import config\nfrom . import nets\nfrom ..types import X",

@@ -14,7 +14,7 @@ import pytest
 
 from dreamjax.envs.tetris.buttons import NAMES
 from dreamjax.envs.tetris.gym import TetrisEnv
-from dreamjax.training import workdir
+from dreamjax.training.storage import workdir
 from experiments import cli, play
 from experiments.keyboard import Terminal, landing, move, nearest, pressed, split_keys
 

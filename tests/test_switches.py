@@ -37,10 +37,10 @@ from dreamjax import config as config_lib
 from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.optimisers import make_optimisers
 from dreamjax.config import Config
-from dreamjax.training import recording
-from dreamjax.training.acting import make_acting
-from dreamjax.training.ahead import Ahead
+from dreamjax.training.collection.acting import make_acting
+from dreamjax.training.runtime.background_compiler import Ahead
 from dreamjax.training.schedule import make_schedule
+from dreamjax.training.storage import recording
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
 
 ACTIONS = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 1)))

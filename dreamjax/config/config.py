@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dreamjax.config import legacy
 from dreamjax.config.environment import EnvConfig
 from dreamjax.config.learning import ExploreConfig, ImaginationConfig, LossConfig, OptimiserConfig, ScheduleConfig
 from dreamjax.config.networks import ActorConfig, CriticConfig, EnsembleConfig, ModelConfig
 from dreamjax.config.planning import PlannerConfig
-from dreamjax.config.removed import without_removed
 from dreamjax.config.replay import OfflineConfig, ReplayConfig
 from dreamjax.config.running import CheckpointConfig, EvalConfig, InitFromConfig, LogConfig, ParallelConfig
 from dreamjax.config.schema import Options, build, option, require
@@ -138,9 +138,9 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Builds and checks a configuration.
+    """Builds and checks a configuration. Fields of earlier versions are read with a warning; see ``legacy``.
 
     Raises:
         ConfigError: on an unknown field, a wrong type or a value that is not allowed.
     """
-    return build(Config, without_removed(values))
+    return build(Config, legacy.translate(values, Config))

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from dreamjax.config import legacy
 from dreamjax.config.config import Config
 from dreamjax.config.schema import ConfigError, fields, is_group, is_mapping, merge, without_none
 
@@ -17,11 +18,12 @@ def override(values: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[st
     A text that is none of that type stays a text, which ``from_dict`` refuses with the field's allowed values.
 
     Raises:
-        ConfigError: a name goes into a field that has no fields.
+        ConfigError: a name goes into a field that has no fields, or is that of a removed field.
     """
     result = merge(values)
     for name, text in overrides.items():
         value = parse(_hint(name), text)
+        legacy.refuse_removed(name, value, Config)
         group = result
         *parents, last = name.split(".")
         for parent in parents:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dreamjax.config.config import defaults
+from dreamjax.config import legacy
+from dreamjax.config.config import Config, defaults
 from dreamjax.config.schema import ConfigError, merge
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def wider(base: Mapping[str, Any], times: int) -> dict[str, Any]:
     A GPU does more of both in the same time. The train ratio stays, so an environment step costs as many replayed steps and
     an update sees more of them; Adam's and LaProp's rates fall with the width (Yang et al. 2022, Tensor Programs V).
     """
+    base = legacy.translate(base, Config)
     grown = {name: times * base[name] for name in ("num_envs", "batch_size")}
     widths = {"model": ("deter", "hidden", "units"), "actor": ("units",), "critic": ("units",)}
     parts = {part: {name: times * base[part][name] for name in names} for part, names in widths.items()}
@@ -191,4 +193,4 @@ def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, An
         if name not in known:
             raise ConfigError(f"variant {name!r} is not allowed: must be one of {sorted(known)}, joined by commas")
         layers.append(known[name])
-    return ConfigDict(merge(defaults(), base, *layers))
+    return ConfigDict(merge(defaults(), *(legacy.translate(layer, Config) for layer in (base, *layers))))

@@ -147,7 +147,7 @@ class Adapter:
         spec: what it gives and takes.
         num_envs: N.
         env: the vector environment itself.
-        watch: around every step and reset; takes ``place``, see ``dreamjax.training.watchdog``.
+        watch: around every step and reset; takes ``place``, see ``dreamjax.training.runtime.watchdog``.
 
     Raises:
         EnvError: on a space without a mapping or a reset that fails.

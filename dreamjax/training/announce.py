@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from dreamjax.training import memory, parallel
-from dreamjax.training.ahead import Ready
+from dreamjax.training.runtime import devices, memory
+from dreamjax.training.runtime.background_compiler import Ready
 from dreamjax.types import Batch, TrainState
 
 Say = Callable[[str], None]
@@ -35,8 +35,8 @@ def announced(name: str, fn: Callable[..., Any], say: Say, ready: Ready | None =
 
 
 def announced_update(
-    phase: str, update: parallel.Update, num_devices: int, say: Say, ready: Ready | None = None
-) -> parallel.Update:
+    phase: str, update: devices.Update, num_devices: int, say: Say, ready: Ready | None = None
+) -> devices.Update:
     """``update``, announced, and telling after its first call what it takes of the device's memory."""
     call, told = announced(f"{phase} for {num_devices} x {jax.devices()[0].device_kind}", update, say, ready), False
 
@@ -47,7 +47,7 @@ def announced_update(
         told = True
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), (state, batch))
         result = call(state, batch)
-        taken = parallel.temporary_bytes(update, *shapes)
+        taken = devices.temporary_bytes(update, *shapes)
         if taken is not None:
             say(f"{phase} takes {memory.gigabytes(taken)} of device memory beside its state")
         return result

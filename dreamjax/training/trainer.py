@@ -22,21 +22,22 @@ from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter, make_env
 from dreamjax.reporting.logger import Logger
 from dreamjax.seeds import evaluation_seed
-from dreamjax.training import checkpoint, hosts, memory, parallel, recording, warm_start, workdir
-from dreamjax.training.acting import CollectingInputs, make_acting
-from dreamjax.training.ahead import Ahead
 from dreamjax.training.calls import in_calls, separate
-from dreamjax.training.checkpoint import CheckpointError
-from dreamjax.training.collector import Collector
-from dreamjax.training.compiled_collector import engine_of
+from dreamjax.training.collection.acting import CollectingInputs, make_acting
+from dreamjax.training.collection.collector import Collector
+from dreamjax.training.collection.compiled_collector import engine_of
 from dreamjax.training.coverage import Coverage
-from dreamjax.training.evaluator import evaluate
+from dreamjax.training.evaluation.evaluator import evaluate
 from dreamjax.training.metrics import MetricMeans, TrainError
+from dreamjax.training.runtime import devices, hosts, memory
+from dreamjax.training.runtime.background_compiler import Ahead
+from dreamjax.training.runtime.stop import Stop
+from dreamjax.training.runtime.watchdog import Watchdog
 from dreamjax.training.schedule import Due, crossed, make_schedule
-from dreamjax.training.segments import Segments
-from dreamjax.training.stop import Stop
+from dreamjax.training.storage import checkpoint, recording, warm_start, workdir
+from dreamjax.training.storage.checkpoint import CheckpointError
+from dreamjax.training.storage.segments import Segments
 from dreamjax.training.updates import Updates
-from dreamjax.training.watchdog import Watchdog
 from dreamjax.types import Batch, EnvSpec, NormaliserState, Params, ReplayOuts
 
 Drawn = tuple[Batch, Indices]
@@ -71,7 +72,7 @@ class Trainer:
         self._stop = self.group.agreed(self._asked)
         if self.group.leads:
             workdir.check(path, config, resume)
-        self.num_devices = parallel.device_count(config.parallel.num_devices)
+        self.num_devices = devices.device_count(config.parallel.num_devices)
         self.schedule = make_schedule(config)
         hosts.check_layout(config, self.group, self.num_devices)
         self._share = hosts.share(config, self.group)
@@ -87,7 +88,7 @@ class Trainer:
         fresh = self.group.from_leader(checkpoint.latest(self.path) is None)
         # On one device the programs can be compiled before there is anything to call them with.
         ahead = Ahead(self.num_devices == self.group.count == 1 and self._steps_left())
-        self._init = parallel.once(self.agent.init)
+        self._init = devices.once(self.agent.init)
         shapes = jax.eval_shape(self._init, jax.random.key(config.seed))
         self._init_ready = ahead.begin(self._init, jax.random.key(config.seed)) if fresh else None
         self._updates = Updates(self.agent, config, self.schedule.batches, self.num_devices)
@@ -221,14 +222,14 @@ class Trainer:
             if self._warm is not None:
                 state = warm_start.apply(self._warm, state)
                 self.logger.phase(f"{len(self._warm.taken)} parameters begin as in {self._warm.path}")
-            self.state = parallel.replicate(state, self.num_devices)
+            self.state = devices.replicate(state, self.num_devices)
             self.collector.start()
             if recorded is not None:
                 recorded.fill(self.buffer)
                 self.logger.phase(f"learning from {recorded.steps:,} steps of {self.config.offline.replay}")
             return
         path, state, host, meta = checkpoint.restore_latest(self.path, shapes, self.group)
-        self.state = parallel.replicate(state, self.num_devices)
+        self.state = devices.replicate(state, self.num_devices)
         self._segments.load(checkpoint.replay_folder(path, self.group.index), host["replay"])
         self.schedule.load_state_dict(host["schedule"])
         self.means.load_state_dict(host["means"])
@@ -288,7 +289,7 @@ class Trainer:
             return self._acting_for_the_task()
         if self.step >= self.config.explore.steps:
             return CollectingInputs(self._acting_for_the_task(), None)
-        return self._exploring(*parallel.local((self.state.params, self.state.explorer.novelty)))
+        return self._exploring(*devices.local((self.state.params, self.state.explorer.novelty)))
 
     def _exploring(self, params: Params, percentiles: NormaliserState) -> CollectingInputs:
         explore, rate = self.config.explore, self.config.ensemble.rate
@@ -296,14 +297,14 @@ class Trainer:
         return CollectingInputs(explorer_params(params), weights)
 
     def _acting_for_the_task(self) -> Params:
-        return parallel.local(self.state.params)
+        return devices.local(self.state.params)
 
     def _draw(self, batch_size: int) -> Drawn:
         size = batch_size // self.group.count  # this process's rows of the global batch
         batch, indices = self.buffer.sample(size, self.config.batch_length)
         batch = dataclasses.replace(batch, row=batch.row + np.int32(self.group.index * size))
         alone = self.config.schedule.updates_per_call == 1
-        return parallel.place(batch, self.num_devices) if alone else batch, indices
+        return devices.place(batch, self.num_devices) if alone else batch, indices
 
     def _learn(self, due: list[Due], drawn: list[Drawn]) -> None:
         """Takes the updates owed. The next batches are drawn while a call runs, never beyond those owed: what is drawn
@@ -464,7 +465,7 @@ class Trainer:
             return
         batch, _ = self.buffer.sample(min(8, self.config.batch_size), self.config.batch_length)
         context = min(5, self.config.batch_length - 1)
-        params = parallel.local(self.state.params)
+        params = devices.local(self.state.params)
         figures = dream_report(self.agent, params, batch, self.path / "media", context=context)
         for name, value in figures.items():
             self.logger.phase(f"{name}: {value:.4g}")

@@ -7,11 +7,11 @@ from typing import Any
 
 from dreamjax.agents.dream_agent import Agent
 from dreamjax.config import Config
-from dreamjax.training import memory, parallel
-from dreamjax.training.ahead import Ahead
 from dreamjax.training.announce import announced_update
 from dreamjax.training.calls import stacked
 from dreamjax.training.finite import skip_nonfinite
+from dreamjax.training.runtime import devices, memory
+from dreamjax.training.runtime.background_compiler import Ahead
 from dreamjax.training.schedule import Due, Phase
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
 
@@ -28,7 +28,7 @@ class Updates:
         self._num_devices = num_devices
         self._functions = {phase: guard(getattr(agent, phase)) for phase in phases}
         self._compiled = {
-            (phase, count): parallel.make_update(fn, num_devices, count=count)
+            (phase, count): devices.make_update(fn, num_devices, count=count)
             for phase, fn in self._functions.items()
             for count in {1, config.schedule.updates_per_call}
         }
@@ -36,7 +36,7 @@ class Updates:
     def activation_bytes(self, phase: Phase, state: Any, batch: Any) -> int:
         """An estimate, from shapes (``memory.activation_bytes``); on one device the trace is kept for the first call."""
         traced = self._compiled[phase, 1], self._functions[phase]
-        return memory.activation_bytes(parallel.jaxpr_of(*traced, state, batch, self._num_devices))
+        return memory.activation_bytes(devices.jaxpr_of(*traced, state, batch, self._num_devices))
 
     def announce(
         self, state: Any, batches: Mapping[Phase, Any], ahead: Ahead, devices: int, say: Callable[[str], None]
@@ -55,5 +55,5 @@ class Updates:
         self, call: Due, state: TrainState, batches: Sequence[Batch]
     ) -> tuple[TrainState, Metrics, ReplayOuts]:
         """Makes the updates of one call (``calls.in_calls``), one for each batch. ``state`` is donated."""
-        batch = parallel.place(stacked(batches), self._num_devices)
+        batch = devices.place(stacked(batches), self._num_devices)
         return self._compiled[call.phase, call.count](state, batch)

@@ -20,8 +20,8 @@ from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import init_state, last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
-from dreamjax.training import memory
 from dreamjax.training.calls import several
+from dreamjax.training.runtime import memory
 
 
 def leaves(tree):

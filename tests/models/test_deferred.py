@@ -10,7 +10,7 @@ from scans import parts_of
 from dreamjax.algorithms import world_model_loss as wml
 from dreamjax.models.deferred import make_slot, product
 from dreamjax.models.world_model import make_world_model
-from dreamjax.training import memory
+from dreamjax.training.runtime import memory
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 
 B, T = 3, 5

@@ -24,7 +24,7 @@ import numpy as np
 from dreamjax.algorithms.distributions import scalar_decode
 from dreamjax.config import Config, defaults, from_dict, merge
 from dreamjax.models.heads import make_critic
-from dreamjax.training.load import load
+from dreamjax.training.storage.load import load
 from dreamjax.training.trainer import Trainer
 from tests.probes import environments
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.config import Config, from_dict, merge
-from dreamjax.training.collector import Policy
+from dreamjax.training.collection.collector import Policy
 from dreamjax.types import (
     ActionPart,
     ActionSpec,

@@ -17,7 +17,7 @@ from tiny import SIZES
 
 from dreamjax.agents.dream_agent import make_agent
 from dreamjax.config import Config, from_dict, merge, to_dict
-from dreamjax.training import hosts, parallel
+from dreamjax.training.runtime import devices, hosts
 from training import fakes
 
 BATCHES = 2
@@ -48,8 +48,8 @@ def batches(index: int = 0, count: int = 1) -> Any:
 
 
 def flat(state: Any, metrics: Any) -> dict[str, np.ndarray]:
-    state = parallel.local(dataclasses.replace(state, key=jax.random.key_data(state.key)))
-    leaves = jax.tree_util.tree_leaves_with_path((state, parallel.local(metrics)))
+    state = devices.local(dataclasses.replace(state, key=jax.random.key_data(state.key)))
+    leaves = jax.tree_util.tree_leaves_with_path((state, devices.local(metrics)))
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
@@ -57,8 +57,8 @@ def main(out: str, coordinator: str, num_processes: str, process_id: str) -> Non
     hosts.join(hosts.settings(coordinator, int(num_processes), int(process_id)), timeout=60)
     group = hosts.Group()
     agent = make()
-    update = parallel.make_update(agent.update, jax.local_device_count())
-    state = parallel.replicate(parallel.once(agent.init)(jax.random.key(0)), jax.local_device_count())
+    update = devices.make_update(agent.update, jax.local_device_count())
+    state = devices.replicate(devices.once(agent.init)(jax.random.key(0)), jax.local_device_count())
     for batch in batches(group.index, group.count):
         state, metrics, outs = update(state, batch)
     assert group.gather({"index": group.index}) == [{"index": i} for i in range(group.count)]

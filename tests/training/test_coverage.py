@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dreamjax.config import ConfigError
-from dreamjax.training.collector import Collector
+from dreamjax.training.collection.collector import Collector
 from dreamjax.training.coverage import Coverage, coarse
 from dreamjax.types import ActionSpec, EnvSpec, ObsSpec
 from training.fakes import FakeEnv, FakeReplay, counting_policy

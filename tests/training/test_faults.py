@@ -14,7 +14,8 @@ import pytest
 
 from dreamjax.config import merge
 from dreamjax.reporting import dreams
-from dreamjax.training import checkpoint, trainer
+from dreamjax.training import trainer
+from dreamjax.training.storage import checkpoint
 from experiments import cli, train
 from training.fakes import fake_agent, make_tiny_config
 

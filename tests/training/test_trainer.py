@@ -23,13 +23,15 @@ from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
 from dreamjax.reporting import dreams
 from dreamjax.seeds import EVALUATION
-from dreamjax.training import acting, checkpoint, trainer
-from dreamjax.training.checkpoint import CheckpointError
-from dreamjax.training.collector import Moment
+from dreamjax.training import trainer
+from dreamjax.training.collection import acting
+from dreamjax.training.collection.collector import Moment
 from dreamjax.training.metrics import TrainError
-from dreamjax.training.stop import Stop
+from dreamjax.training.runtime.stop import Stop
+from dreamjax.training.storage import checkpoint
+from dreamjax.training.storage.checkpoint import CheckpointError
+from dreamjax.training.storage.workdir import UsageError
 from dreamjax.training.trainer import Trainer
-from dreamjax.training.workdir import UsageError
 from dreamjax.types import NormaliserState
 from training.fakes import FakeEnv, fake_agent, make_tiny_config
 

@@ -1,0 +1,1 @@
+"""From environments to replay: policies that act, and what steps and stores."""

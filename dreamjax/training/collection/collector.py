@@ -1,0 +1,248 @@
+"""Steps environments with the policy and stores what happens."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dreamjax.seeds import derived_seed
+from dreamjax.training.coverage import Coverage
+from dreamjax.types import Array, EnvSpec, Params, Records, RSSMState
+
+EPISODE_INFO = {"return": "episode_return", "length": "episode_length", "lines": "lines", "pieces": "pieces"}
+_STREAM = 1  # folded into the run's seed, so that acting and learning never share a key
+
+
+class Policy(NamedTuple):
+    """A compiled policy.
+
+    Attributes:
+        initial_carry: ``(num_envs) -> carry``.
+        act: ``(params, carry, obs, is_first, key, step, *, greedy) -> (carry, action record [N, K], latents)``;
+            row ``i`` acts with ``fold_in(fold_in(key, step), i)``.
+    """
+
+    initial_carry: Callable[[int], Any]
+    act: Callable[..., tuple[Any, Array, RSSMState]]
+
+
+class Environments(Protocol):
+    """What is asked of ``dreamjax.envs.adapter.Adapter``."""
+
+    @property
+    def spec(self) -> EnvSpec: ...
+
+    def reset(self, seed: int | None = None) -> Records: ...
+
+    def step(self, action: np.ndarray) -> tuple[Records | None, Records]: ...
+
+    def get_state(self) -> dict[str, np.ndarray] | None: ...
+
+    def set_state(self, state: dict[str, np.ndarray]) -> Records: ...
+
+
+class Replay(Protocol):
+    """What is asked of ``dreamjax.buffers.sequence_buffer.SequenceBuffer`` here."""
+
+    def add(self, records: Records, action: np.ndarray, latents: RSSMState | None = None) -> None: ...
+
+
+def make_policy(policy_fn: Callable[..., Any], initial_carry: Callable[[int], Any]) -> Policy:
+    """Compiles an agent's ``policy`` with a key for each row; one compilation for each number of rows."""
+
+    def act(params: Params, carry: Any, obs: Any, is_first: Array, key: Array, step: Array, *, greedy: bool) -> Any:
+        key = jax.random.fold_in(key, step)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(is_first.shape[0], dtype=jnp.uint32))
+        return policy_fn(params, carry, obs, is_first, keys, greedy=greedy)
+
+    return Policy(initial_carry, jax.jit(act, static_argnames="greedy"))
+
+
+def acting_shapes(policy: Policy, params: Any, spec: EnvSpec, num_envs: int) -> tuple[Any, ...]:
+    """Shapes of what the collector calls ``policy.act`` with, ``params`` being shapes too."""
+    obs = {name: jax.ShapeDtypeStruct((num_envs, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
+    carry = jax.eval_shape(lambda: policy.initial_carry(num_envs))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    is_first = jax.ShapeDtypeStruct((num_envs,), bool)
+    return params, carry, obs, is_first, key, jax.ShapeDtypeStruct((), np.uint32)
+
+
+def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
+    """Numbers of the episodes that end in these records: return, length, and lines and pieces where there are any.
+
+    Episodes whose environment broke (``info["broken"]``, see ``dreamjax.envs.workers``) are left out: where they were
+    cut says nothing about the policy.
+    """
+    ended = []
+    for records in streams:
+        if records is not None:
+            broken = records.info.get("broken", np.zeros(len(records))) == 1
+            for row in np.flatnonzero(records.is_last & ~broken):
+                told = {name: records.info[key][row] for name, key in EPISODE_INFO.items() if key in records.info}
+                numbers = {name: float(value) for name, value in told.items() if np.isfinite(value)}
+                ended.append({"env": float(records.env[row])} | numbers)
+    return ended
+
+
+class Moment(NamedTuple):
+    """One step of all environments: action records ``[N, K]`` and the latents to keep, then what ``Adapter.step`` gave."""
+
+    action: np.ndarray
+    latents: RSSMState | None
+    final: Records | None
+    records: Records
+
+
+class Steps(Protocol):
+    """Several steps of all environments in one call: ``dreamjax.training.collection.compiled_collector.CompiledSteps``."""
+
+    def begin(self, params: Params, carry: Any, records: Records, key: Array, step: int) -> tuple[Any, Any]: ...
+
+    def finish(self, pending: Any) -> list[Moment]: ...
+
+
+class Collector:
+    """One vector step at a time: ``begin`` sends the policy to the device, ``finish`` waits and steps the environments.
+    Or, with ``steps``, as many of them as one call of it makes.
+
+    Between the two the host is free. A vector step counts one step of every environment, resets included, so that the
+    count is known ahead. Record ``t`` is stored with the action chosen from it, so the newest record waits here.
+
+    Args:
+        policy: compiled policy. env: the environments. replay: where records go.
+        num_envs: number of environments. seed: of the run.
+        keep_latents: store the policy's latents beside the records.
+        counted: environment steps that a vector step counts (default ``num_envs``): those of all processes.
+        gather: the value of every process, from this one's.
+        coverage: counts what this process's environments show, where it is asked for.
+        steps: several vector steps in one call, with the same ``policy``, ``env`` and ``counted``.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        env: Environments,
+        replay: Replay,
+        *,
+        num_envs: int,
+        seed: int,
+        keep_latents: bool = False,
+        counted: int | None = None,
+        gather: Callable[[Any], list[Any]] = lambda value: [value],
+        coverage: Coverage | None = None,
+        steps: Steps | None = None,
+    ) -> None:
+        self._coverage, self._steps = coverage, steps
+        self._policy, self._env, self._replay = policy, env, replay
+        self._num_envs, self._seed, self._keep_latents = num_envs, seed, keep_latents
+        self._counted, self._gather = counted or num_envs, gather
+        self._key = jax.random.fold_in(jax.random.key(seed), _STREAM)
+        self._records: Records | None = None
+        self._carry = policy.initial_carry(num_envs)
+        self._chosen: Any = None  # what the device works at
+        self._episodes: dict[str, list[float]] = {}
+        self.step = 0
+
+    def start(self) -> None:
+        """Begins the first episodes; not needed after ``load_state_dict``."""
+        self._records = self._env.reset(self._seed)
+
+    def begin(self, params: Params) -> None:
+        """Dispatches the policy on the current records; returns before the device is ready."""
+        assert self._records is not None and self._chosen is None
+        now = self._records
+        if self._steps is not None:
+            self._carry, self._chosen = self._steps.begin(params, self._carry, now, self._key, self.step)
+            return
+        self._carry, action, latents = self._policy.act(
+            params, self._carry, now.obs, now.is_first, self._key, np.uint32(self.step), greedy=False
+        )
+        self._chosen = action, latents
+
+    def finish(self) -> None:
+        """Waits for the actions, steps the environments, stores the records the actions were chosen from."""
+        assert self._records is not None and self._chosen is not None
+        chosen, self._chosen = self._chosen, None
+        for moment in [self._step(*chosen)] if self._steps is None else self._steps.finish(chosen):
+            self._replay.add(self._records, moment.action, moment.latents)
+            final, self._records = moment.final, moment.records
+            if final is not None:
+                self._close(final)
+            self.step += self._counted
+            if self._coverage is not None:
+                for records in filter(None, (final, self._records)):
+                    self._coverage.add(records)
+            for episode in ended_episodes(final, self._records):
+                for name, value in episode.items():
+                    if name != "env":
+                        self._episodes.setdefault(name, []).append(value)
+
+    def _step(self, chosen: Array, latents: RSSMState) -> Moment:
+        """One vector step with what the policy chose."""
+        assert self._records is not None
+        action = np.array(chosen)
+        action[self._records.is_last] = 0
+        kept = jax.tree.map(np.asarray, latents) if self._keep_latents else None
+        return Moment(action, kept, *self._env.step(action))
+
+    def _close(self, records: Records) -> None:
+        """Stores records from which nothing is chosen. They need no latents: a reset follows and masks them."""
+        spec = self._env.spec.action
+        self._replay.add(records, np.zeros((len(records), spec.record_size), spec.record_dtype))
+
+    def peek_episodes(self) -> dict[str, float]:
+        """Means over the episodes that ended since the last ``pop_episodes``, of all processes, as ``episode/<name>``;
+        empty if none."""
+        merged: dict[str, list[float]] = {}
+        for episodes in self._gather(self._episodes):
+            for name, values in episodes.items():
+                merged.setdefault(name, []).extend(values)
+        return {f"episode/{name}": float(np.mean(values)) for name, values in merged.items()}
+
+    def pop_episodes(self) -> dict[str, float]:
+        """As ``peek_episodes``, and begins the next means."""
+        means, self._episodes = self.peek_episodes(), {}
+        return means
+
+    def coverage(self) -> dict[str, float]:
+        """What was counted since the run began; empty where nothing is."""
+        return {} if self._coverage is None else self._coverage.metrics()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that acting changes, as a tree of arrays and numbers; between ``finish`` and ``begin`` only."""
+        assert self._records is not None and self._chosen is None
+        return {
+            "step": self.step,
+            "episodes": {name: list(values) for name, values in self._episodes.items()},
+            "carry": [np.asarray(leaf) for leaf in jax.tree.leaves(self._carry)],
+            "records": dataclasses.asdict(self._records),
+            "env": self._env.get_state(),
+            "coverage": None if self._coverage is None else self._coverage.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Goes on from a saved state.
+
+        Returns:
+            Whether the environments go on too. Where they could not be saved, the episodes under way are stored as cut
+            short (``is_last``, not ``is_terminal``) and new ones begin.
+        """
+        self.step = int(state["step"])
+        self._episodes = {name: list(values) for name, values in state["episodes"].items()}
+        # A run of before coverage was counted, or of one that did not count it, has none.
+        if self._coverage is not None and state.get("coverage") is not None:
+            self._coverage.load_state_dict(state["coverage"])
+        structure = jax.tree.structure(self._carry)
+        self._carry = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in state["carry"]])
+        if state["env"] is not None:
+            self._records = self._env.set_state(state["env"])
+            return True
+        cut = Records(**state["records"])
+        self._close(dataclasses.replace(cut, is_last=np.ones_like(cut.is_last)))
+        self._records = self._env.reset(derived_seed(self._seed, self.step))
+        return False

@@ -1,0 +1,1 @@
+"""Whole episodes played to measure a policy or a world model."""

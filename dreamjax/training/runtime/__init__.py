@@ -1,0 +1,1 @@
+"""Devices, processes, memory, signals and the watchdog of a run."""

@@ -1,0 +1,1 @@
+"""What a run keeps on disk: work directory, checkpoints, recorded steps, shipped agents."""

@@ -1,0 +1,130 @@
+"""A run's work directory: whose it is, which configuration it belongs to, and that only one run writes there.
+
+Importing this module does not import JAX.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from dreamjax.config import Config, from_dict, to_dict
+
+CONFIG, LOCK = "config.json", "lock"
+SHIPPED = Path(__file__).resolve().parents[2] / "shipped"  # agents that come with the package
+FREE = ("total_steps", "log", "checkpoint", "eval", "parallel")  # what may change when a run goes on
+Resume = Literal["auto", "never", "must"]
+
+
+class UsageError(ValueError):
+    """A request that cannot be met as it stands; the message says why and what to do."""
+
+
+def shipped_names() -> list[str]:
+    """Names of the agents that come with the package."""
+    return sorted(file.parent.name for file in SHIPPED.glob(f"[a-z]*/{CONFIG}"))
+
+
+def resolve(path: str | Path) -> Path:
+    """The directory of a run as it is, or, where it holds none, the folder of the shipped agent of that name."""
+    holds_run = (Path(path) / CONFIG).is_file()
+    return SHIPPED / str(path) if not holds_run and str(path) in shipped_names() else Path(path)
+
+
+def read_config(path: str | Path) -> Config:
+    """The configuration of the run in this directory, or of the shipped agent of this name.
+
+    Raises:
+        UsageError: there is none, or it cannot be read.
+    """
+    file = resolve(path) / CONFIG
+    try:
+        return from_dict(json.loads(file.read_text()))
+    except FileNotFoundError:
+        names = ", ".join(shipped_names()) or "none"
+        raise UsageError(f"{path} holds no run: there is no {file}. Shipped agents: {names}") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from None
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """Fields that differ and may not change when a run goes on, each as ``name: theirs -> ours``."""
+    new, old = _flat(to_dict(ours)), _flat(to_dict(theirs))
+    return [
+        f"{name}: {old.get(name, 'unset')!r} -> {new.get(name, 'unset')!r}"
+        for name in sorted(new.keys() | old.keys())
+        if new.get(name, "unset") != old.get(name, "unset") and name.split(".")[0] not in FREE
+    ]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        result |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return result
+
+
+def check(path: str | Path, config: Config, resume: Resume) -> None:
+    """Whether a run of ``config`` may begin or go on here; changes nothing.
+
+    Raises:
+        UsageError: the directory holds another configuration's run, or a run where ``resume="never"``, or none to go on
+            from where ``resume="must"``, or it is not a directory.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--workdir={path} is not a directory")
+    if not (path / CONFIG).exists():
+        if resume == "must":
+            raise UsageError(f"--resume=must, but {path} holds no run: there is no {path / CONFIG}")
+        return
+    if resume == "never":
+        raise UsageError(f"--resume=never, but {path} holds a run already: choose another --workdir")
+    changed = differences(config, read_config(path))
+    if changed:
+        raise UsageError(
+            f"{path} holds a run of another configuration ({'; '.join(changed)}): "
+            f"choose another --workdir, or keep these fields. Only {', '.join(FREE)} may change"
+        )
+
+
+class Lock:
+    """Keeps a work directory for this process until ``release`` or the process's end, however it ends.
+
+    The operating system holds the lock, so one left by a killed run is free; the file names the owner for people.
+
+    Raises:
+        UsageError: another process holds it, or the directory cannot be made or written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        file = Path(path) / LOCK
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UsageError(f"--workdir={path} cannot be written: {error}") from None
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(self._handle, 100).decode(errors="replace").strip() or "unknown"
+            os.close(self._handle)
+            raise UsageError(f"--workdir={path} is in use by another run (process {owner})") from None
+        os.ftruncate(self._handle, 0)
+        os.write(self._handle, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Gives the directory free."""
+        os.ftruncate(self._handle, 0)
+        os.close(self._handle)
+
+
+def write_config(path: str | Path, config: Config) -> None:
+    """Writes ``config.json`` whole or not at all."""
+    file = Path(path) / CONFIG
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(to_dict(config), indent=2) + "\n")
+    temporary.replace(file)
