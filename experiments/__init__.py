@@ -1,1 +1,1 @@
-"""Commands (train, evaluate, ...) and one configuration file for each published result."""
+"""What stays in a checkout: commands by their old names, benchmarks, baselines and published results."""

@@ -1,36 +1,5 @@
-"""CartPole-v1: the proof that the learning chain is right.
+"""The configuration `cartpole`: see `dreamjax/configs/cartpole.py`."""
 
-    python -m experiments.train --config=experiments/cartpole.py
+from dreamjax.configs.cartpole import get_config
 
-Return of 20 greedy episodes after 20,000 steps, seeds 0, 1, 2: 455.2 +- 14.7, 500.0 +- 0.0, 404.9 +- 13.9. Going on to
-30,000: 420.9 +- 15.4, 500.0 +- 0.0, 242.1 +- 4.9: a policy that has balanced may drift off again, so the best checkpoint
-by evaluation is kept. One core, 5 to 8 minutes.
-
-:smoke runs every phase in seconds; :plan takes the plan's sizes and schedule; :dreamerv3 is DreamerV3 as published, in the
-size that follows (:dreamerv3,12m) or 1m.
-"""
-
-from ml_collections import ConfigDict
-
-from dreamjax.config import presets
-
-
-def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; ``variant`` is "" or names of ``presets.variants``."""
-    base = dict(
-        total_steps=20_000,
-        num_envs=4,
-        batch_size=16,
-        batch_length=32,
-        train_ratio=32.0,
-        env=dict(id="CartPole-v1"),
-        model=dict(deter=128, blocks=8, hidden=64, stoch=16, classes=8, units=64, layers=2),
-        actor=dict(layers=2, units=64),
-        critic=dict(layers=2, units=64),
-        loss=dict(gamma=0.99, reach=8.0),
-        optimiser=dict(world_model_lr=6e-4, actor_lr=2e-4, critic_lr=2e-4, warmup=100),
-        replay=dict(capacity=30_000, min_size=1_000),
-        eval=dict(every=10_000, episodes=20, num_envs=20),
-        checkpoint=dict(every=10_000),
-    )
-    return presets.variants(base, variant)
+__all__ = ["get_config"]

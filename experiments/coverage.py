@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dreamjax.commands import cli, compile_cache
 from dreamjax.reporting.metrics import read_metrics
 from dreamjax.training.storage import workdir
 from dreamjax.training.storage.workdir import UsageError
-from experiments import cli
 
 if TYPE_CHECKING:
     from dreamjax.config import Config
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
-    parser = cli.Parser(__doc__ or "")
+    parser = cli.Parser("python -m experiments.coverage", __doc__)
     parser.add_argument("--runs", required=True, metavar="DIR,...", help="work directories of the same games")
     parser.add_argument("--steps", metavar="N,...", help="where to compare (default: explore.steps, and all)")
     parser.add_argument("--seed", type=int, default=0, help="of random play (default: 0)")
@@ -57,7 +57,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             raise UsageError(f"--runs={known.runs} is not allowed: {run} plays another game than {runs[0]}")
     steps = _steps(known.steps, configs)
     result: dict[str, Any] = {str(run): curve(run, steps) for run in runs}
-    cli.cache_compilations()
+    compile_cache.enable()
     for name, chance in _players(first).items():
         result[name] = random_play(first, steps, chance=chance, seed=known.seed)
     print(table(result, "random"))

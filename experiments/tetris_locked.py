@@ -1,51 +1,5 @@
-"""Tetris by placements: one step puts the current piece at one of 200 cells, masked to the legal ones.
+"""The configuration `tetris_locked`: see `dreamjax/configs/tetris_locked.py`."""
 
-    python -m experiments.train --config=experiments/tetris_locked.py
+from dreamjax.configs.tetris_locked import get_config
 
-Reward lines + 0.1 a piece, 100,000 placements, 12,375 updates, one core of an Intel Xeon and 37 min for each seed; lines a
-game over 100 greedy games of at most 1,000 pieces: seed 0 13.8 +- 0.7, seed 1 15.3 +- 0.7. Acting by one step of search in
-the learned model: 15.6 +- 1.0 and 13.5 +- 0.7. Masked PPO gets 1.1 from as many placements, 6.9 from a million.
-
-:smoke runs every phase in seconds; :plan takes the plan's sizes and schedule, :dreamerv3 and :1m to :400m those of
-DreamerV3; :vector is the vector RSSM in place of the grid model; :shaped rewards the shape of the stack too, and its
-planner (--agent=planner) looks one step ahead by that reward alone; :quick stops after 20,000 placements; :gpu is four
-times as wide, with four times the environments and windows (no GPU has run it yet).
-"""
-
-from ml_collections import ConfigDict
-
-from dreamjax.config import presets
-from experiments import curves
-
-
-def get_config(variant: str = "") -> ConfigDict:
-    """The configuration; ``variant`` is "" or one of those above."""
-    base = dict(
-        total_steps=100_000,
-        num_envs=16,
-        batch_size=8,
-        batch_length=16,
-        horizon=8,
-        train_ratio=16.0,
-        env=dict(id="dreamjax/Tetris-v0", action_mode="locked_position", kwargs=dict(reward="lines", piece_reward=0.1)),
-        # No free nats: what the posterior may know for nothing, the prior does not know.
-        loss=dict(gamma=0.99, reach=8.0, free_nats=0.0),
-        model=dict(kind="grid", deter=32, hidden=64, stoch=4, classes=8, units=256, layers=2, unimix=0.0, reach=4),
-        actor=dict(layers=2, units=128, entropy=1e-3),
-        critic=dict(layers=2, units=64),
-        imagination=dict(last=8),
-        optimiser=dict(world_model_lr=1e-3, actor_lr=1e-3, critic_lr=1e-3, warmup=100),
-        replay=dict(capacity=100_000, min_size=1_000),
-        eval=dict(every=20_000, episodes=32, num_envs=32),
-        checkpoint=dict(every=10_000),
-        log=dict(metrics_every=100),
-    )
-    vector = dict(
-        batch_length=32,
-        model=dict(kind="rssm", deter=256, hidden=128, stoch=32, classes=16, unimix=0.01),
-    )
-    # Greedy play by this reward clears 388 lines with the true rules, while the critic knows a weak policy's values.
-    shaped = dict(env=dict(kwargs=curves.REWARDS["shaped"]), planner=dict(method="one_step", actions=64, bootstrap=0.0))
-    quick = dict(total_steps=20_000, eval=dict(every=10_000))
-    gpu = presets.wider(base, 4)
-    return presets.variants(base, variant, vector=vector, shaped=shaped, quick=quick, gpu=gpu)
+__all__ = ["get_config"]

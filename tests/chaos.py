@@ -81,8 +81,8 @@ def launch(config: Path, workdir: Path) -> int:
         log = os.open(workdir.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        from dreamjax.commands import train
         from dreamjax.reporting import dreams
-        from experiments import train
 
         dreams.dream_report = lambda *args, **kwargs: {}  # pictures come after the last save, and take seconds
         code = train.main([f"--config={config}", f"--workdir={workdir}"])
@@ -182,11 +182,11 @@ def _main(folder: Path, count: int, seed: int, most: int, fast: bool) -> int:
     config.write_text(f"def get_config(variant=''):\n    return {CONFIG!r}\n")
     # Imported here, before the first fork; nothing touches a device until the last run has ended.
     from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.commands import train  # noqa: F401
     from dreamjax.config import from_dict
     from dreamjax.reporting import dreams  # noqa: F401
     from dreamjax.training import trainer
     from dreamjax.training.storage import checkpoint, recording
-    from experiments import train  # noqa: F401
 
     if fast:
         simplify()

@@ -10,14 +10,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A module imports from its own room and from rooms of a lower rank. Those in `BASE` make one room;
-# `top` is the package's own `__init__`, where the public names come from.
+# A module imports from its own room and from rooms of a lower rank. Those in `BASE` make one room; `top` is the package's
+# own `__init__`, where the public names come from, and its `__main__` is one of the commands.
 RANKS = {
     "base": 0, "envs": 1, "buffers": 1, "models": 2, "algorithms": 3, "agents": 4, "reporting": 5, "training": 6,
-    "top": 7, "experiments": 8,
+    "top": 7, "commands": 8, "experiments": 9,
 }  # fmt: skip
-BASE = ("types", "seeds", "config", "presets")
-TOUCH_FILES = ("reporting", "training", "top", "experiments")
+BASE = ("types", "seeds", "config", "presets", "configs")
+TOUCH_FILES = ("reporting", "training", "top", "commands", "experiments")
 # A worker process that dies or hangs leaves its traceback in a temporary file for its parent: no other way out is sure.
 MAY_TOUCH_FILES = ("dreamjax/envs/worker_process.py", "dreamjax/envs/workers.py")
 FILE_CALLS = {
@@ -36,6 +36,8 @@ def room_of(module: str) -> str | None:
         return None
     if not rest:
         return "top"
+    if rest[0] == "__main__":
+        return "commands"
     return "base" if rest[0] in BASE else rest[0]
 
 
@@ -128,7 +130,10 @@ GOOD = {
     "dreamjax/models/nets.py": "from .. import types",
     "dreamjax/training/trainer.py": "import dreamjax.agents.x\nfrom dreamjax.reporting import logger\nopen('x')",
     "dreamjax/reporting/media.py": "from dreamjax.agents import a\nPath('x').write_bytes(b'')",
-    "experiments/train.py": "import dreamjax\nfrom dreamjax.training import trainer",
+    "dreamjax/commands/train.py": "import dreamjax\nfrom dreamjax.training import trainer\nopen('x')",
+    "dreamjax/__main__.py": "from dreamjax.commands import COMMANDS",
+    "dreamjax/configs/cartpole.py": "from dreamjax.config import presets",
+    "experiments/train.py": "from dreamjax.commands import train",
     "tests/test_x.py": "from dreamjax.models import rssm",
 }
 BAD = [
@@ -141,7 +146,10 @@ BAD = [
     ("dreamjax/config.py", "from dreamjax import envs", "base imports dreamjax.envs"),
     ("dreamjax/reporting/a.py", "from dreamjax.training import trainer", "reporting imports dreamjax.training"),
     ("dreamjax/agents/a.py", "import dreamjax", "agents imports dreamjax,"),
-    ("dreamjax/training/a.py", "from experiments import train", "training imports experiments"),
+    ("dreamjax/training/a.py", "from dreamjax.commands import cli", "training imports dreamjax.commands"),
+    ("dreamjax/configs/a.py", "from dreamjax.envs import b", "base imports dreamjax.envs"),
+    ("dreamjax/commands/a.py", "from experiments import train", "commands imports experiments"),
+    ("dreamjax/commands/a.py", "def f():\n    import experiments.compare", "commands imports experiments.compare"),
     ("dreamjax/training/a.py", "import tests.conftest", "training imports tests.conftest"),
     ("dreamjax/attic/a.py", "", "attic is no room"),
     ("dreamjax/algorithms/a.py", "open('x')", "opens a file"),

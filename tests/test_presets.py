@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dreamjax import config as config_lib
+from dreamjax import configs
+from dreamjax.commands import cli
 from dreamjax.config import Config, ConfigError, presets
-from experiments import cli
 
-ROOT = Path(__file__).resolve().parents[1]
-FILES = sorted(path.name for path in (ROOT / "experiments").glob("*.py") if "def get_config" in path.read_text())
+NAMES = configs.names()
 
 # A base that sets everything otherwise: a preset must not lean on the defaults.
 OTHER: dict[str, Any] = {
@@ -136,11 +135,11 @@ def test_dreamerv2_sets_everything_that_dreamerv3_sets() -> None:
     assert (kl, config.loss.dyn / kl) == (pytest.approx(0.1), pytest.approx(0.8))
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_every_file_takes_every_variant(file: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_takes_every_variant(name: str) -> None:
     variants = ["", "smoke", "plan", "dreamerv2", "dreamerv3", *presets.SIZES]
     for variant in [*variants, "dreamerv3,12m", "dreamerv3,smoke", "dreamerv2,smoke"]:
-        argument = f"{ROOT / 'experiments' / file}" + (f":{variant}" if variant else "")
+        argument = f"{name}:{variant}" if variant else name
         config = cli.load_config(argument, {})
         if "dreamerv3" in variant:
             assert config.loss.reach == 20 and config.replay.keep_latents and config.model.kind == "rssm"

@@ -13,9 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dreamjax.commands import cli, train
 from dreamjax.reporting import dreams
 from dreamjax.training import trainer
-from experiments import cli, train
 from training.fakes import FakeEnv, fake_agent, make_tiny_config
 
 SMALL = 100  # bytes that files may have where there is a limit; a checkpoint's are larger

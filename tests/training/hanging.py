@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from dreamjax.commands import cli, train
 from dreamjax.training import trainer
-from experiments import cli, train
 from training.fakes import fake_agent, make_tiny_config
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from dreamjax.commands import cli, train
 from dreamjax.config import merge
 from dreamjax.reporting import dreams
 from dreamjax.training import trainer
 from dreamjax.training.storage import checkpoint
-from experiments import cli, train
 from training.fakes import fake_agent, make_tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]

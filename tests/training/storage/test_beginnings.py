@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from runs import assert_same, contents, lines
 
+from dreamjax.commands import export as command
 from dreamjax.config import InitFromConfig, ReplayConfig
 from dreamjax.training.storage import checkpoint, recording, warm_start
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, NormaliserState, ObsSpec, TrainState
-from experiments import replay as command
 from tests.buffers.streams import SPEC, make_buffer, make_records
 from training.fakes import fake_agent
 from training.test_trainer import Run, make_config, run  # noqa: F401

@@ -15,11 +15,11 @@ from small import noise_like
 
 import dreamjax
 from dreamjax.agents.dream_agent import make_agent
+from dreamjax.commands import ship
 from dreamjax.envs.adapter import make_env
 from dreamjax.training.storage import checkpoint, load, shipped, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError
-from experiments import ship
 from tests.conftest import ROOT, make_tiny_config
 
 CARTPOLE = {"env": {"id": "CartPole-v1"}, "eval": {"num_envs": 2}}

@@ -1,0 +1,15 @@
+"""The commands of ``dreamjax``, one module each with ``main(arguments) -> exit code``."""
+
+COMMANDS = {
+    "train": "train an agent, or continue a run",
+    "evaluate": "play whole episodes with a trained agent and report mean and standard error",
+    "dream": "draw real observations beside those that the world model predicts",
+    "play": "play Tetris in the terminal, or watch an agent play it",
+    "export": "write the replay of a run as an NPZ file, or describe such a file",
+    "ship": "make an agent that comes with the package out of a run",
+    "check-env": "show how an environment is read, and what is wrong with it",
+}
+"""What each command does, by name; its module is named alike, with ``_`` for ``-``."""
+
+ALIASES = {"replay": "export", "check_env": "check-env"}
+"""Other names of commands."""

@@ -1,0 +1,114 @@
+"""Draws real observations beside those that the world model predicts, as GIF and PNG.
+
+    dreamjax dream --workdir=runs/tetris_direct
+
+The agent plays. The model observes the first steps of each window and predicts the rest from the actions alone. The
+pictures and the learning curves of the run go to its media folder.
+
+Exit codes: 0 done, 1 failure, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dreamjax.commands import cli
+from dreamjax.seeds import evaluation_seed
+from dreamjax.training.storage import workdir
+
+if TYPE_CHECKING:
+    from dreamjax.training.storage.load import Loaded
+    from dreamjax.types import Batch
+
+CURVES = ("train/world_model_loss", "imagination/return", "episode/return", "episode/lines")
+MIN_STEPS = 200  # steps of each environment, so that windows also show later moments of a game
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    return cli.run(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    parser = cli.Parser("dreamjax dream", __doc__)
+    parser.add_argument("--workdir", type=Path, required=True, help="work directory of a run")
+    parser.add_argument("--folder", type=Path, help="where the pictures go (default: media in the work directory)")
+    parser.add_argument("--windows", type=int, default=16, help="number of windows that are predicted (default: 16)")
+    parser.add_argument("--length", type=int, default=50, help="steps of each window (default: 50)")
+    parser.add_argument(
+        "--context", type=int, default=5, help="steps of each window that the model observes (default: 5)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of environments, policy and predictions (default: 0)")
+    known = parser.parse_args(arguments)
+    cli.require_at_least(known, windows=1, seed=0)
+    if not 1 <= known.context < known.length:
+        raise workdir.UsageError(
+            f"--context={known.context} is not allowed: must be 1 or more, and less than --length={known.length}"
+        )
+    config = workdir.read_config(known.workdir)
+    folder = known.folder or known.workdir / "media"
+    print(f"dreamjax: dreams of the agent of {known.workdir} in {config.env.id}", flush=True)
+
+    cli.prepare(config.parallel)
+    import jax
+
+    from dreamjax.envs.adapter import EnvError
+    from dreamjax.reporting.dreams import dream_report
+    from dreamjax.reporting.visualization import plot_curves
+    from dreamjax.training.storage.checkpoint import CheckpointError
+    from dreamjax.training.storage.load import load
+
+    seed = evaluation_seed(known.seed)
+    num_envs = min(config.eval.num_envs, known.windows)
+    try:
+        loaded = load(known.workdir, num_envs=num_envs, seed=seed)
+    except EnvError as error:
+        raise workdir.UsageError(str(error)) from error
+    except CheckpointError as error:
+        return cli.fail(error)
+    try:
+        batch = _play(loaded, num_envs=num_envs, windows=known.windows, length=known.length, seed=seed)
+    except EnvError as error:
+        return cli.fail(error)
+    finally:
+        loaded.env.close()
+    try:
+        figures = dream_report(
+            loaded.agent, loaded.params, batch, folder, key=jax.random.key(known.seed), context=known.context
+        )
+        print(f"checkpoint {loaded.path.name}, pictures in {folder}")
+        if (known.workdir / "metrics.jsonl").is_file():
+            plot_curves(known.workdir / "metrics.jsonl", folder / "curves.png", CURVES, smooth=10)
+    except OSError as error:
+        return cli.fail(f"{folder} cannot be written: {error}")
+    if not figures:
+        print(f"{config.env.id} has no boards, images or vectors to show")
+    for name, value in figures.items():
+        print(f"{name:>44}  {value:.4f}")
+    return cli.OK
+
+
+def _play(loaded: Loaded, *, num_envs: int, windows: int, length: int, seed: int) -> Batch:
+    """Windows ``[windows, length]`` of new episodes, played by the policy."""
+    from dreamjax.buffers.samplers import make_sampler
+    from dreamjax.buffers.sequence_buffer import SequenceBuffer
+    from dreamjax.config import ReplayConfig
+    from dreamjax.training.collection.collector import Collector, make_policy
+
+    steps = max(MIN_STEPS, 2 * length)
+    replay = SequenceBuffer(
+        loaded.env.spec,
+        capacity=steps * num_envs,
+        num_envs=num_envs,
+        sampler=make_sampler(ReplayConfig(), num_envs=num_envs),
+        seed=seed,
+    )
+    policy = make_policy(loaded.agent.policy, loaded.agent.initial_carry)
+    collector = Collector(policy, loaded.env, replay, num_envs=num_envs, seed=seed)
+    collector.start()
+    for _ in range(steps):
+        collector.begin(loaded.params)
+        collector.finish()
+    return replay.sample(windows, length)[0]

@@ -1,0 +1,1 @@
+"""Agents that learn no world model, on the same games: `python -m experiments.compare`."""

@@ -1,0 +1,112 @@
+"""The command that says what is wrong with an environment finds each thing that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import scripted
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+from dreamjax.commands import check_env
+
+
+def run(name: str, *arguments: str) -> int:
+    return check_env.main([f"--env=scripted:{name}", *arguments])
+
+
+@pytest.fixture
+def register() -> Any:
+    names = []
+
+    def add(name: str, entry: Any, **options: Any) -> str:
+        gymnasium.register(name, entry_point=entry, **options)
+        names.append(name)
+        return name
+
+    yield add
+    for name in names:
+        del gymnasium.registry[name]
+
+
+def test_a_sound_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("Scripted-v0", "--steps=100") == 0
+    out = capsys.readouterr().out
+    assert "vector" in out and "categorical 2" in out and "no problem in 100 random steps, 16 episodes" in out
+
+
+def test_masks_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    name = next(name for name in ("Taxi-v4", "Taxi-v3") if name in gymnasium.registry)
+    assert check_env.main([f"--env={name}", "--steps=50"]) == 0
+    assert "mask" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ScriptedNan-v0", "step 3: 'observation' holds NaN"),
+        ("ScriptedShape-v0", "step 3: 'observation' has shape (5,), its space says (2,)"),
+        ("ScriptedBounds-v0", "step 3: 'observation' holds -7.0, outside"),
+        ("ScriptedLimit-v0", "a time limit is reported as termination: 33 of 33 episodes end after exactly 3 steps"),
+        ("ScriptedRandom-v0", "seeds are not reproducible"),
+        ("ScriptedRaise-v0", "step 3 raised RuntimeError: the step went wrong"),
+    ],
+)
+def test_each_fault_is_found(name: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--steps=100") == 1
+    assert message in capsys.readouterr().out
+
+
+def test_space_without_a_mapping(register: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    name = register("Texts-v0", lambda: scripted.SpaceEnv(spaces.Dict(a=spaces.Text(3))))
+    assert check_env.main([f"--env={name}", "--steps=5"]) == 1
+    assert "'a' has the space Text" in capsys.readouterr().out
+
+
+def test_single_environment_that_resets_itself(register: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    class Eager(scripted.FaultyEnv):
+        def reset(self, **kwargs: Any) -> Any:
+            if self.steps == self.length:
+                self.steps = 0
+                return self.observe(), {}
+            return super().reset(**kwargs)
+
+        def step(self, action: Any) -> Any:
+            observation, *rest = super().step(action)
+            return (np.array([self.value, 0], np.float32) if self.steps == self.length else observation), *rest
+
+    name = register("Eager-v0", Eager)
+    assert check_env.main([f"--env={name}", "--steps=100"]) == 1
+    assert "no terminal observation" in capsys.readouterr().out
+
+
+def test_vector_environment_that_hides_the_end(register: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    class Silent(scripted.ScriptedVectorEnv):
+        def __init__(self, num_envs: int) -> None:
+            super().__init__(num_envs, AutoresetMode.SAME_STEP)
+
+        def step(self, actions: Any) -> Any:
+            *rest, infos = super().step(actions)
+            infos.pop("final_obs", None)
+            return *rest, infos
+
+    name = register("Silent-v0", None, vector_entry_point=Silent)
+    assert check_env.main([f"--env={name}", "--steps=20"]) == 1
+    assert "no terminal observation" in capsys.readouterr().out
+
+
+def test_wrong_usage_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["--env=Nowhere-v0"], "doesn't exist"),
+        (["--env=nomodule:X-v0"], "No module named 'nomodule'"),
+        (["--env=CartPole-v1", "--steps=0"], "--steps=0 is not allowed"),
+        (["--env=CartPole-v1", "--kwargs=["], "is not JSON"),
+        (["--env=CartPole-v1", "--stepz=3"], "--stepz"),
+        ([], "--env"),
+    ):
+        assert check_env.main(arguments) == 2
+        err = capsys.readouterr().err
+        assert message in err and err.startswith("error: ") and err.count("\n") == 1

@@ -1,7 +1,0 @@
-from tests.mutants import Mutant
-
-TESTS = "tests/test_evaluate.py"
-
-MUTANTS = [
-    Mutant("robustness_gains", "loss", 'standard["mean"] - other["mean"]', 'other["mean"] - standard["mean"]'),
-]
