@@ -188,8 +188,6 @@ class Imagination:
         reward: float32 ``[N, H+1]`` predicted on arriving at ``feat[t]``.
         cont: float32 ``[N, H+1]`` probability that the episode goes on from ``feat[t]``, discount not included.
         row: int32 ``[N]`` global index of the rollout.
-        products: by layer what the actor's kernels made of ``feat``, leaves ``[N, H+1, ...]``, 0 at the last; None where
-            they are not kept.
     """
 
     feat: Array
@@ -199,7 +197,6 @@ class Imagination:
     reward: Array
     cont: Array
     row: Array
-    products: Any = None
 
 
 @struct.dataclass
@@ -268,8 +265,8 @@ class WorldModel(NamedTuple):
         init: ``(key) -> params``.
         initial: ``(batch_size) -> RSSMState`` zeros.
         embed: ``(params, obs) -> embed`` from *preprocessed* observations.
-        observe: ``(params, state, action, embed, is_first, keys, *, effect=None) -> (post, post_logit)`` one step
-            of ``[B]``; masks state and action where ``is_first``; ``keys`` are ``[B]`` typed keys, one a row, consumed.
+        observe: ``(params, state, action, embed, is_first, keys) -> (post, post_logit)`` one step of ``[B]``; masks state
+            and action where ``is_first``; ``keys`` are ``[B]`` typed keys, one a row, consumed.
         imagine: ``(params, state, action, keys) -> (prior, prior_logit)`` one step of ``[B]``.
         prior_logit: ``(params, deter) -> logit``.
         kl: ``(logit, logit) -> float32 [...]`` summed over latents.
@@ -282,12 +279,9 @@ class WorldModel(NamedTuple):
         mask: ``(params, feat) -> logit [..., C]`` which actions are legal there, or None without masks.
         entropy: ``(logit) -> float32 [...]`` nats, summed over latents.
         feat_size: length of the last axis of ``feat``.
-        effects: ``(params, start, embed, previous action, is_first) -> [.., T, ...]``: what of a window's transitions does
-            not depend on the recurrent state, computed for all its steps at once; ``observe`` takes them step by step (the
-            second axis) as ``effect``. None where there is no such part.
         needs_previous: whether ``predict`` reads the previous state: a window's first step that has none is then no part
             of the reconstruction loss.
-        prepare: ``(params) -> params`` with what all steps of a scan share made once, before it; steps take either.
+        fast: what ``models.fast`` needs to run these steps faster inside a scan, or None; opaque to everything else.
     """
 
     init: Callable[..., Params]
@@ -305,6 +299,5 @@ class WorldModel(NamedTuple):
     mask: Callable[..., Array] | None
     entropy: Callable[..., Array]
     feat_size: int
-    effects: Callable[..., Array] | None = None
     needs_previous: bool = False
-    prepare: Callable[[Params], Params] = lambda params: params
+    fast: Any = None

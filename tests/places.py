@@ -24,7 +24,7 @@ REAL_LEGAL = np.array([[0, 1, 1]], np.int8)
 
 def networks_of(world_model):
     """Actor and critic without parameters: every class alike, every value 0."""
-    nothing = lambda size: Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], size)), None)
+    nothing = lambda size: Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], size)))
     return Networks(world_model, nothing(3), nothing(1))
 
 
@@ -44,7 +44,7 @@ def place_model(**others):
         cont=lambda params, feat: jnp.where(place(feat) >= 4, -50.0, 50.0),
         mask=lambda params, feat: 2.0 * jnp.asarray(MODEL_LEGAL)[place(feat)] - 1,
     )
-    return WorldModel(**fields | others | {"feat_size": 1, "effects": None, "needs_previous": False})
+    return WorldModel(**fields | others | {"feat_size": 1, "fast": None, "needs_previous": False})
 
 
 def unsure_networks():

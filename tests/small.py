@@ -10,7 +10,10 @@ import numpy as np
 from tiny import QUICK as QUICK
 
 from dreamjax import config as config_lib
-from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec
+from dreamjax.models.ensemble import Ensemble, make_ensemble
+from dreamjax.models.heads import Head, Networks, make_actor, make_critic
+from dreamjax.models.world_model import make_world_model
+from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec, WorldModel
 
 # Every kind of action at once, with a mask; one vector to see.
 EVERY_ACTION = EnvSpec(
@@ -24,6 +27,28 @@ EVERY_ACTION = EnvSpec(
 def vary(config: config_lib.Config, **overrides: Any) -> config_lib.Config:
     """The configuration with nested dictionaries of fields changed."""
     return config_lib.from_dict(config_lib.merge(dataclasses.asdict(config), overrides))
+
+
+def world_model(config: config_lib.Config, spec: EnvSpec) -> WorldModel:
+    return make_world_model(config.model, spec, dtype=config.parallel.precision)
+
+
+def actor(config: config_lib.Config, spec: EnvSpec) -> Head:
+    return make_actor(config.actor, config.model, spec, dtype=config.parallel.precision)
+
+
+def critic(config: config_lib.Config, spec: EnvSpec) -> Head:
+    return make_critic(config.critic, config.model, spec, dtype=config.parallel.precision)
+
+
+def ensemble(config: config_lib.Config, spec: EnvSpec) -> Ensemble:
+    return make_ensemble(config.ensemble, config.model, spec, dtype=config.parallel.precision)
+
+
+def networks(config: config_lib.Config, spec: EnvSpec) -> Networks:
+    """The networks of an agent with this configuration."""
+    members = ensemble(config, spec) if config.ensemble.size else None
+    return Networks(world_model(config, spec), actor(config, spec), critic(config, spec), members)
 
 
 def random_params(init: Any, *args: Any, seed: int = 0, scale: float = 1.0) -> Any:

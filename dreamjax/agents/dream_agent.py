@@ -71,11 +71,12 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     bias = config.actor.binary_bias
     if bias and bits != [len(bias)]:
         raise ConfigError(f"actor.binary_bias={bias!r} is not allowed: the environment's bits number {sum(bits)}")
+    dtype = jnp.dtype(config.parallel.precision)
     networks = Networks(
-        make_world_model(config, spec),
-        make_actor(config, spec),
-        make_critic(config, spec),
-        make_ensemble(config, spec) if config.ensemble.size else None,
+        make_world_model(config.model, spec, dtype=dtype),
+        make_actor(config.actor, config.model, spec, dtype=dtype),
+        make_critic(config.critic, config.model, spec, dtype=dtype),
+        make_ensemble(config.ensemble, config.model, spec, dtype=dtype) if config.ensemble.size else None,
     )
     world_model = networks.world_model
     doubt = None

@@ -7,6 +7,7 @@ them before the next begins, because returns are normalised over the whole batch
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
@@ -36,6 +37,7 @@ from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
 from dreamjax.buffers import imagination_buffer
 from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble
+from dreamjax.models.fast.activations import Activations, apply_recorded, record
 from dreamjax.models.heads import Networks
 from dreamjax.types import (
     MASK_KEY,
@@ -108,7 +110,7 @@ def init_state(networks: Networks, config: Config, spec: EnvSpec, key: jax.Array
         start = networks.world_model.initial(1)
         mask = jnp.ones((1, spec.obs[MASK_KEY].size), bool) if MASK_KEY in spec.obs else None
         dream = lambda key: imagine_from(networks, config, spec, params, start, rows, mask, jnp.ones((1,)), key)  # noqa: E731
-        example = jax.eval_shape(dream, jax.random.key(0))
+        example, _ = jax.eval_shape(dream, jax.random.key(0))
         ring = imagination_buffer.init(example, config.imagination.capacity // config.horizon)
         state = dataclasses.replace(state, ring=ring)
     return state
@@ -124,16 +126,19 @@ def imagine_from(
     mask: jax.Array | None,
     cont: jax.Array,
     key: jax.Array,
-) -> Imagination:
-    """Rollouts of the current actor from ``start`` ``[N, ...]``; the start's own continuation ``cont`` is the true one."""
+) -> tuple[Imagination, Activations | None]:
+    """Rollouts of the current actor from ``start`` ``[N, ...]``; the start's own continuation ``cont`` is the true one.
 
-    def policy_fn(feat: jax.Array, mask: jax.Array | None) -> tuple[Policy, Params | None]:
-        outputs, products = networks.actor.record(params["actor"], feat)
+    Beside them the actor's activations (``models.fast.activations``), or None where they are not kept.
+    """
+
+    def policy_fn(feat: jax.Array, mask: jax.Array | None) -> tuple[Policy, Activations | None]:
+        outputs, activations = record(networks.actor, params["actor"], feat)
         # Rollouts of the ring teach actors that did not make them, and micro-batches are there to save memory.
-        kept = None if config.imagination.use_ring or config.optimiser.accumulate > 1 else products
+        kept = None if config.imagination.use_ring or config.optimiser.accumulate > 1 else activations
         return make_policy(spec.action, outputs, mask, config.actor), kept
 
-    rollouts = imagine(
+    rollouts, activations = imagine(
         networks.world_model,
         params["world_model"],
         policy_fn,
@@ -144,9 +149,9 @@ def imagine_from(
         start_mask=mask,
         gamma=config.loss.gamma,
         cont_discount=config.loss.cont_discount,
-        reach=config.loss.reach,
+        symlog_limit=config.loss.reach,
     )
-    return dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont))
+    return dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont)), activations
 
 
 def behaviour_parts(states: tuple[int, int], windows: int, least: int) -> int:
@@ -183,16 +188,19 @@ def make_update(
     learn_explorer = "explorer" in phases and config.explore.steps > 0
     steps = config.imagination.last or config.batch_length
     use_ring = config.imagination.use_ring
+    loss_fn = functools.partial(world_model_loss, symlog=config.model.symlog)
 
     def model_phase(
         params: dict[str, Params], batch: Batch, key: jax.Array
     ) -> tuple[Params | None, Metrics, Posterior, jax.Array]:
         def micro(part: Batch) -> tuple[Any, Any]:
             if not learn_model:
-                _, (post, by_step, _) = world_model_loss(params["world_model"], world_model, spec, config, part, key)
+                _, (post, by_step, _) = loss_fn(params["world_model"], world_model, spec, config.loss, part, key)
                 return (None, {}), (post, by_step)
-            grad_fn = jax.value_and_grad(world_model_loss, has_aux=True)
-            (_, (post, by_step, metrics)), grads = grad_fn(params["world_model"], world_model, spec, config, part, key)
+            grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+            (_, (post, by_step, metrics)), grads = grad_fn(
+                params["world_model"], world_model, spec, config.loss, part, key
+            )
             return (grads, metrics), (post, by_step)
 
         (grads, metrics), (post, by_step) = accumulate(micro, batch, count)
@@ -246,8 +254,10 @@ def make_update(
             rollouts, metrics["imagination/trusted"] = stop_where_unsure(rollouts, disagreed, limit)
         return rollouts, novelty, metrics
 
-    def dream_phase(params: dict[str, Params], batch: Batch, post: Posterior, key: jax.Array) -> Imagination:
-        def micro(part: tuple[Batch, RSSMState]) -> tuple[None, Imagination]:
+    def dream_phase(
+        params: dict[str, Params], batch: Batch, post: Posterior, key: jax.Array
+    ) -> tuple[Imagination, Activations | None]:
+        def micro(part: tuple[Batch, RSSMState]) -> tuple[None, tuple[Imagination, Activations | None]]:
             window, states = part
             length = window.reward.shape[1]
             rows = window.row[:, None] * length + jnp.arange(length, dtype=jnp.int32)[None]
@@ -304,11 +314,11 @@ def make_update(
         actor_params: Params, scale: jax.Array, imitation: float, part: tuple[Any, ...]
     ) -> tuple[jax.Array, Metrics]:
         """The actor's loss on rollouts, whose returns and values come by row, and on what replay shows was done."""
-        rollouts, returns, value, (replay_feat, _, is_last, _, action, replay_mask) = part
+        rollouts, activations, returns, value, (replay_feat, _, is_last, _, action, replay_mask) = part
         feat = rollouts.feat
         mask = None if rollouts.mask is None else rollouts.mask[:, :-1]
         policy = make_policy(
-            spec.action, actor.apply(actor_params, feat, rollouts.products)[:, :-1], mask, config.actor
+            spec.action, apply_recorded(actor, actor_params, feat, activations)[:, :-1], mask, config.actor
         )
         total, metrics = actor_loss(policy, rollouts, returns, value, scale, config, off_policy=use_ring)
         metrics["train/loss/actor"] = total
@@ -323,6 +333,7 @@ def make_update(
         batch: Batch,
         post: Posterior,
         rollouts: Imagination,
+        activations: Activations | None,
         axis_name: str | None,
         imitation: float,
     ) -> tuple[tuple[Params, Params], Metrics, NormaliserState, jax.Array]:
@@ -350,7 +361,7 @@ def make_update(
         def actor_micro(part: tuple[Any, ...]) -> tuple[Any, None]:
             return jax.grad(actor_losses, has_aux=True)(params["actor"], scale, imitation, part), None
 
-        (actor_grad, more), _ = accumulate(actor_micro, (rollouts, returns, value, recent), parts)
+        (actor_grad, more), _ = accumulate(actor_micro, (rollouts, activations, returns, value, recent), parts)
         metrics = {**metrics, **more} | {
             "imagination/return": jnp.mean(returns[:, 0]),
             "imagination/reward": jnp.mean(jnp.sum(rollouts.reward[:, 1:], 1)),
@@ -365,7 +376,7 @@ def make_update(
     ) -> tuple[dict[str, Params], ExplorerState, Metrics]:
         """The behaviour phase of the explorer: its own dreams, and disagreement as reward, in dreams and in replay."""
         own = as_explorer(state)
-        rollouts = dream_phase(own.params, batch, post, key)
+        rollouts, activations = dream_phase(own.params, batch, post, key)
         disagreed = on_rollouts(predictors, state, rollouts)
         assert state.explorer is not None
         weights = dict(intrinsic=config.explore.intrinsic, extrinsic=config.explore.extrinsic)
@@ -374,7 +385,9 @@ def make_update(
         )
         paid = mixed_reward(batch.reward, on_replay(predictors, state, batch, post), scale, **weights)
         batch = dataclasses.replace(batch, reward=paid)
-        (actor_grad, critic_grad), metrics, retnorm, _ = behaviour_phase(own, batch, post, rollouts, axis_name, 0.0)
+        (actor_grad, critic_grad), metrics, retnorm, _ = behaviour_phase(
+            own, batch, post, rollouts, activations, axis_name, 0.0
+        )
         told = {f"explorer/{name.split('/', 1)[1]}": value for name, value in metrics.items()}
         told["explorer/disagreement"] = jnp.mean(disagreed)
         grads = {"explorer_actor": actor_grad, "explorer_critic": critic_grad}
@@ -400,14 +413,16 @@ def make_update(
             batch, post = jax.tree.map(lambda x: x[even], (batch, post))
         retnorm, ring, novelty = state.retnorm, state.ring, state.novelty
         if learn_behaviour:
-            rollouts = dream_phase(state.params, batch, post, dream_key)
+            rollouts, activations = dream_phase(state.params, batch, post, dream_key)
             if use_ring:
                 ring, rollouts = through_ring(ring, rollouts, ring_key, axis_name)
             if ensemble is not None:
                 rollouts, novelty, more = doubt(ensemble, state, batch, post, rollouts, axis_name)
                 metrics = {**metrics, **more}
             imitation = config.actor.imitation
-            found, more, retnorm, error = behaviour_phase(state, batch, post, rollouts, axis_name, imitation)
+            found, more, retnorm, error = behaviour_phase(
+                state, batch, post, rollouts, activations, axis_name, imitation
+            )
             grads["actor"], grads["critic"] = found
             metrics = {**metrics, **more}
             priority = with_error(priority, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import chex
 import jax
@@ -17,8 +17,9 @@ from dreamjax.algorithms.distributions import (
     weighted_sum,
 )
 from dreamjax.algorithms.randomness import row_keys, step_keys
-from dreamjax.config import Config
+from dreamjax.config import LossConfig
 from dreamjax.models.encoders import preprocess
+from dreamjax.models.fast.steps import observe_steps
 from dreamjax.models.rssm import reset_where
 from dreamjax.types import MASK_KEY, Batch, EnvSpec, Metrics, Params, RSSMState, WorldModel
 
@@ -55,24 +56,8 @@ def observe_window(
     """
     chex.assert_equal_shape_prefix([embed, action, is_first], 2)
     previous = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)
-    length = is_first.shape[1]
-    params = world_model.prepare(params)
-
-    effects = None
-    if world_model.effects is not None:
-        effects = world_model.effects(params, start, embed, previous, is_first)
-
-    def step(state: RSSMState, inputs: tuple[Any, ...]) -> tuple[RSSMState, Posterior]:
-        t, embed_t, action_t, first_t, effect = inputs
-        post, logit = world_model.observe(params, state, action_t, embed_t, first_t, step_keys(keys, t), effect=effect)
-        return post, Posterior(post, logit)
-
-    times = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (embed, previous, is_first, effects))
-    if jax.default_backend() == "cpu":
-        # What is cheap is computed again on the way back: kept, it would be written and read for every step.
-        step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
-    _, posts = jax.lax.scan(step, start, (jnp.arange(length), *times))
-    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), posts)
+    keys_at = lambda t: step_keys(keys, t)  # noqa: E731
+    return Posterior(*observe_steps(world_model, params, start, embed, previous, is_first, keys_at))
 
 
 def window_inputs(
@@ -93,7 +78,14 @@ def window_inputs(
 
 
 def world_model_loss(
-    params: Params, world_model: WorldModel, spec: EnvSpec, config: Config, batch: Batch, key: jax.Array
+    params: Params,
+    world_model: WorldModel,
+    spec: EnvSpec,
+    loss: LossConfig,
+    batch: Batch,
+    key: jax.Array,
+    *,
+    symlog: bool,
 ) -> tuple[jax.Array, tuple[Posterior, jax.Array, Metrics]]:
     """The world model's loss on a batch of windows.
 
@@ -103,12 +95,12 @@ def world_model_loss(
 
     Args:
         params: of the world model; the gradient is for these.
+        loss: scales and constants. symlog: whether vectors are predicted in symlog space.
         key: of this update; folded by the batch's global rows.
 
     Returns:
         The loss ``[]`` and (posterior, loss by step float32 ``[B, T]``, metrics).
     """
-    scales = config.loss
     chex.assert_rank([batch.reward, batch.is_first, batch.is_terminal], 2)
     obs = preprocess(spec.obs, batch.obs)
     action, is_first, start, prev_action = window_inputs(world_model, spec, batch)
@@ -120,14 +112,14 @@ def world_model_loss(
 
     dyn_kl = world_model.kl(sg(post.logit), prior_logit)
     rep_kl = world_model.kl(post.logit, sg(prior_logit))
-    losses = {"dyn": jnp.maximum(dyn_kl, scales.free_nats), "rep": jnp.maximum(rep_kl, scales.free_nats)}
-    weights = {"dyn": scales.dyn, "rep": scales.rep, "reward": scales.reward, "cont": scales.cont}
+    losses = {"dyn": jnp.maximum(dyn_kl, loss.free_nats), "rep": jnp.maximum(rep_kl, loss.free_nats)}
+    weights = {"dyn": loss.dyn, "rep": loss.rep, "reward": loss.reward, "cont": loss.cont}
 
     reward_outputs = world_model.reward(params, feat)
-    losses["reward"] = scalar_loss(reward_outputs, batch.reward, scales.reach)
+    losses["reward"] = scalar_loss(reward_outputs, batch.reward, loss.reach)
     cont_target = 1.0 - batch.is_terminal.astype(jnp.float32)
-    if scales.cont_discount:
-        cont_target *= scales.gamma
+    if loss.cont_discount:
+        cont_target *= loss.gamma
     losses["cont"] = binary_loss(world_model.cont(params, feat), cont_target)
 
     previous = jax.tree.map(lambda s, x: jnp.concatenate([s[:, None], x[:, :-1]], 1), start, post.state)
@@ -140,18 +132,18 @@ def world_model_loss(
     if world_model.mask is not None:
         predictions = {**predictions, MASK_KEY: world_model.mask(params, feat)}
     for name, prediction in predictions.items():
-        losses[f"rec_{name}"] = known * observation_loss(spec.obs[name], prediction, obs[name], config.model.symlog)
-        weights[f"rec_{name}"] = scales.rec
+        losses[f"rec_{name}"] = known * observation_loss(spec.obs[name], prediction, obs[name], symlog)
+        weights[f"rec_{name}"] = loss.rec
 
     chex.assert_shape(list(losses.values()), batch.reward.shape)
     by_step = weighted_sum(losses, weights)
     row_weight = jnp.ones(()) if batch.weight is None else jnp.expand_dims(batch.weight, 1)
-    loss = jnp.mean(by_step * jnp.broadcast_to(row_weight, by_step.shape))
+    total = jnp.mean(by_step * jnp.broadcast_to(row_weight, by_step.shape))
 
     metrics = {f"train/loss/{name}": jnp.mean(value) for name, value in losses.items()}
-    metrics["train/world_model_loss"] = loss
+    metrics["train/world_model_loss"] = total
     metrics["train/kl"] = jnp.mean(dyn_kl)
     metrics["train/prior_entropy"] = jnp.mean(world_model.entropy(prior_logit))
     metrics["train/post_entropy"] = jnp.mean(world_model.entropy(post.logit))
-    metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs, scales.reach) - batch.reward))
-    return loss, (jax.tree.map(sg, post), sg(by_step), metrics)
+    metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs, loss.reach) - batch.reward))
+    return total, (jax.tree.map(sg, post), sg(by_step), metrics)

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dreamjax.config import Config
+from dreamjax.config import EnsembleConfig, ModelConfig
 from dreamjax.models.grid_layers import GridLayout, RowPointer, focus_place, grid_layout, split_state
 from dreamjax.models.grid_motion import make_edit
 from dreamjax.models.nets import MLP, Dtype
@@ -95,22 +95,23 @@ class Ensemble(NamedTuple):
     target: Callable[[RSSMState, RSSMState], jax.Array]
 
 
-def make_ensemble(config: Config, spec: EnvSpec) -> Ensemble:
-    """The ensemble that ``config.ensemble`` describes, for the world model of the same configuration.
+def make_ensemble(
+    ensemble: EnsembleConfig, model: ModelConfig, spec: EnvSpec, *, dtype: Dtype = jnp.float32
+) -> Ensemble:
+    """The ensemble that ``ensemble`` describes, for the world model that ``model`` describes.
 
     What is predicted is where each world model keeps what it learned of the next observation. The vector model: the next
     posterior's latents, flat. The grid model's latents hold chance alone, the observation lies in ``deter``: the change of
     its cells and of its vector entries. (A change, because most cells stay: members that know nothing then agree on
     that. What they disagree on is the same, for all of them add the same cells.)
     """
-    ensemble, model = config.ensemble, config.model
-    dtype = jnp.dtype(config.parallel.precision)
+    dtype = jnp.dtype(dtype)
     net: dict[str, Any] = dict(
         units=ensemble.units, layers=ensemble.layers, act=model.act, norm=model.norm, dtype=dtype
     )
     member: type[nn.Module]
     if model.kind == "grid":
-        layout = grid_layout(config, spec)
+        layout = grid_layout(model, spec)
         size, member = layout.cells + layout.vector, GridPredictor
         net |= dict(layout=layout, reach=model.reach)
     else:

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.config import Config
+from dreamjax.config import ModelConfig
 from dreamjax.models.encoders import zero_inputs
+from dreamjax.models.fast.grid import grid_fast_path
 from dreamjax.models.grid_layers import (
     CellScores,
     GridLayout,
@@ -43,13 +44,13 @@ SURE = 8.0  # the logit of a cell that is known
 class GridModel(nn.Module):
     """The grid world model's parameters and steps; every array has one leading axis ``[N]``."""
 
-    config: Config
+    config: ModelConfig
     spec: EnvSpec
     layout: GridLayout
     dtype: Dtype
 
     def setup(self) -> None:
-        model, layout = self.config.model, self.layout
+        model, layout = self.config, self.layout
         net = dict(act=model.act, norm=model.norm, dtype=self.dtype)
         latent = model.stoch * (model.classes if model.latent == "categorical" else 2)
         self.encoder = MLP(model.layers, model.units, **net)
@@ -122,7 +123,7 @@ class GridModel(nn.Module):
         return self._logit(self.post_out(jnp.concatenate([memory, tokens], -1)))
 
     def _logit(self, raw: jax.Array) -> jax.Array:
-        model = self.config.model
+        model = self.config
         if model.latent == "gaussian":
             return gaussian_logit(raw, model.min_std)
         return unimix_logit(raw.reshape(*raw.shape[:-1], model.stoch, model.classes), model.unimix)
@@ -162,10 +163,10 @@ class GridModel(nn.Module):
     def mask(self, feat: jax.Array) -> jax.Array:
         return self.mask_head(feat)
 
-    def touch(self, obs: jax.Array, state: RSSMState, action: jax.Array) -> None:
-        """Visits every part once, for ``init``."""
+    def init_all(self, obs: jax.Array, state: RSSMState, action: jax.Array) -> None:
+        """Calls every part once, so that ``init`` makes all parameters."""
         memory = self.memory(state, action, self.effect(state.deter[..., : obs.shape[-1]], action))
-        self.post_logit(memory, self.embed(obs)[..., : self.config.model.units])
+        self.post_logit(memory, self.embed(obs)[..., : self.config.units])
         self.prior_logit(memory)
         self.predict(state, action, memory, state.stoch)
         feat = jnp.concatenate([state.deter, state.stoch.reshape(state.stoch.shape[0], -1)], -1)
@@ -174,11 +175,10 @@ class GridModel(nn.Module):
             self.mask(feat)
 
 
-def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
+def make_grid_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> WorldModel:
     """The grid world model as a bundle of pure functions; see ``GridModel``."""
-    model, layout = config.model, grid_layout(config, spec)
-    dtype, kind = jnp.dtype(config.parallel.precision), model.latent
-    module = GridModel(config, spec, layout, dtype)
+    layout, kind = grid_layout(model, spec), model.latent
+    module = GridModel(model, spec, layout, dtype)
     classes = model.classes if kind == "categorical" else 1
 
     def call(method: str, params: Params, *args: object) -> Any:
@@ -198,17 +198,9 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
 
     def init(key: jax.Array) -> Params:
         obs, action = zero_inputs(spec)
-        return module.init(key, flatten(obs), initial(1), action, method="touch")["params"]
+        return module.init(key, flatten(obs), initial(1), action, method="init_all")["params"]
 
     shown = layout.cells + layout.vector
-
-    def effects(
-        params: Params, start: RSSMState, embed: jax.Array, action: jax.Array, is_first: jax.Array
-    ) -> jax.Array:
-        before = jnp.concatenate([start.deter[:, None, :shown], embed[:, :-1, model.units :]], 1)
-        before, action = (jnp.where(is_first[..., None], 0.0, x) for x in (before, action))
-        flat = call("effect", params, before.reshape(-1, shown), action.reshape(-1, action.shape[-1]))
-        return flat.reshape(*is_first.shape, -1)
 
     def observe(
         params: Params,
@@ -217,12 +209,9 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
         embed: jax.Array,
         is_first: jax.Array,
         keys: jax.Array,
-        *,
-        effect: jax.Array | None = None,
     ) -> tuple[RSSMState, jax.Array]:
         state, action = reset_where(is_first, state, action)
-        if effect is None:
-            effect = call("effect", params, state.deter[:, :shown], action)
+        effect = call("effect", params, state.deter[:, :shown], action)
         memory = call("memory", params, state, action, effect)
         logit = call("post_logit", params, memory, embed[..., : model.units])
         deter = jnp.concatenate([embed[..., model.units :], memory], -1).astype(dtype)
@@ -295,6 +284,6 @@ def make_grid_model(config: Config, spec: EnvSpec) -> WorldModel:
         cont=lambda params, feat: call("cont", params, feat),
         mask=(lambda params, feat: call("mask", params, feat)) if MASK_KEY in spec.obs else None,
         feat_size=layout.deter + model.stoch * classes,
-        effects=effects,
         needs_previous=True,
+        fast=grid_fast_path(module, model.units, shown),
     )

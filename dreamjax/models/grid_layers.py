@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.config import Config, ConfigError
+from dreamjax.config import ConfigError, ModelConfig
 from dreamjax.models.nets import MLP, Dense, Dtype, NormAct
 from dreamjax.types import ActionSpec, EnvSpec
 
@@ -54,7 +54,7 @@ class GridLayout(NamedTuple):
         return self.cells + self.vector + self.memory
 
 
-def grid_layout(config: Config, spec: EnvSpec) -> GridLayout:
+def grid_layout(model: ModelConfig, spec: EnvSpec) -> GridLayout:
     """The layout for an environment.
 
     Raises:
@@ -77,7 +77,7 @@ def grid_layout(config: Config, spec: EnvSpec) -> GridLayout:
         focus = "action"
     return GridLayout(
         grids[0], channels, height, width, entry.classes, names, sizes, sum(sizes),
-        config.model.deter, config.model.hidden, focus,
+        model.deter, model.hidden, focus,
     )  # fmt: skip
 
 

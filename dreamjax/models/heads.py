@@ -9,10 +9,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dreamjax.config import Config
+from dreamjax.config import ActorConfig, CriticConfig, ModelConfig
 from dreamjax.models.ensemble import Ensemble
 from dreamjax.models.grid_layers import GridActor, GridTrunk, grid_layout
-from dreamjax.models.nets import MLP
+from dreamjax.models.nets import MLP, Dtype
 from dreamjax.types import ActionSpec, EnvSpec, Params, WorldModel
 
 
@@ -21,14 +21,11 @@ class Head(NamedTuple):
 
     Attributes:
         init: ``(key, feat_size) -> params``.
-        apply: ``(params, feat, products=None) -> float32 [..., out]``. With ``products`` nothing is multiplied by a kernel
-            again.
-        record: ``(params, feat) -> (float32 [..., out], products)``: what each kernel made of its input, by layer.
+        apply: ``(params, feat) -> float32 [..., out]``.
     """
 
     init: Callable[[jax.Array, int], Params]
-    apply: Callable[..., jax.Array]
-    record: Callable[[Params, jax.Array], tuple[jax.Array, Params]]
+    apply: Callable[[Params, jax.Array], jax.Array]
 
 
 class Networks(NamedTuple):
@@ -45,63 +42,48 @@ def policy_outputs(spec: ActionSpec) -> int:
     return sum(part.size * (2 if part.kind == "continuous" else 1) for part in spec.parts)
 
 
-def make_actor(config: Config, env: EnvSpec) -> Head:
-    """The policy network, raw outputs ``[..., policy_outputs]``; the initial bias of bits is the configuration's."""
-    spec, actor = env.action, config.actor
-    if config.model.kind == "grid":
-        net = _grid_net(config, actor.layers, actor.units, policy_outputs(spec), actor.output_scale)
-        head = _head(GridActor(grid_layout(config, env), **net))
-    else:
-        head = _mlp_head(config, actor.layers, actor.units, policy_outputs(spec), actor.output_scale)
-    if not config.actor.binary_bias:
+def make_actor(actor: ActorConfig, model: ModelConfig, env: EnvSpec, *, dtype: Dtype = jnp.float32) -> Head:
+    """The policy network, raw outputs ``[..., policy_outputs]``; ``actor.binary_bias`` is added to the logits of bits."""
+    spec = env.action
+    net = dict(layers=actor.layers, units=actor.units, outputs=policy_outputs(spec), scale=actor.output_scale)
+    head = _make_head(GridActor, net, model, env, dtype)
+    if not actor.binary_bias:
         return head
     # A constant offset of the raw outputs equals an initial bias, and needs no surgery on the parameters.
     offset: list[float] = []
     for part in spec.parts:
         if part.kind == "binary":
-            offset.extend(config.actor.binary_bias)
+            offset.extend(actor.binary_bias)
         else:
             offset.extend([0.0] * (part.size * (2 if part.kind == "continuous" else 1)))
 
-    def biased(raw: jax.Array) -> jax.Array:
+    def biased(params: Params, feat: jax.Array) -> jax.Array:
+        raw = head.apply(params, feat)
         return raw + jnp.broadcast_to(jnp.asarray(offset, jnp.float32), raw.shape)
 
-    def record(params: Params, feat: jax.Array) -> tuple[jax.Array, Params]:
-        raw, products = head.record(params, feat)
-        return biased(raw), products
-
-    return Head(head.init, lambda params, feat, products=None: biased(head.apply(params, feat, products)), record)
+    return Head(head.init, biased)
 
 
-def make_critic(config: Config, env: EnvSpec) -> Head:
+def make_critic(critic: CriticConfig, model: ModelConfig, env: EnvSpec, *, dtype: Dtype = jnp.float32) -> Head:
     """The value network: ``[..., bins]`` logits, or ``[..., 1]`` for a mean; zero outputs at the start."""
-    outputs = config.critic.bins if config.critic.head == "twohot" else 1
-    if config.model.kind == "grid":
-        net = _grid_net(config, config.critic.layers, config.critic.units, outputs, 0.0)
-        return _head(GridTrunk(grid_layout(config, env), **net))
-    return _mlp_head(config, config.critic.layers, config.critic.units, outputs, 0.0)
+    outputs = critic.bins if critic.head == "twohot" else 1
+    net = dict(layers=critic.layers, units=critic.units, outputs=outputs, scale=0.0)
+    return _make_head(GridTrunk, net, model, env, dtype)
 
 
-def _grid_net(config: Config, layers: int, units: int, outputs: int, scale: float) -> dict[str, Any]:
-    dtype = jnp.dtype(config.parallel.precision)
-    return dict(units=units, layers=layers, outputs=outputs, scale=scale, act=config.model.act, dtype=dtype)
+def _make_head(grid: type[nn.Module], net: dict[str, Any], model: ModelConfig, env: EnvSpec, dtype: Dtype) -> Head:
+    """A network with sizes ``net``: an MLP over the features, or for the grid model one of type ``grid``."""
+    dtype = jnp.dtype(dtype)
+    module: nn.Module
+    if model.kind == "grid":
+        module = grid(grid_layout(model, env), **net, act=model.act, dtype=dtype)
+    else:
+        module = MLP(net["layers"], net["units"], net["outputs"], net["scale"], model.act, model.norm, dtype)
 
-
-def _mlp_head(config: Config, layers: int, units: int, outputs: int, scale: float) -> Head:
-    model = config.model
-    dtype = jnp.dtype(config.parallel.precision)
-    return _head(MLP(layers, units, outputs, scale, model.act, model.norm, dtype))
-
-
-def _head(module: nn.Module) -> Head:
     def init(key: jax.Array, feat_size: int) -> Params:
         return module.init(key, jnp.zeros((1, feat_size)))["params"]
 
-    def apply(params: Params, feat: jax.Array, products: Params | None = None) -> jax.Array:
-        return jnp.asarray(module.apply({"params": params, "products": products or {}}, feat), jnp.float32)
+    def apply(params: Params, feat: jax.Array) -> jax.Array:
+        return jnp.asarray(module.apply({"params": params}, feat), jnp.float32)
 
-    def record(params: Params, feat: jax.Array) -> tuple[jax.Array, Params]:
-        outputs, state = module.apply({"params": params}, feat, mutable=["products"])
-        return jnp.asarray(outputs, jnp.float32), state["products"]
-
-    return Head(init, apply, record)
+    return Head(init, apply)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dreamjax.models.deferred import Slot, product
-from dreamjax.models.kernels import multiply, recall
+from dreamjax.models.fast.kernels import matmul
 
 Dtype = Any
 
@@ -65,11 +63,7 @@ class RMSNorm(nn.Module):
 
 
 class Dense(nn.Module):
-    """Affine map of the last axis with Dreamer's initialisation.
-
-    Where the collection ``slots`` has one for the kernel, its gradient goes there (``models.deferred``). Where the
-    collection ``products`` can be changed, it is given what the kernel made of ``x``; where it has that, that is taken.
-    """
+    """Affine map of the last axis with Dreamer's initialization."""
 
     features: int
     scale: float = 1.0
@@ -78,35 +72,18 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        def dot_general(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-            if self.has_variable("slots", "dense"):
-                slot: Slot = self.get_variable("slots", "dense")["kernel"]
-                return product(x, jax.lax.stop_gradient(kernel), slot)
-            if self.has_variable("products", "known"):
-                known: jax.Array = self.get_variable("products", "known")
-                return recall(x, kernel, known.reshape(*x.shape[:-1], self.features))
-            y = multiply(x, kernel)
-            if self.is_mutable_collection("products") and not self.is_initializing():
-                self.put_variable("products", "known", y)
-            return y
-
-        init = kernel_init(self.scale)
-        layer = dict(use_bias=self.use_bias, dtype=self.dtype, kernel_init=init, dot_general=dot_general)
+        layer = dict(use_bias=self.use_bias, dtype=self.dtype, kernel_init=kernel_init(self.scale), dot_general=matmul)
         return nn.Dense(self.features, **layer, name="dense")(x)
 
 
 class BlockDense(nn.Module):
     """An affine map with a kernel for each block: ``[blocks, N, in]`` to ``[blocks, N, features]``.
 
-    ``shared`` ``[N, inputs]`` is read by every block beside its own input (its rows of the kernels come last): one
-    product for all blocks, without a copy of it for each. Those rows side by side may be among the parameters as ``wide``
-    (``models.rssm.prepared``).
+    Every block also reads ``shared`` ``[N, inputs]``; its rows of the kernels come last. One product computes them for all
+    blocks, without a copy of ``shared`` for each.
 
     Blocks lead in memory, so that each block is a plain matrix product. With the batch first, XLA transposes on the way
     in and out, and on CPUs works element by element through what follows (3 times slower in all).
-
-    Where the collection ``slots`` has some for the kernel, one for its rows of ``x`` and one for those of ``shared``, its
-    gradient goes there (``models.deferred``).
     """
 
     features: int
@@ -120,24 +97,20 @@ class BlockDense(nn.Module):
         init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", batch_axis=(0,))
         kernel = self.param("kernel", init, (blocks, inputs, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (blocks, self.features))
-        wide: jax.Array | None = None
-        if self.has_variable("params", "wide"):
-            wide = self.get_variable("params", "wide")
-        elif shared is not None:
-            wide = side_by_side(kernel[:, own:])
-        x, shared, kernel, wide, bias = nn.dtypes.promote_dtype(
-            x, shared, kernel[:, :own], wide, bias, dtype=self.dtype
-        )
-        products = [jnp.matmul, jnp.matmul]
-        if self.has_variable("slots", "kernel"):
-            kernel, wide = jax.lax.stop_gradient((kernel, wide))
-            slots: tuple[Slot, ...] = self.get_variable("slots", "kernel")
-            products = [functools.partial(product, slot=slot) for slot in slots]
-        y = products[0](x, kernel) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
+        x, shared, kernel, bias = nn.dtypes.promote_dtype(x, shared, kernel, bias, dtype=self.dtype)
+        y = self.own_product(x, kernel) + jnp.broadcast_to(bias[:, None], (blocks, rows, self.features))
         if shared is None:
             return y
-        z = products[1](shared, wide)
+        z = self.shared_product(shared, kernel)
         return y + jnp.swapaxes(z.reshape(rows, blocks, self.features), 0, 1)
+
+    def own_product(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        """``x [blocks, N, in]`` by the first rows of each kernel: ``[blocks, N, features]``."""
+        return jnp.matmul(x, kernel[:, : x.shape[-1]])
+
+    def shared_product(self, shared: jax.Array, kernel: jax.Array) -> jax.Array:
+        """``shared [N, inputs]`` by the last rows of all kernels: ``[N, blocks * features]``."""
+        return jnp.matmul(shared, side_by_side(kernel[:, kernel.shape[1] - shared.shape[-1] :]))
 
 
 def side_by_side(kernel: jax.Array) -> jax.Array:

@@ -6,18 +6,14 @@ GRU and Gaussian latents of the plan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dreamjax.config import ModelConfig
 from dreamjax.models import latents
-from dreamjax.models.deferred import make_slot
-from dreamjax.models.nets import BlockDense, Dense, Dtype, Layer, NormAct, side_by_side
-from dreamjax.types import Params, RSSMState
+from dreamjax.models.nets import BlockDense, Dense, Dtype, Layer, NormAct
+from dreamjax.types import RSSMState
 
 
 class BlockGRU(nn.Module):
@@ -120,39 +116,6 @@ class RSSM(nn.Module):
             return latents.gaussian_logit(raw, config.min_std)
         shaped = raw.reshape(*raw.shape[:-1], config.stoch, config.classes)
         return latents.unimix_logit(shaped, config.unimix)
-
-
-def prepared(params: Params, config: ModelConfig) -> Params:
-    """Parameters of an ``RSSM`` as the steps of a scan take them: rows that all blocks read are also there side by side.
-
-    XLA does not see that every step transposes the same kernel.
-    """
-    if config.cell != "block_gru":
-        return params
-    own = config.deter // config.blocks  # of a block's inputs, what it does not share
-    cell = params["cell"]
-    wide = side_by_side(cell["hidden"]["kernel"][:, own:])
-    return {**params, "cell": {**cell, "hidden": {**cell["hidden"], "wide": wide}}}
-
-
-def step_slots(params: Params, config: ModelConfig, rows: int, steps: int, dtype: Dtype) -> dict[str, Any]:
-    """Slots (``models.deferred``) for the kernels of an ``RSSM`` that every step of a window of ``[rows, steps]`` uses.
-
-    ``params`` are ``prepared``.
-    """
-    own = config.deter // config.blocks
-
-    def slots(params: Params) -> dict[str, Any]:
-        found = {name: slots(inner) for name, inner in params.items() if isinstance(inner, Mapping)}
-        if (kernel := params.get("kernel")) is None:
-            return found
-        if kernel.ndim == 2:
-            return {"kernel": make_slot(kernel, rows, steps, dtype)}
-        kernels = (kernel[:, :own], params["wide"]) if "wide" in params else (kernel,)
-        return {"kernel": tuple(make_slot(kernel, rows, steps, dtype) for kernel in kernels)}
-
-    stepwise = ("cell", "post_deter", "post_hidden", "post_out")
-    return slots({name: inner for name, inner in params.items() if name.startswith(stepwise)})
 
 
 def reset_where(is_first: jax.Array, state: RSSMState, action: jax.Array) -> tuple[RSSMState, jax.Array]:

@@ -9,25 +9,26 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dreamjax.config import Config
+from dreamjax.config import ModelConfig
 from dreamjax.models import latents
 from dreamjax.models.decoders import Decoder
 from dreamjax.models.encoders import Encoder, zero_inputs
+from dreamjax.models.fast.rssm import rssm_fast_path
 from dreamjax.models.grid import make_grid_model
 from dreamjax.models.nets import MLP, Dtype
-from dreamjax.models.rssm import RSSM, prepared, reset_where, step_slots
+from dreamjax.models.rssm import RSSM, reset_where
 from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel
 
 
 class VectorWorldModel(nn.Module):
     """The plan's five parts: representation (encoder, posterior), transition, observation, reward, continue."""
 
-    config: Config
+    config: ModelConfig
     spec: EnvSpec
     dtype: Dtype
 
     def setup(self) -> None:
-        model = self.config.model
+        model = self.config
         self.encoder = Encoder(self.spec.obs, model, self.dtype)
         self.rssm = RSSM(model, self.dtype)
         self.decoder = Decoder({k: v for k, v in self.spec.obs.items() if v.kind != "mask"}, model, self.dtype)
@@ -63,8 +64,8 @@ class VectorWorldModel(nn.Module):
     def mask(self, feat: jax.Array) -> jax.Array:
         return self.mask_head(feat).astype(jnp.float32)
 
-    def touch(self, obs: Mapping[str, jax.Array], state: RSSMState, action: jax.Array) -> None:
-        """Visits every part once, for ``init``."""
+    def init_all(self, obs: Mapping[str, jax.Array], state: RSSMState, action: jax.Array) -> None:
+        """Calls every part once, so that ``init`` makes all parameters."""
         deter = self.transition(state, action)
         self.post_logit(deter, self.embed(obs))
         self.prior_logit(deter)
@@ -74,20 +75,18 @@ class VectorWorldModel(nn.Module):
             self.mask(feat)
 
 
-def make_world_model(config: Config, spec: EnvSpec) -> WorldModel:
-    """The world model that ``config.model.kind`` names, for observations and actions of ``spec``.
+def make_world_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype = jnp.float32) -> WorldModel:
+    """The world model that ``model.kind`` names, for observations and actions of ``spec``.
 
-    States are in the compute dtype; logits in float32.
+    States are in ``dtype``, which is also that of the computation; logits are float32.
     """
-    return make_grid_model(config, spec) if config.model.kind == "grid" else make_vector_model(config, spec)
+    return (make_grid_model if model.kind == "grid" else make_vector_model)(model, spec, dtype=jnp.dtype(dtype))
 
 
-def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
+def make_vector_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> WorldModel:
     """The RSSM of PlaNet and Dreamer: one vector of latents, for any observation."""
-    model = config.model
     kind = model.latent
-    dtype = jnp.dtype(config.parallel.precision)
-    module = VectorWorldModel(config, spec, dtype)
+    module = VectorWorldModel(model, spec, dtype)
     classes = model.classes if kind == "categorical" else 1
 
     def initial(batch_size: int) -> RSSMState:
@@ -98,10 +97,10 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
 
     def init(key: jax.Array) -> Params:
         obs, action = zero_inputs(spec)
-        return module.init(key, obs, initial(1), action, method="touch")["params"]
+        return module.init(key, obs, initial(1), action, method="init_all")["params"]
 
-    def call(method: str, params: Params, *args: object, slots: Params | None = None) -> Any:
-        return module.apply({"params": params, "slots": slots or {}}, *args, method=method)
+    def call(method: str, params: Params, *args: object) -> Any:
+        return module.apply({"params": params}, *args, method=method)
 
     def observe(
         params: Params,
@@ -110,12 +109,10 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         embed: jax.Array,
         is_first: jax.Array,
         keys: jax.Array,
-        *,
-        effect: Params | None = None,
     ) -> tuple[RSSMState, jax.Array]:
         state, action = reset_where(is_first, state, action)
-        deter = call("transition", params, state, action, slots=effect)
-        logit = call("post_logit", params, deter, embed, slots=effect)
+        deter = call("transition", params, state, action)
+        logit = call("post_logit", params, deter, embed)
         return RSSMState(deter, latents.sample(logit, keys, kind).astype(dtype)), logit
 
     def imagine(params: Params, state: RSSMState, action: jax.Array, keys: jax.Array) -> tuple[RSSMState, jax.Array]:
@@ -125,10 +122,6 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
 
     def feat(state: RSSMState) -> jax.Array:
         return jnp.concatenate([state.deter, state.stoch.reshape(*state.deter.shape[:-1], -1)], -1)
-
-    def effects(params: Params, start: RSSMState, embed: jax.Array, action: jax.Array, is_first: jax.Array) -> Params:
-        rows, steps = is_first.shape
-        return {"rssm": step_slots(params["rssm"], model, rows, steps, dtype)}
 
     return WorldModel(
         init=init,
@@ -146,6 +139,5 @@ def make_vector_model(config: Config, spec: EnvSpec) -> WorldModel:
         cont=lambda params, feat: call("cont", params, feat),
         mask=(lambda params, feat: call("mask", params, feat)) if MASK_KEY in spec.obs else None,
         feat_size=model.deter + model.stoch * classes,
-        effects=effects,
-        prepare=lambda params: {**params, "rssm": prepared(params["rssm"], model)},
+        fast=rssm_fast_path(model, dtype),
     )

@@ -13,7 +13,6 @@ from dreamjax.algorithms.distributions import action_record, make_policy
 from dreamjax.config import ConfigError
 from dreamjax.models.encoders import preprocess
 from dreamjax.models.ensemble import Ensemble
-from dreamjax.models.heads import make_actor, make_critic
 from dreamjax.models.nets import symexp
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, RSSMState, WorldModel
 from tests.conftest import make_tiny_config, make_tiny_spec
@@ -66,7 +65,7 @@ def test_acting_filters_as_training_does(acting, tiny_config, greedy):
         model = params["world_model"]
         embed = wm.embed(model, preprocess(SPEC.obs, obs))
         state, _ = wm.observe(model, carry.state, carry.action, embed, jnp.array(is_first), split[:, 0])
-        raw = make_actor(tiny_config, SPEC).apply(params["actor"], wm.feat(state))
+        raw = small.actor(tiny_config, SPEC).apply(params["actor"], wm.feat(state))
         chosen = make_policy(SPEC.action, raw, jnp.asarray(obs["action_mask"]) > 0, tiny_config.actor)
         action = chosen.mode() if greedy else chosen.sample(split[:, 1])
         return state, action, action_record(SPEC.action, action)
@@ -212,7 +211,7 @@ def test_greedy_planning_by_one_step_takes_the_best_legal_action(tiny_config):
             feat = wm.feat(following)
             ends = jax.nn.sigmoid(wm.cont(params["world_model"], feat)) / config.loss.gamma
             reward = wm.reward(params["world_model"], feat)[..., 0]
-            worth = make_critic(config, SPEC).apply(params["critic"], feat)[..., 0]
+            worth = small.critic(config, SPEC).apply(params["critic"], feat)[..., 0]
             return symexp(reward) + config.loss.gamma * jnp.minimum(ends, 1) * symexp(worth)
 
         return acted, jax.vmap(value, out_axes=1)(joint)
@@ -236,7 +235,7 @@ def test_open_loop_tells_disagreement_beside_what_really_came():
     unused = lambda *args: None
     world_model = WorldModel(
         init=unused, initial=lambda size: state(jnp.zeros((size, 2))), embed=lambda params, obs: obs["x"],
-        observe=lambda params, state_, action, embed, first, keys, effect=None: (state(embed), embed),
+        observe=lambda params, state_, action, embed, first, keys: (state(embed), embed),
         imagine=lambda params, state_, action, keys: (state(state_.deter + action), action),
         prior_logit=unused, kl=unused, feat=lambda state_: state_.deter, decode=lambda params, feat: {"x": feat},
         predict=lambda params, before, action, after: {"x": after.deter}, reward=unused, cont=unused, mask=None,

@@ -94,7 +94,7 @@ def test_a_plan_is_carried_until_the_episode_ends(tiny_config, tiny_spec):
     agent = make_agent(config, tiny_spec)
     networks = agent.networks
     zero = networks.world_model._replace(reward=lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)))
-    critic = Head(networks.critic.init, lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)), None)
+    critic = Head(networks.critic.init, lambda params, feat: jnp.zeros((*feat.shape[:-1], 1)))
     networks = networks._replace(world_model=zero, critic=critic)
     policy = make_acting(networks, tiny_spec, config.actor, make_decision(networks, config, tiny_spec))
     size = networks.world_model.feat_size

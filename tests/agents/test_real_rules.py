@@ -46,7 +46,7 @@ def games(pieces):
 
 @pytest.fixture(scope="module")
 def rules_networks():
-    actor = Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], 24)), None)
+    actor = Head(lambda key, feat: {}, lambda params, feat: jnp.zeros((*feat.shape[:-1], 24)))
     return networks_of(seeing_model())._replace(actor=actor)
 
 

@@ -12,9 +12,6 @@ import pytest
 import small
 
 from dreamjax.agents.dream_agent import make_agent
-from dreamjax.models.ensemble import make_ensemble
-from dreamjax.models.heads import Networks, make_actor, make_critic
-from dreamjax.models.world_model import make_world_model
 from dreamjax.types import NormaliserState
 
 # Adam with a large epsilon moves almost in proportion to the gradient: rounding stays rounding.
@@ -50,12 +47,7 @@ def learner(tiny_config):
             **VARIANTS[variant],
         )
         spec = small.EVERY_ACTION
-        networks = Networks(
-            make_world_model(config, spec),
-            make_actor(config, spec),
-            make_critic(config, spec),
-            make_ensemble(config, spec) if config.ensemble.size else None,
-        )
+        networks = small.networks(config, spec)
         agent = make_agent(config, spec)
         return SimpleNamespace(
             config=config,

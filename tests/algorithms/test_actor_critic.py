@@ -164,7 +164,7 @@ def bandit():
         "reward": lambda p, feat: jnp.log1p(p * feat[..., :1]),
         "cont": lambda p, feat: jnp.full(feat.shape[:-1], 50.0),
     }
-    return WorldModel(**fields | {"prepare": lambda params: params})
+    return WorldModel(**fields)
 
 
 def test_policy_gradient_of_a_bandit(tiny_config):
@@ -179,7 +179,7 @@ def test_policy_gradient_of_a_bandit(tiny_config):
         def policy_fn(feat, mask):
             return make_policy(ARMS, jnp.broadcast_to(theta, (*feat.shape[:-1], 2)), mask, config.actor)
 
-        rollouts = imagination.imagine(
+        rollouts, _ = imagination.imagine(
             bandit(), reward, lambda *args: (policy_fn(*args), None), RSSMState(jnp.zeros((1, 2)), jnp.zeros((1, 1, 1))),
             keys=key[None], row=jnp.zeros(1, jnp.int32), horizon=1, gamma=config.loss.gamma, cont_discount=False,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from dreamjax.algorithms import exploration
 from dreamjax.algorithms.normalisation import init_normaliser
 from dreamjax.algorithms.returns import step_weights
 from dreamjax.config import ConfigError, EnsembleConfig
-from dreamjax.models.ensemble import Ensemble, make_ensemble
+from dreamjax.models.ensemble import Ensemble
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, Imagination, ObsSpec, RSSMState
 
 SPEC = EnvSpec({"x": ObsSpec("vector", (2,), "float32")}, ActionSpec((ActionPart("categorical", 4),)))
@@ -214,7 +214,7 @@ def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_c
     of each action, the ensemble disagrees in that order; of its first disagreement it keeps under 2 % on the action seen
     most, and over ten times that share on the one never seen."""
     config = small.vary(tiny_config, ensemble={"size": 5, "units": 32, "layers": 1})
-    ensemble = make_ensemble(config, SPEC)
+    ensemble = small.ensemble(config, SPEC)
     rng = np.random.default_rng(0)
     turns = np.stack([rng.permutation(16) for _ in range(4)])
     counts = [600, 60, 6, 0]

@@ -41,14 +41,15 @@ def test_the_explorers_phase_against_numpy(learner):
         key = jax.random.fold_in(state.key, state.step)
         model_key = jax.random.split(key, 3)[0]
         _, (post, _, _) = world_model_loss(
-            state.params["world_model"], networks.world_model, x.spec, config, batch, model_key
-        )
+            state.params["world_model"], networks.world_model, x.spec, config.loss, batch, model_key,
+            symlog=config.model.symlog,
+        )  # fmt: skip
         rows = batch.row[:, None] * length + np.arange(length, dtype=np.int32)[None]
         start, rows = last_steps((post.state, rows), last)
         mask = last_steps(batch.obs["action_mask"] > 0, last)
         alive = 1.0 - last_steps(batch.is_terminal, last)
         params = explorer_params(state.params)
-        dream = imagine_from(networks, config, x.spec, params, start, rows, mask, alive, jax.random.fold_in(key, 7))
+        dream, _ = imagine_from(networks, config, x.spec, params, start, rows, mask, alive, jax.random.fold_in(key, 7))
         feat = networks.world_model.feat(post.state)
         action = action_vector(x.spec.action, batch.action)
         members = networks.ensemble.apply(params["ensemble"], dream.feat[:, :-1], dream.action)

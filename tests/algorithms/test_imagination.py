@@ -10,7 +10,6 @@ from dreamjax.algorithms import imagination
 from dreamjax.algorithms.distributions import make_policy
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.config import ActorConfig
-from dreamjax.models.world_model import make_world_model
 from dreamjax.types import ActionPart, ActionSpec, RSSMState
 
 H, N, C = 4, 6, 3
@@ -49,7 +48,7 @@ def small_bundle(**functions):
     from dreamjax.types import WorldModel
 
     fields = {name: functions.get(name) for name in WorldModel._fields}
-    return WorldModel(**fields | {"prepare": lambda params: params})
+    return WorldModel(**fields)
 
 
 def policy_fn(theta):
@@ -61,6 +60,12 @@ def policy_fn(theta):
 
 
 def rollout(theta, start, *, params=0.0, start_mask=None, cont_discount=True, world=None):
+    return rollout_and_aux(
+        theta, start, params=params, start_mask=start_mask, cont_discount=cont_discount, world=world
+    )[0]
+
+
+def rollout_and_aux(theta, start, *, params=0.0, start_mask=None, cont_discount=True, world=None):
     return imagination.imagine(
         world or counting_world(),
         params,
@@ -87,7 +92,7 @@ def test_every_number_belongs_to_its_own_step():
     feat[t], log_prob[t] is that of action[t] under the policy and the mask at feat[t]."""
     start_mask = np.ones((N, C), bool)
     start_mask[0] = [False, True, False]
-    out = jax.jit(lambda: rollout(THETA, START, start_mask=start_mask))()
+    out, aux = jax.jit(lambda: rollout_and_aux(THETA, START, start_mask=start_mask))()
     count = np.arange(N)[:, None] + np.arange(H + 1)
     np.testing.assert_array_equal(out.feat[..., 0], count)
     np.testing.assert_array_equal(out.feat[:, 0], START.deter)
@@ -97,7 +102,7 @@ def test_every_number_belongs_to_its_own_step():
     np.testing.assert_array_equal(out.mask[:, 0], start_mask, err_msg="the start's mask is the real one")
     np.testing.assert_array_equal(out.mask[:, 1:], np.arange(C) != (count % C)[:, 1:, None])
     assert np.all(np.sum(out.mask[:, :-1] * out.action, -1) == 1), "an illegal action was taken"
-    np.testing.assert_array_equal(out.products["twice"], 2 * count[..., None] * (np.arange(H + 1) < H)[:, None])
+    np.testing.assert_array_equal(aux["twice"], 2 * count[..., None] * (np.arange(H + 1) < H)[:, None])
     log_prob = jax.jit(lambda out: policy_fn(THETA)(out.feat[:, :-1], out.mask[:, :-1])[0].log_prob(out.action))(out)
     np.testing.assert_allclose(out.log_prob, log_prob, rtol=1e-5)
     np.testing.assert_array_equal(out.row, np.arange(N) + 100)
@@ -138,7 +143,7 @@ def test_no_gradient_leaves_imagination():
 @pytest.fixture(scope="module", params=["categorical", "gaussian"])
 def real(request, tiny_config):
     config = small.vary(tiny_config, model={"latent": request.param})
-    world_model = make_world_model(config, small.EVERY_ACTION)
+    world_model = small.world_model(config, small.EVERY_ACTION)
     params = small.random_params(world_model.init)
     start = small.noise_like(jax.eval_shape(lambda: world_model.initial(N)))
     return world_model, params, start
@@ -160,10 +165,11 @@ def test_imagined_actions_replayed_through_the_prior_give_the_same_states(real):
         raw = jnp.linspace(-1, 1, 9)
         policy = lambda feat, mask: (make_policy(spec, jnp.broadcast_to(raw, (N, 9)), mask, ACTOR), None)
         one, two = jax.random.split(key)
-        out = imagination.imagine(
+        out, nothing = imagination.imagine(
             timeless, params, policy, start, keys=row_keys(one, jnp.arange(N)), row=jnp.arange(N), horizon=H,
             gamma=GAMMA, cont_discount=True,
         )  # fmt: skip
+        assert nothing is None
         states = imagination.imagine_actions(timeless, params, start, out.action, row_keys(two, jnp.arange(N)))
         return out, world_model.feat(states)
 

@@ -10,7 +10,6 @@ import small
 
 from dreamjax.algorithms import world_model_loss as wml
 from dreamjax.algorithms.randomness import row_keys
-from dreamjax.models.world_model import make_world_model
 from dreamjax.types import RSSMState
 
 SPEC = small.EVERY_ACTION
@@ -25,7 +24,7 @@ def case(request, tiny_config):
 
 def make_case(config):
     """Configuration, world model and random parameters."""
-    world_model = make_world_model(config, SPEC)
+    world_model = small.world_model(config, SPEC)
     return config, world_model, small.random_params(world_model.init)
 
 
@@ -37,19 +36,23 @@ def categorical(tiny_config):
 def window(config, seed=0):
     """Embeddings, action vectors, start state and previous action; nothing zero."""
     rng = np.random.default_rng(seed)
-    world_model = make_world_model(config, SPEC)
+    world_model = small.world_model(config, SPEC)
     embed = rng.normal(size=(B, T, config.model.hidden)).astype(np.float32)
     action = rng.normal(size=(B, T, A)).astype(np.float32)
     start = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), world_model.initial(B))
     return embed, action, start, rng.normal(size=(B, A)).astype(np.float32)
 
 
+def loss_of(params, world_model, config, batch, key):
+    return wml.world_model_loss(params, world_model, SPEC, config.loss, batch, key, symlog=config.model.symlog)
+
+
 def timeless(world_model):
     """The same world model with the same noise at every step: where in the window a step lies then makes no difference."""
 
-    def observe(params, state, action, embed, is_first, keys, *, effect=None):
+    def observe(params, state, action, embed, is_first, keys):
         noise = jax.random.split(jax.random.key(7), B)
-        return world_model.observe(params, state, action, embed, is_first, noise, effect=effect)
+        return world_model.observe(params, state, action, embed, is_first, noise)
 
     return world_model._replace(observe=observe)
 
@@ -149,7 +152,7 @@ def test_windows_begin_from_kept_latents_or_from_nothing(categorical):
 @functools.cache
 def compiled_loss(world_model, config):
     config = config.value
-    loss = lambda p, batch, key: wml.world_model_loss(p, world_model, SPEC, config, batch, key)
+    loss = lambda p, batch, key: loss_of(p, world_model, config, batch, key)
     return jax.jit(loss, compiler_options=small.QUICK)
 
 
@@ -292,7 +295,7 @@ def test_gradient_routes_inside_the_world_model(tiny_config):
         ("reward", 0.0): {"encoder", "posterior", "transition", "reward"},
         ("cont", 0.0): {"encoder", "posterior", "transition", "cont"},
     }
-    world_model = make_world_model(tiny_config, SPEC)
+    world_model = small.world_model(tiny_config, SPEC)
     params = small.random_params(world_model.init)
 
     @functools.partial(jax.jit, compiler_options=small.QUICK)
@@ -300,9 +303,7 @@ def test_gradient_routes_inside_the_world_model(tiny_config):
         result = {}
         for name, free in table:
             config = small.vary(tiny_config, loss={**ZERO, name: 1.0, "free_nats": free})
-            fn = lambda p, config=config: wml.world_model_loss(p, world_model, SPEC, config, batch, jax.random.key(0))[
-                0
-            ]
+            fn = lambda p, config=config: loss_of(p, world_model, config, batch, jax.random.key(0))[0]
             result[name, free] = jax.grad(fn)(params)
         return {str(k): v for k, v in result.items()}
 
@@ -317,8 +318,8 @@ def test_what_leaves_the_loss_carries_no_gradient(categorical):
     config, world_model, params = categorical
 
     def leak(params):
-        _, (post, by_step, _) = wml.world_model_loss(
-            params, world_model, SPEC, config, small.random_batch(SPEC, length=2), jax.random.key(0)
+        _, (post, by_step, _) = loss_of(
+            params, world_model, config, small.random_batch(SPEC, length=2), jax.random.key(0)
         )
         return sum(jnp.sum(x) for x in jax.tree.leaves((post, by_step)))
 

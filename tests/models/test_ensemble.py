@@ -10,17 +10,16 @@ import pytest
 import small
 
 from dreamjax.models import grid_layers
-from dreamjax.models.ensemble import GridPredictor, make_ensemble
+from dreamjax.models.ensemble import GridPredictor
 from dreamjax.models.grid_layers import grid_layout
 from dreamjax.models.nets import MLP
-from dreamjax.models.world_model import make_world_model
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, RSSMState
 
 SPEC = conftest.make_tiny_spec()  # a board of 24 cells, a vector of 5, 3 bits
 
 
 def make(tiny_config, **model):
-    return make_ensemble(small.vary(tiny_config, ensemble={"size": 3, "units": 8, "layers": 1}, model=model), SPEC)
+    return small.ensemble(small.vary(tiny_config, ensemble={"size": 3, "units": 8, "layers": 1}, model=model), SPEC)
 
 
 def test_members_are_networks_of_their_own(tiny_config):
@@ -51,7 +50,7 @@ def test_the_vector_models_target_is_the_next_latent(tiny_config):
 def test_the_grid_models_target_is_what_changes_on_the_board(tiny_config):
     """Cells and vector entries, not the memory nor the latents; nothing where nothing changed."""
     config = small.vary(tiny_config, ensemble={"size": 3}, model={"kind": "grid"})
-    ensemble, initial = make_ensemble(config, SPEC), make_world_model(config, SPEC).initial(1)
+    ensemble, initial = small.ensemble(config, SPEC), small.world_model(config, SPEC).initial(1)
     before = RSSMState(deter=np.random.default_rng(0).random((1, 24 + 5 + 32)), stoch=initial.stoch)
     assert before.deter.shape == initial.deter.shape
     after = before.replace(deter=before.deter.copy(), stoch=before.stoch + 1)
@@ -64,7 +63,7 @@ def test_the_grid_models_target_is_what_changes_on_the_board(tiny_config):
 @pytest.mark.parametrize("kind", ["rssm", "grid"])
 def test_no_gradient_flows_through_the_target(tiny_config, kind):
     config = small.vary(tiny_config, ensemble={"size": 3}, model={"kind": kind})
-    ensemble, state = make_ensemble(config, SPEC), make_world_model(config, SPEC).initial(2)
+    ensemble, state = small.ensemble(config, SPEC), small.world_model(config, SPEC).initial(2)
     grads = jax.grad(lambda a, b: jnp.sum(ensemble.target(a, b) ** 2 + ensemble.target(a, b)), (0, 1))(
         state, jax.tree.map(lambda x: x + 1, state)
     )
@@ -76,7 +75,7 @@ def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config, mo
     as no row moves; single members give what the vectorised ones give."""
     spec = EnvSpec(SPEC.obs, ActionSpec((ActionPart("categorical", 24),)))
     config = small.vary(tiny_config, ensemble={"size": 3, "units": 8, "layers": 1}, model={"kind": "grid", "reach": 1})
-    ensemble, state = make_ensemble(config, spec), make_world_model(config, spec).initial(2)
+    ensemble, state = small.ensemble(config, spec), small.world_model(config, spec).initial(2)
     rng = np.random.default_rng(0)
     feat = rng.normal(size=(2, state.deter.shape[-1] + 16)).astype(np.float32)
     feat[:, :24] = rng.integers(0, 2, (2, 24))
@@ -93,7 +92,7 @@ def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config, mo
     assert changes.max() <= 1
     for i in range(2):
         assert changes[:, i, far[i]].max() < 1e-6
-    single = GridPredictor(grid_layout(config, spec), 8, 1, 1, "silu", config.model.norm, jnp.float32)
+    single = GridPredictor(grid_layout(config.model, spec), 8, 1, 1, "silu", config.model.norm, jnp.float32)
     alone = jax.jit(single.apply, compiler_options=small.QUICK)
     member = jax.tree.map(lambda x: x[1], params)
     np.testing.assert_allclose(predicted[1], alone({"params": member}, feat, action), rtol=1e-5, atol=1e-5)

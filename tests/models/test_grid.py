@@ -32,7 +32,6 @@ from dreamjax.models.grid_layers import (
     split_state,
     window,
 )
-from dreamjax.models.world_model import make_world_model
 from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec
 
 
@@ -68,10 +67,10 @@ def grid_config(reach, **model):
 def case(name, reach):
     """Model, parameters, layout and compiled functions of a case."""
     config = grid_config(reach)
-    model = make_world_model(config, SPECS[name])
+    model = small.world_model(config, SPECS[name])
     names = ("embed", "observe", "imagine", "predict")
     fast = model._replace(**{part: jit(getattr(model, part)) for part in names})
-    return fast, small.random_params(model.init), grid_layout(config, SPECS[name])
+    return fast, small.random_params(model.init), grid_layout(config.model, SPECS[name])
 
 
 def filtered(name, reach, is_first=False, state=None):
@@ -120,7 +119,7 @@ def test_window_against_numpy_and_place_is_its_transpose():
 def test_layouts():
     config = grid_config(0)
     cells, thing, colours, alone = (
-        grid_layout(config, SPECS[name]) for name in ("cells", "object", "colours", "alone")
+        grid_layout(config.model, SPECS[name]) for name in ("cells", "object", "colours", "alone")
     )
     assert cells == ("board", 1, 6, 5, 2, ("piece",), (3,), 3, 16, 16, "action")
     assert thing == ("board", 2, 6, 5, 2, ("kind", "piece"), (6, 3), 9, 16, 16, "object")
@@ -144,7 +143,7 @@ def test_the_place_of_the_action():
 
 
 def test_split_state_gives_back_what_was_joined():
-    layout = grid_layout(grid_config(0), SPECS["object"])
+    layout = grid_layout(grid_config(0).model, SPECS["object"])
     cells, vector, memory = bits(2, 3, 2, 6, 5), np.full((2, 3, 9), 0.5), np.full((2, 3, 32), 2.0)
     deter = np.concatenate([cells.reshape(2, 3, -1), vector, memory], -1)
     assert deter.shape[-1] == layout.deter
@@ -391,7 +390,7 @@ def test_imagined_cells_are_sharp_and_are_what_predict_says(name, reach, unbound
     """Imagination and the loss use one prediction: the same state, action, memory and latent give the same board, where
     the pointer of the loss, too, takes the heaviest shift alone."""
     _, params, layout = case(name, reach)
-    model = make_world_model(grid_config(reach), SPECS[name])
+    model = small.world_model(grid_config(reach), SPECS[name])
     mild = as_kept(params["pointer"])
     params = {**params, "pointer": sharpened(mild)}
     state, action, *_ = filtered(name, reach)
@@ -436,7 +435,7 @@ def test_a_prediction_by_hand():
 def test_what_predictions_read(name, reach):
     """Cells, vector and action before; memory and latent after. Of the next observation, only what the latent tells."""
     _, params, layout = case(name, reach)
-    model = make_world_model(grid_config(reach), SPECS[name])
+    model = small.world_model(grid_config(reach), SPECS[name])
     state, action, _, embed, post, _ = filtered(name, reach)
 
     def score(previous, action, post):
@@ -469,7 +468,7 @@ def test_what_predictions_read(name, reach):
 def test_effects_of_a_window_at_once_are_those_of_its_steps(name, reach, kept):
     """With resets at the first step and inside; from the state before the window or from none."""
     _, params, layout = case(name, reach)
-    model, batch = make_world_model(grid_config(reach), SPECS[name]), small.random_batch(SPECS[name])
+    model, batch = small.world_model(grid_config(reach), SPECS[name]), small.random_batch(SPECS[name])
     action, is_first, start, previous = window_inputs(model, SPECS[name], batch)
     if kept:
         is_first = jnp.asarray(batch.is_first)
@@ -483,8 +482,8 @@ def test_effects_of_a_window_at_once_are_those_of_its_steps(name, reach, kept):
     def both(params, embed):
         args = params, embed, action, is_first, start, previous, keys(0)
         taken = jnp.concatenate([previous[:, None], action[:, :-1]], 1)
-        effects = model.effects(params, start, embed, taken, is_first)
-        return observe_window(model, *args), observe_window(model._replace(effects=None), *args), effects
+        effects = model.fast.hoist(params, None, start, embed, taken, is_first)
+        return observe_window(model, *args), observe_window(model._replace(fast=None), *args), effects
 
     at_once, by_step, effects = both(params, embed)
     for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(by_step), strict=True):
@@ -502,14 +501,14 @@ def test_first_steps_without_a_past_are_not_reconstructed():
     spec = SPECS["cells"]
     _, params, _ = case("cells", 2)
     batch, config = small.random_batch(spec), grid_config(2)
-    model = make_world_model(config, spec)
+    model = small.world_model(config, spec)
     kept = batch.replace(context=jax.tree.map(np.asarray, model.initial(4)))
 
     @jit
     def losses(params):
         def losses_of(needs, batch):
             bundle = model._replace(needs_previous=needs)
-            return world_model_loss(params, bundle, spec, config, batch, jax.random.key(0))[1][1:]
+            return world_model_loss(params, bundle, spec, config.loss, batch, jax.random.key(0), symlog=True)[1][1:]
 
         return [losses_of(needs, window) for window in (batch, kept) for needs in (True, False)]
 
@@ -560,7 +559,7 @@ def test_a_whole_update_fits_together(name):
 )  # fmt: skip
 def test_only_one_grid_and_no_image(obs):
     with pytest.raises(ConfigError, match=r"model\.kind='grid' is not allowed: it needs exactly one grid and no image"):
-        make_world_model(grid_config(0), EnvSpec(obs, BUTTONS))
+        small.world_model(grid_config(0), EnvSpec(obs, BUTTONS))
 
 
 # Learning.
@@ -606,11 +605,11 @@ def test_a_small_grid_model_learns_the_rules_of_falling_blocks():
     """On boards it has not seen, from 250 updates. "Nothing changes" is never right, for the block always falls."""
     spec = EnvSpec({"board": board(2, 6, 4)}, CLASS(3))
     config = grid_config(2, units=96)
-    model = make_world_model(config, spec)
+    model = small.world_model(config, spec)
     optimiser = optax.adam(optax.cosine_decay_schedule(1e-2, 250))
 
     def loss(params, batch, key):
-        return world_model_loss(params, model, spec, config, batch, key)[0]
+        return world_model_loss(params, model, spec, config.loss, batch, key, symlog=True)[0]
 
     @jit
     def train(init_key, key, batches):

@@ -6,7 +6,7 @@ import pytest
 import small
 
 from dreamjax.algorithms.distributions import make_policy, scalar_decode
-from dreamjax.models.heads import make_actor, make_critic, policy_outputs
+from dreamjax.models.heads import policy_outputs
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec
 
 FEAT = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
@@ -20,7 +20,7 @@ def test_outputs_by_part():
 def test_an_untrained_policy_is_within_two_percent_of_uniform(tiny_config):
     """Contract 14."""
     spec = ActionSpec((ActionPart("categorical", 5), ActionPart("binary", 3), ActionPart("continuous", 2)))
-    actor = make_actor(tiny_config, EnvSpec({}, spec))
+    actor = small.actor(tiny_config, EnvSpec({}, spec))
 
     def policy(key):
         outputs = actor.apply(actor.init(key, FEAT.shape[1]), FEAT)
@@ -36,7 +36,7 @@ def test_an_untrained_policy_is_within_two_percent_of_uniform(tiny_config):
 @pytest.mark.parametrize("head", ["twohot", "mse"])
 def test_the_critic_begins_at_exactly_zero(tiny_config, head):
     """Contract 14."""
-    critic = make_critic(small.vary(tiny_config, critic={"head": head}), small.EVERY_ACTION)
+    critic = small.critic(small.vary(tiny_config, critic={"head": head}), small.EVERY_ACTION)
     value = jax.jit(lambda key: scalar_decode(critic.apply(critic.init(key, 12), FEAT)))(jax.random.key(0))
     assert value.shape == (50,)
     assert np.all(value == 0)
@@ -44,8 +44,8 @@ def test_the_critic_begins_at_exactly_zero(tiny_config, head):
 
 def test_binary_bias_moves_the_bits_logits_alone(tiny_config):
     spec = ActionSpec((ActionPart("continuous", 1), ActionPart("binary", 2), ActionPart("categorical", 3)))
-    plain = make_actor(tiny_config, EnvSpec({}, spec))
-    biased = make_actor(small.vary(tiny_config, actor={"binary_bias": (1.5, -2.0)}), EnvSpec({}, spec))
+    plain = small.actor(tiny_config, EnvSpec({}, spec))
+    biased = small.actor(small.vary(tiny_config, actor={"binary_bias": (1.5, -2.0)}), EnvSpec({}, spec))
     params = small.random_params(lambda key: plain.init(key, FEAT.shape[1]))
     difference = jax.jit(lambda p: biased.apply(p, FEAT) - plain.apply(p, FEAT))(params)
     np.testing.assert_allclose(difference, np.broadcast_to([0, 0, 1.5, -2, 0, 0, 0], (50, 7)), atol=1e-5)

@@ -154,22 +154,3 @@ def test_large_actions_are_scaled_to_one_without_gradient(tiny_config):
     large_value, large_gradient = jax.jit(both)(small_action * jnp.array([[5.0, 5.0, 1.0]] * 2))
     np.testing.assert_allclose(large_value, value, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(large_gradient, gradient / np.array([[5, 5, 1]] * 2), rtol=1e-3, atol=1e-6)
-
-
-def test_prepared_kernels_are_the_same_kernels(tiny_config):
-    """Side by side before a scan or in its steps: the same transition and gradients; the prepared one is what is read."""
-    module, params, inputs = make_cell(rssm.BlockGRU, tiny_config.model)
-
-    def loss(params, prepare):
-        cell = rssm.prepared({"cell": params}, tiny_config.model)["cell"] if prepare else params
-        return jnp.sum(jnp.square(module.apply({"params": cell}, *inputs)))
-
-    for a, b in zip(
-        *(jax.tree.leaves(jax.jit(jax.grad(loss), static_argnums=1)(params, way)) for way in (0, 1)), strict=True
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    cell = rssm.prepared({"cell": params}, tiny_config.model)["cell"]
-    assert "wide" in cell["hidden"] and "wide" not in cell["gates"] and "wide" not in params["hidden"]
-    changed = {**cell, "hidden": {**cell["hidden"], "wide": 2 * cell["hidden"]["wide"]}}
-    before, after = (jax.jit(module.apply)({"params": x}, *inputs) for x in (cell, changed))
-    assert not np.allclose(before, after)

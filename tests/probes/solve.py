@@ -140,7 +140,7 @@ def watch(path: Path, steps: int, *, num_envs: int = 64) -> tuple[np.ndarray, np
     """
     loaded = load(path, num_envs=num_envs, seed=12_345)
     env, agent, config = loaded.env, loaded.agent, loaded.config
-    critic = make_critic(config, env.spec)
+    critic = make_critic(config.critic, config.model, env.spec, dtype=config.parallel.precision)
 
     def act(params: Any, carry: Any, obs: Any, is_first: Any, key: jax.Array) -> tuple[Any, ...]:
         carry, action, state = agent.policy(params, carry, obs, is_first, jax.random.split(key, num_envs), greedy=True)

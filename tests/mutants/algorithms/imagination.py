@@ -7,8 +7,8 @@ MUTANTS = [
     Mutant(
         "mask_of_the_outcome",
         "imagine",
-        "(action, policy.log_prob(action), mask, products)",
-        "(action, policy.log_prob(action), legal(feat), products)",
+        "(action, policy.log_prob(action), mask, aux)",
+        "(action, policy.log_prob(action), legal(feat), aux)",
     ),
     Mutant(
         "policy_without_mask",
@@ -19,7 +19,12 @@ MUTANTS = [
     Mutant("start_mask_unused", "imagine", "start_mask if start_mask is not None else legal(feat)", "legal(feat)"),
     Mutant("discount_kept_in_cont", "imagine", "jnp.minimum(cont / gamma, 1.0)", "cont"),
     Mutant("cont_above_one", "imagine", "jnp.minimum(cont / gamma, 1.0)", "cont / gamma"),
-    Mutant("imagination_with_gradient", "imagine", "jax.tree.map(jax.lax.stop_gradient, rollouts)", "rollouts"),
+    Mutant(
+        "imagination_with_gradient",
+        "imagine",
+        "jax.tree.map(jax.lax.stop_gradient, (rollouts, aux))",
+        "(rollouts, aux)",
+    ),
     Mutant(
         "action_and_outcome_share_a_key",
         "imagine",
@@ -27,5 +32,5 @@ MUTANTS = [
         "split[:, 0]",
         tests="tests/algorithms/test_randomness.py",
     ),
-    Mutant("products_of_the_step_before", "imagine", "[x, jnp.zeros_like(x[:1])]", "[jnp.zeros_like(x[:1]), x]"),
+    Mutant("activations_of_the_step_before", "imagine", "[x, jnp.zeros_like(x[:1])]", "[jnp.zeros_like(x[:1]), x]"),
 ]

@@ -14,8 +14,8 @@ MUTANTS = [
     Mutant(
         "policy_at_the_outcome",
         "actor_losses",
-        "actor.apply(actor_params, feat, rollouts.products)[:, :-1]",
-        "actor.apply(actor_params, feat, rollouts.products)[:, 1:]",
+        "apply_recorded(actor, actor_params, feat, activations)[:, :-1]",
+        "apply_recorded(actor, actor_params, feat, activations)[:, 1:]",
         tests="::test_the_behaviour_phase_against_numpy",
     ),
     Mutant(
@@ -167,7 +167,7 @@ MUTANTS = [
         tests="tests/algorithms/test_explorer.py",
     ),
     Mutant(
-        "products_of_another_actor",
+        "activations_of_another_actor",
         "imagine_from",
         "config.imagination.use_ring or config.optimiser.accumulate > 1",
         "config.optimiser.accumulate > 1",

@@ -22,8 +22,8 @@ MUTANTS = [
     Mutant(
         "free_nats_after_the_mean",
         "world_model_loss",
-        "jnp.maximum(dyn_kl, scales.free_nats)",
-        "jnp.full_like(dyn_kl, jnp.maximum(jnp.mean(dyn_kl), scales.free_nats))",
+        "jnp.maximum(dyn_kl, loss.free_nats)",
+        "jnp.full_like(dyn_kl, jnp.maximum(jnp.mean(dyn_kl), loss.free_nats))",
     ),
     Mutant(
         "truncation_is_termination",
@@ -31,7 +31,7 @@ MUTANTS = [
         "batch.is_terminal.astype(jnp.float32)",
         "batch.is_last.astype(jnp.float32)",
     ),
-    Mutant("cont_target_undiscounted", "world_model_loss", "cont_target *= scales.gamma", ""),
+    Mutant("cont_target_undiscounted", "world_model_loss", "cont_target *= loss.gamma", ""),
     Mutant("starts_with_gradient", "world_model_loss", "jax.tree.map(sg, post)", "post"),
     Mutant(
         "importance_weights_unused",
@@ -59,7 +59,7 @@ MUTANTS = [
     Mutant(
         "a_switch_without_effect",
         "world_model_loss",
-        "cont_target *= scales.gamma",
+        "cont_target *= loss.gamma",
         "cont_target *= 1 - 1 / 333",
         tests="tests/test_switches.py",
     ),

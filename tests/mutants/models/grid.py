@@ -11,20 +11,6 @@ MUTANTS = [
         tests="::test_imagined_cells_are_sharp_and_are_what_predict_says",
     ),
     Mutant(
-        "grid_effects_of_the_next_step",
-        "effects",
-        "embed[:, :-1, model.units :]",
-        "embed[:, 1:, model.units :]",
-        tests="::test_effects_of_a_window_at_once_are_those_of_its_steps",
-    ),
-    Mutant(
-        "grid_effects_across_resets",
-        "effects",
-        "jnp.where(is_first[..., None], 0.0, x)",
-        "x",
-        tests="::test_effects_of_a_window_at_once_are_those_of_its_steps",
-    ),
-    Mutant(
         "grid_heads_begin_anywhere",
         "GridModel.setup",
         "scale=0.0",

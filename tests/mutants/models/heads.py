@@ -6,13 +6,13 @@ MUTANTS = [
     Mutant(
         "critic_begins_random",
         "make_critic",
-        "_mlp_head(config, config.critic.layers, config.critic.units, outputs, 0.0)",
-        "_mlp_head(config, config.critic.layers, config.critic.units, outputs, 1.0)",
+        "dict(layers=critic.layers, units=critic.units, outputs=outputs, scale=0.0)",
+        "dict(layers=critic.layers, units=critic.units, outputs=outputs, scale=1.0)",
     ),
     Mutant(
         "actor_begins_sure",
         "make_actor",
-        "_mlp_head(config, actor.layers, actor.units, policy_outputs(spec), actor.output_scale)",
-        "_mlp_head(config, actor.layers, actor.units, policy_outputs(spec), 1.0)",
+        "scale=actor.output_scale",
+        "scale=1.0",
     ),
 ]

@@ -33,24 +33,4 @@ MUTANTS = [
         "jnp.where(jnp.any(first), jnp.zeros_like(x), x)",
         tests="tests/models/test_world_model.py",
     ),
-    Mutant(
-        "shared_rows_prepared_from_own",
-        "prepared",
-        'cell["hidden"]["kernel"][:, own:]',
-        'cell["hidden"]["kernel"][:, -own:]',
-    ),
-    Mutant(
-        "a_layer_not_deferred",
-        "step_slots",
-        '("cell", "post_deter", "post_hidden", "post_out")',
-        '("cell", "post_deter", "post_out")',
-        tests="tests/models/test_deferred.py",
-    ),
-    Mutant(
-        "shared_rows_not_deferred",
-        "step_slots",
-        'params["wide"]',
-        '0 * params["wide"]',
-        tests="tests/models/test_deferred.py",
-    ),
 ]

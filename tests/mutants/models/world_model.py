@@ -12,7 +12,7 @@ MUTANTS = [
     Mutant(
         "feat_of_the_prior",
         "observe",
-        'call("post_logit", params, deter, embed, slots=effect)',
+        'call("post_logit", params, deter, embed)',
         'call("prior_logit", params, deter)',
         tests="tests/algorithms/test_world_model_loss.py",
     ),

@@ -8,8 +8,7 @@ import small
 from scans import parts_of
 
 from dreamjax.algorithms import world_model_loss as wml
-from dreamjax.models.deferred import make_slot, product
-from dreamjax.models.world_model import make_world_model
+from dreamjax.models.fast.deferred_gradients import make_slot, matmul_deferred
 from dreamjax.training.runtime import memory
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 
@@ -34,7 +33,7 @@ def test_a_slot_gathers_the_kernels_gradient(blocks):
     )
 
     def loss(kernel):
-        step = lambda h, x: (jnp.tanh(product(h, jax.lax.stop_gradient(kernel), x[1])) * x[0], None)
+        step = lambda h, x: (jnp.tanh(matmul_deferred(h, jax.lax.stop_gradient(kernel), x[1])) * x[0], None)
         slots = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), make_slot(kernel, B, T, jnp.float32))
         return jnp.sum(weight * jax.lax.scan(step, jnp.float32(start), (jnp.float32(scale), slots))[0])
 
@@ -65,13 +64,14 @@ def shapes_in_scans(jaxpr):
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model["latent"])
 def test_the_world_models_gradient_is_that_of_plain_products(tiny_config, model):
     config = small.vary(tiny_config, model=model)
-    deferring = make_world_model(config, SPEC)
+    deferring = small.world_model(config, SPEC)
     params = small.random_params(deferring.init)
     batch = small.random_batch(SPEC, batch=B, length=T)
 
     def gradient(world_model):
         def loss(params):
-            return wml.world_model_loss(params, world_model, SPEC, config, batch, jax.random.key(1))[0]
+            key = jax.random.key(1)
+            return wml.world_model_loss(params, world_model, SPEC, config.loss, batch, key, symlog=True)[0]
 
         fn = jax.grad(loss)
         kernels = {x.shape for path, x in jax.tree_util.tree_leaves_with_path(params["rssm"]) if "kernel" in str(path)}
@@ -79,7 +79,7 @@ def test_the_world_models_gradient_is_that_of_plain_products(tiny_config, model)
         return jax.jit(fn, compiler_options=small.QUICK)(params), kept
 
     ours, left = gradient(deferring)
-    plain, summed = gradient(deferring._replace(effects=None))
+    plain, summed = gradient(deferring._replace(fast=None))
     assert left == set() and len(summed) > 2
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5 * np.abs(b).max(), err_msg=str(path))
