@@ -34,8 +34,8 @@ import small
 from fingerprints import fingerprints
 
 from dreamjax import config as config_lib
-from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
-from dreamjax.algorithms.optimisers import make_optimisers
+from dreamjax.agents.agent import Agent, dummy_batch, make_agent
+from dreamjax.algorithms.update import make_optimizers
 from dreamjax.config import Config
 from dreamjax.training.collection.acting import make_acting
 from dreamjax.training.runtime.background_compiler import Ahead
@@ -255,8 +255,6 @@ ROWS = [
     Row("replay.even", 0.5, "model", set(), PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", {"drawn"}, PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", set()),
-    Row("replay.priority_beta", 0.5, "replay", {"weights"}, PRIORITISED),
-    Row("replay.priority_beta", 0.5, "replay", set()),
     Row("replay.keep_latents", True, "replay", {"context"}),
     # Schedules: which updates, how many, on how many windows, when.
     Row("schedule.kind", "plan", "schedule", {"phases", "counts", "windows", "when"}),
@@ -360,19 +358,19 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         return gather(fingerprints(agent.init, jax.random.key(0)), init_name)
     if view == "acting":
         return acting_outputs(config, agent)
-    update, other = {
+    phases, other = {
         "model": (
-            agent.update_world_model,
-            {"actor", "critic", "slow_critic", "retnorm", "ring", "novelty", *EXPLORER},
+            ("world_model",),
+            {"actor", "critic", "slow_critic", "retnorm", "ring", *EXPLORER},
         ),
-        "behaviour": (agent.update_actor_critic, {"world_model", "ensemble", *EXPLORER}),
-        "exploring": (agent.update_actor_critic_exploring, {"world_model", "ensemble"}),
+        "behaviour": (("actor_critic",), {"world_model", "ensemble", *EXPLORER}),
+        "exploring": (("actor_critic", "explorer"), {"world_model", "ensemble"}),
     }[view]
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
     marked = mock.patch.object(jax, "value_and_grad", marked_value_and_grad)
     with marked if view == "model" else contextlib.nullcontext():
-        named = gather(fingerprints(update, state, batch), update_name)
+        named = gather(fingerprints(functools.partial(agent.update, phases=phases), state, batch), update_name)
     # What a phase passes on as it came is not its output (test_update.py holds that it is as it came).
     return {name: value for name, value in named.items() if name not in other}
 
@@ -390,8 +388,7 @@ def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> C
 
 def optimiser_outputs(config: Config) -> dict[str, int]:
     params = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
-    rate = config.ensemble.lr if config.ensemble.size else None
-    optimisers = make_optimisers(config.optimiser, rate, explorer=config.explore.steps > 0)
+    optimisers = make_optimizers(config.optimiser, config.ensemble, config.explore)
     states = {name: jax.eval_shape(optimiser.init, params) for name, optimiser in optimisers.items()}
     step = lambda states, grads: {
         name: optimisers[name].update(grads, states[name], grads)[0] for name in optimisers
@@ -426,14 +423,13 @@ def replay_outputs(config: Config) -> dict[str, Any]:
         latents = RSSMState(deter=np.ones((2, 2), np.float32), stoch=np.ones((2, 2, 2), np.float32))
         records = Records(np.arange(2, dtype=np.int32), obs, reward, no, no, no, {})
         buffer.add(records, np.zeros((2, 1), np.int32), latents)
-    drawn, weights, context = [], [], []
+    drawn, context = [], []
     for _ in range(10):
         batch, indices = buffer.sample(4, 3)
         drawn.append(np.asarray(batch.reward))
-        weights.append(batch.weight is None)
         context.append(batch.context is None)
         buffer.update(indices, priority=np.square(batch.reward) + 1)
-    outs = {"stored": len(buffer), "drawn": np.stack(drawn), "weights": weights, "context": context}
+    outs = {"stored": len(buffer), "drawn": np.stack(drawn), "context": context}
     return {name: hash(np.asarray(value).tobytes()) for name, value in outs.items()}
 
 
@@ -476,7 +472,7 @@ def test_constants_leave_fresh_parameters_as_they_are() -> None:
 def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
     others["imagination"].pop("draw")
-    others["replay"].pop("even")  # goes with neither replay.online nor replay.priority_beta
+    others["replay"].pop("even")  # does not go with replay.online
     assert difference("model", "vector", {}, others)[0] == set()
 
 

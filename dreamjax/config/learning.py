@@ -94,7 +94,7 @@ class ImaginationConfig(Options):
 
 @dataclass(frozen=True)
 class ExploreConfig(Options):
-    """Exploration before the task, by a second actor and critic that are trained on disagreement (Plan2Explore).
+    """Exploration before the task, by an actor and a critic trained on disagreement (Plan2Explore).
 
     They have the sizes and learning rates of the task's actor and critic, which learn from the same replay meanwhile.
     """

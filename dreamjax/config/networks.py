@@ -72,7 +72,10 @@ class ModelConfig(Options):
 
 @dataclass(frozen=True)
 class ActorConfig(Options):
-    """The policy, trained by REINFORCE for every kind of action. Activation and normalization follow the world model."""
+    """The policy, trained by REINFORCE for every kind of action.
+
+    Activation and normalization follow the world model.
+    """
 
     layers: int = option(3, "Layers of the network.", above=0)
     units: int = option(64, "Width of the network.", above=0)

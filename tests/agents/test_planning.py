@@ -10,7 +10,7 @@ import small
 from places import NO_PARAMS, REAL_LEGAL, SPEC, networks_of, place_model, unsure_networks, weights_of
 
 from dreamjax.agents.acting import Carry, make_acting
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.agents.planning import make_decision
 from dreamjax.config import ConfigError
 from dreamjax.models.heads import Head

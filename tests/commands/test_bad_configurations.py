@@ -60,7 +60,7 @@ GENERATED = {
     "below": [(name, "-1") for name in NUMBERS],
 }
 ABOVE_ONE = [
-    "actor.unimix", "model.unimix", "replay.online", "replay.even", "replay.priority_beta", "critic.slow_rate",
+    "actor.unimix", "model.unimix", "replay.online", "replay.even", "critic.slow_rate",
     "loss.gamma", "loss.lam", "loss.return_norm_rate", "optimiser.beta1", "optimiser.beta2", "ensemble.rate",
     "parallel.memory_fraction",
 ]  # fmt: skip
@@ -85,7 +85,6 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"replay.capacity": "100", "replay.min_size": "50", "batch_length": "64"}, "batch_length"),
     ({"replay.even": "0.5"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.5", "replay.online": "0.5"}, "replay.even"),
-    ({"replay.sampler": "prioritised", "replay.even": "0.5", "replay.priority_beta": "0.5"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.3"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.01"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.5", "batch_size": "6", "parallel.num_devices": "2"},

@@ -10,7 +10,7 @@ import pytest
 import small
 from conftest import make_tiny_config
 
-from dreamjax.agents.dream_agent import make_agent, make_open_loop
+from dreamjax.agents.agent import make_agent, make_open_loop
 from dreamjax.algorithms.distributions import observation_mode
 from dreamjax.algorithms.world_model_loss import observe_window, window_inputs, world_model_loss
 from dreamjax.config import ConfigError

@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.algorithms.distributions import Policy, make_policy, scalar_decode
-from dreamjax.algorithms.exploration import SMALLEST_SCALE, state_disagreement
-from dreamjax.algorithms.normalisation import normaliser_scale
+from dreamjax.algorithms.exploration import disagreement_scale, mixed, state_disagreement
 from dreamjax.config import ActorConfig, LossConfig
 from dreamjax.models.heads import Networks
 from dreamjax.types import ActionSpec, EnvSpec, NormaliserState, Params, RSSMState, WorldModel
@@ -50,13 +49,13 @@ def disagreement_weights(
     Args:
         percentiles: ``ExplorerState.novelty``. rate: at which they move.
     """
-    scale = normaliser_scale(percentiles, rate=rate, limit=SMALLEST_SCALE)
+    scale = disagreement_scale(percentiles, rate=rate)
     return DisagreementWeights(scale, jnp.float32(intrinsic), jnp.float32(extrinsic))
 
 
 def apply_disagreement(reward: jax.Array, disagreement: jax.Array, weights: DisagreementWeights) -> jax.Array:
     """``extrinsic r + intrinsic d / scale`` float32 ``[...]``: the reward of planned steps for an explorer."""
-    return weights.extrinsic * reward + weights.intrinsic * disagreement / weights.scale
+    return mixed(reward, disagreement, weights.scale, intrinsic=weights.intrinsic, extrinsic=weights.extrinsic)
 
 
 def reward_and_discount(

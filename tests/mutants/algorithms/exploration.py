@@ -19,16 +19,6 @@ MUTANTS = [
     ),
     Mutant("disagreement_of_features", "disagreement", "jnp.var(predictions, 0)", "jnp.var(predictions, -2)"),
     Mutant("bonus_before_the_action", "mixed_reward", "(1, 0)", "(0, 1)"),
-    Mutant("bonus_of_one_device", "add_bonus", "axis_name=axis_name", "axis_name=None"),
-    Mutant("bonus_not_normalised", "mixed", "intrinsic * disagreed / scale", "intrinsic * disagreed"),
-    Mutant("unsure_a_step_too_early", "stop_where_unsure", "(1, 0)", "(0, 1)"),
-    Mutant("stops_where_it_is_sure", "stop_where_unsure", "disagreed <= limit", "disagreed > limit"),
+    Mutant("bonus_not_normalized", "mixed", "intrinsic * disagreed / scale", "intrinsic * disagreed"),
     Mutant("replayed_disagreement_across_resets", "replayed_disagreement", "is_first[:, 1:]", "is_first[:, :-1]"),
-    Mutant(
-        "explorer_shares_the_slow_critic",
-        "as_explorer",
-        "slow_critic=explorer.slow_critic",
-        "slow_critic=state.slow_critic",
-        tests="tests/algorithms/test_explorer.py",
-    ),
 ]

@@ -14,7 +14,7 @@ import pytest
 from small import noise_like
 
 import dreamjax
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.commands import ship
 from dreamjax.envs.adapter import make_env
 from dreamjax.training.storage import checkpoint, load, shipped, workdir

@@ -10,12 +10,7 @@ MUTANTS = [
         "world_model.mask(model, feat) > -9",
     ),
     Mutant("explorer_plans_for_the_task", "latent_model", "disagreement is not None", "False"),
-    Mutant(
-        "plans_paid_in_other_units",
-        "apply_disagreement",
-        "weights.intrinsic * disagreement / weights.scale",
-        "weights.intrinsic * disagreement",
-    ),
+    Mutant("plans_paid_in_other_units", "apply_disagreement", "weights.scale", "1.0"),
     Mutant(
         "one_step_goes_on_after_the_end",
         "reward_and_discount",

@@ -1,4 +1,4 @@
-"""Return normalisation by moving percentiles (DreamerV3, eq. 7)."""
+"""Return normalization by moving percentiles (DreamerV3, eq. 7)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dreamjax.types import NormaliserState
 PERCENTILES = (5.0, 95.0)
 
 
-def init_normaliser() -> NormaliserState:
+def init_normalizer() -> NormaliserState:
     """A state that has seen nothing."""
     return NormaliserState(low=jnp.zeros(()), high=jnp.zeros(()), count=jnp.zeros((), jnp.int32))
 
 
-def update_normaliser(
+def update_normalizer(
     state: NormaliserState, values: jax.Array, *, rate: float, axis_name: str | None = None
 ) -> NormaliserState:
     """Moves the percentiles towards those of ``values`` (any shape), gathered over all devices of ``axis_name``."""
@@ -30,7 +30,7 @@ def update_normaliser(
     )
 
 
-def normaliser_scale(state: NormaliserState, *, rate: float, limit: float) -> jax.Array:
+def normalizer_scale(state: NormaliserState, *, rate: float, limit: float) -> jax.Array:
     """``max(limit, high - low)`` float32 ``[]``, unbiased from the first update on (as Adam corrects its moments)."""
     correction = 1 - (1 - rate) ** jnp.maximum(state.count, 1).astype(jnp.float32)
     return jnp.maximum(limit, (state.high - state.low) / correction)

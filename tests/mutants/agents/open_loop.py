@@ -1,6 +1,6 @@
 from tests.mutants import Mutant
 
-TESTS = "tests/agents/test_dream_agent.py"
+TESTS = "tests/agents/test_agent.py"
 
 MUTANTS = [
     Mutant("dream_acts_late", "open_loop", "action[:, context - 1 : -1]", "action[:, context:]"),

@@ -1,0 +1,3 @@
+TESTS = "tests/agents/test_agent.py"
+
+MUTANTS = []
