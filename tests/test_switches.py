@@ -87,7 +87,6 @@ ADAM = {"optimiser": {"kind": "adam"}}
 PRIORITISED = {"replay": {"sampler": "prioritised"}}
 ENSEMBLE = {"ensemble": {"size": 3, "units": 16}}
 EXPLORE = {"ensemble": {"size": 3, "units": 16}, "explore": {"steps": 100}}
-BONUS = {"ensemble": {"size": 3, "bonus": 0.5}}
 PLAN = {"schedule": {"kind": "plan"}}
 PLANNER = {"planner": {"collect": True, "evaluate": True, "num_simulations": 4, "actions": 4, "considered": 4}}
 ONE_STEP = config_lib.merge(PLANNER, {"planner": {"method": "one_step"}})
@@ -158,7 +157,6 @@ ROWS = [
     Row("actor.units", 24, "init", {"actor"}),
     Row("actor.output_scale", 1.0, "start", {"actor"}),
     Row("actor.entropy", 0.1, "behaviour", ACTOR),
-    Row("actor.imitation", 0.5, "behaviour", {"actor", "train/grad_norm/actor", "train/loss/actor_imitation"}),
     Row("actor.unimix", 0.2, "behaviour", DREAMS),
     Row("actor.min_std", 0.2, "behaviour", DREAMS),
     Row("actor.max_std", 2.0, "behaviour", DREAMS),
@@ -193,19 +191,14 @@ ROWS = [
     Row("imagination.use_ring", True, "behaviour", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
     Row("imagination.use_ring", True, "init", {"ring"}),
     Row("imagination.capacity", 80, "init", {"ring"}, RING),
-    Row("imagination.draw", 4, "behaviour", DREAMS - REPLAYED, RING),
-    # The ensemble: beside everything else, until its bonus enters the imagined rewards.
+    # The ensemble: beside everything else; the explorer is paid by it.
     Row("ensemble.size", 3, "init", {"ensemble"}),
     Row("ensemble.size", 3, "start", {"ensemble"}),
     Row("ensemble.size", 3, "model", {"ensemble", "train/loss/ensemble", "train/grad_norm/ensemble"}),
-    Row("ensemble.size", 3, "behaviour", {"novelty", "imagination/disagreement"}),
+    Row("ensemble.size", 3, "behaviour", {"imagination/disagreement"}),
     Row("ensemble.layers", 1, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.units", 8, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.lr", 1e-3, "optimiser", {"ensemble"}, ENSEMBLE),
-    Row("ensemble.bonus", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.extrinsic", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.penalty", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.limit", 2.0, "behaviour", {*RETURNS, "imagination/cont", "imagination/trusted"}, ENSEMBLE),
     # The explorer: beside everything else, in a phase of its own.
     Row("explore.steps", 100, "init", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
     Row("explore.steps", 100, "start", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
@@ -216,7 +209,7 @@ ROWS = [
     Row("explore.steps", 100, "schedule", {"phases", "counts", "windows"}, ENSEMBLE),
     Row("explore.intrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
     Row("explore.extrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
-    Row("ensemble.rate", 0.5, "behaviour", {*RETURNS, "imagination/reward", "novelty"}, BONUS),
+    Row("ensemble.rate", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
     # Planning: other actions.
     Row("planner.collect", True, "acting", {"collecting"}, spec="board"),
     Row("planner.evaluate", True, "acting", {"evaluating"}, spec="board"),
@@ -366,6 +359,8 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         "behaviour": (("actor_critic",), {"world_model", "ensemble", *EXPLORER}),
         "exploring": (("actor_critic", "explorer"), {"world_model", "ensemble"}),
     }[view]
+    if not config.explore.steps:
+        phases = tuple(phase for phase in phases if phase != "explorer")
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
     marked = mock.patch.object(jax, "value_and_grad", marked_value_and_grad)
@@ -471,7 +466,6 @@ def test_constants_leave_fresh_parameters_as_they_are() -> None:
 
 def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
-    others["imagination"].pop("draw")
     others["replay"].pop("even")  # does not go with replay.online
     assert difference("model", "vector", {}, others)[0] == set()
 

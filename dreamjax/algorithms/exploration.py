@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from dreamjax.algorithms.normalization import normalizer_scale
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.models.ensemble import Ensemble
-from dreamjax.types import Imagination, NormaliserState, Params, RSSMState, WorldModel
+from dreamjax.types import Imagination, NormalizerState, Params, RSSMState, WorldModel
 
 SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
 
@@ -116,7 +116,7 @@ def mixed_reward(
     return mixed(reward, jnp.pad(disagreed, ((0, 0), (1, 0))), scale, intrinsic=intrinsic, extrinsic=extrinsic)
 
 
-def disagreement_scale(state: NormaliserState, *, rate: float) -> jax.Array:
+def disagreement_scale(state: NormalizerState, *, rate: float) -> jax.Array:
     """The unit of disagreement, float32 ``[]``: the moving distance of its 5th to its 95th percentile in imagined steps.
 
     Ensembles grow surer by orders of magnitude; in this unit the bonus keeps its size.

@@ -111,7 +111,7 @@ def _check_batches(config: Config) -> None:
         )
         require(windows >= 1 and abs(windows - round(windows)) < 1e-6, "replay.even", config.replay.even, allowed)
     if devices:
-        batches = {"batch_size": config.batch_size, "imagination.draw": config.imagination.draw}
+        batches = {"batch_size": config.batch_size}
         if config.schedule.kind == "plan":
             batches["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
         for name, size in batches.items():

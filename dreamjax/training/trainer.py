@@ -38,7 +38,7 @@ from dreamjax.training.storage import checkpoint, recording, warm_start, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
 from dreamjax.training.updates import Updates
-from dreamjax.types import Batch, EnvSpec, NormaliserState, Params, ReplayOuts
+from dreamjax.types import Batch, EnvSpec, NormalizerState, Params, ReplayOuts
 
 Drawn = tuple[Batch, Indices]
 
@@ -288,7 +288,7 @@ class Trainer:
             return CollectingInputs(self._acting_for_the_task(), None)
         return self._exploring(*devices.local((self.state.params, self.state.explorer.novelty)))
 
-    def _exploring(self, params: Params, percentiles: NormaliserState) -> CollectingInputs:
+    def _exploring(self, params: Params, percentiles: NormalizerState) -> CollectingInputs:
         explore, rate = self.config.explore, self.config.ensemble.rate
         weights = disagreement_weights(percentiles, rate=rate, intrinsic=explore.intrinsic, extrinsic=explore.extrinsic)
         return CollectingInputs(explorer_params(params), weights)

@@ -12,7 +12,7 @@ import pytest
 import small
 
 from dreamjax.agents.agent import make_agent, make_learner
-from dreamjax.types import NormaliserState
+from dreamjax.types import NormalizerState
 
 # Adam with a large epsilon moves almost in proportion to the gradient: rounding stays rounding.
 OPTIMISER = {
@@ -79,12 +79,12 @@ def middle_of_training(agent, config):
         key=jax.random.key(3),
         params=small.noise_like(shapes.params, seed=1),
         slow_critic=small.noise_like(shapes.slow_critic, seed=2),
-        retnorm=NormaliserState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2)),
+        retnorm=NormalizerState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2)),
         explorer=None if state.explorer is None else explorer_in_the_middle(shapes.explorer),
     )
 
 
 def explorer_in_the_middle(shapes):
-    scale = NormaliserState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2))
-    novelty = NormaliserState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2))
+    scale = NormalizerState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2))
+    novelty = NormalizerState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2))
     return shapes.replace(slow_critic=small.noise_like(shapes.slow_critic, seed=3), retnorm=scale, novelty=novelty)

@@ -12,7 +12,7 @@ from dreamjax.algorithms.distributions import Policy, make_policy, scalar_decode
 from dreamjax.algorithms.exploration import disagreement_scale, mixed, state_disagreement
 from dreamjax.config import ActorConfig, LossConfig
 from dreamjax.models.heads import Networks
-from dreamjax.types import ActionSpec, EnvSpec, NormaliserState, Params, RSSMState, WorldModel
+from dreamjax.types import ActionSpec, EnvSpec, NormalizerState, Params, RSSMState, WorldModel
 
 
 class PlanningModel(NamedTuple):
@@ -42,7 +42,7 @@ class DisagreementWeights(NamedTuple):
 
 
 def disagreement_weights(
-    percentiles: NormaliserState, *, rate: float, intrinsic: float, extrinsic: float
+    percentiles: NormalizerState, *, rate: float, intrinsic: float, extrinsic: float
 ) -> DisagreementWeights:
     """Weights in the unit that the moving percentiles of disagreement give.
 

@@ -7,7 +7,7 @@ from places import NO_PARAMS, SPEC, networks_of, place_model, unsure_networks, w
 
 from dreamjax.algorithms.planning.model import disagreement_weights, latent_model
 from dreamjax.config import ActorConfig, LossConfig
-from dreamjax.types import NormaliserState, RSSMState
+from dreamjax.types import NormalizerState, RSSMState
 
 LOSS = LossConfig(gamma=0.9, cont_discount=False)
 
@@ -40,6 +40,6 @@ def test_an_explorers_reward_is_disagreement():
 
 
 def test_disagreement_is_weighed_in_units_of_its_moving_range():
-    percentiles = NormaliserState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
+    percentiles = NormalizerState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
     weights = disagreement_weights(percentiles, rate=0.5, intrinsic=2.0, extrinsic=0.25)
     np.testing.assert_allclose(weights, [6, 2, 0.25])  # 4 - 1, as if moved from 0 by half

@@ -17,7 +17,7 @@ import pytest
 from dreamjax.training.storage import checkpoint
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
-from dreamjax.types import NormaliserState, TrainState
+from dreamjax.types import NormalizerState, TrainState
 from tests.buffers.streams import make_buffer, make_records
 
 HOST = {
@@ -36,7 +36,7 @@ def make_state(seed: int = 0) -> TrainState:
         params={"world_model": {"w": jnp.full((3, 4), seed, jnp.float32)}, "actor": {"b": jnp.ones(2, jnp.bfloat16)}},
         slow_critic={},
         opt_state={"actor": ((jnp.ones(2), ()), None)},
-        retnorm=NormaliserState(jnp.zeros(()), jnp.ones(()), jnp.asarray(2, jnp.int32)),
+        retnorm=NormalizerState(jnp.zeros(()), jnp.ones(()), jnp.asarray(2, jnp.int32)),
     )
 
 
