@@ -41,7 +41,7 @@ train: install  ## train Dreamer on Tetris (CONFIG=..., ARGS="--workdir=DIR --co
 	$(RUN) -m experiments.train --config=$(CONFIG) $(if $(WORKDIR),--workdir=$(WORKDIR)) $(ARGS)
 
 test: install  ## the tests that CI runs
-	$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal --durations=15 $(PYTEST_ARGS)
 
 test-slow: install  ## the tests that take minutes
 	$(RUN) -m pytest -m slow --timeout=3600 $(PYTEST_ARGS)

@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 if TYPE_CHECKING:
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
     from dreamjax.config import Config, ConfigError, from_dict
     from dreamjax.configs import load_config
     from dreamjax.envs.adapter import make_env
@@ -70,7 +70,7 @@ _SOURCES = {
     "from_dict": ("dreamjax.config", "from_dict"),
     "load": ("dreamjax.training.storage.load", "load_player"),
     "load_config": ("dreamjax.configs", "load_config"),
-    "make_agent": ("dreamjax.agents.dream_agent", "make_agent"),
+    "make_agent": ("dreamjax.agents.agent", "make_agent"),
     "make_env": ("dreamjax.envs.adapter", "make_env"),
     "make_replay": ("dreamjax.training.storage.recording", "make_replay"),
 }

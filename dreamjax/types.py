@@ -189,7 +189,6 @@ class Batch:
         row: int32 ``[B]``, the row's index in the *global* batch: randomness folds by it.
         prev_action: ``[B, K]``, the action record just before the window (ignored where the window begins an episode).
         context: latent state just before the window, or None to begin each window from the initial state.
-        weight: float32 ``[B]`` importance weights of the sampler, or None for ones.
     """
 
     obs: dict[str, Array]
@@ -201,7 +200,6 @@ class Batch:
     row: Array
     prev_action: Array
     context: RSSMState | None = None
-    weight: Array | None = None
 
 
 @struct.dataclass
@@ -228,7 +226,7 @@ class Imagination:
 
 
 @struct.dataclass
-class NormaliserState:
+class NormalizerState:
     """Moving percentiles (or moments) of returns. ``low`` and ``high`` float32 ``[]``, ``count`` int32 ``[]`` updates."""
 
     low: Array
@@ -245,8 +243,8 @@ class ExplorerState:
     """
 
     slow_critic: Params
-    retnorm: NormaliserState
-    novelty: NormaliserState
+    retnorm: NormalizerState
+    novelty: NormalizerState
 
 
 @struct.dataclass
@@ -270,9 +268,9 @@ class TrainState:
     params: dict[str, Params]
     slow_critic: Params
     opt_state: dict[str, Any]
-    retnorm: NormaliserState
+    retnorm: NormalizerState
     ring: Any = None
-    novelty: NormaliserState | None = None
+    novelty: NormalizerState | None = None
     explorer: ExplorerState | None = None
 
 

@@ -181,7 +181,7 @@ def _main(folder: Path, count: int, seed: int, most: int, fast: bool) -> int:
     config = folder / "config.py"
     config.write_text(f"def get_config(variant=''):\n    return {CONFIG!r}\n")
     # Imported here, before the first fork; nothing touches a device until the last run has ended.
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
     from dreamjax.commands import train  # noqa: F401
     from dreamjax.config import from_dict
     from dreamjax.reporting import dreams  # noqa: F401

@@ -113,6 +113,6 @@ def tiny_batch(tiny_spec: types.EnvSpec) -> Callable[..., types.Batch]:
 @pytest.fixture(scope="session")
 def tiny_agent(tiny_config: config_lib.Config, tiny_spec: types.EnvSpec) -> Any:
     """One tiny agent, compiled once a session."""
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
 
     return make_agent(tiny_config, tiny_spec)

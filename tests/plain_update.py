@@ -1,8 +1,7 @@
-"""The update as one would write it down: the readable reference of the fast one.
+"""The losses of an update, transcribed independently: NumPy in float64, loops over time, nothing kept for later.
 
-NumPy in float64, loops over time, every network called where its output is needed, nothing kept for later. Random numbers
-are drawn by JAX from the keys that the fast update folds, so that both sample the same latents and actions. Below it, the
-block GRU in JAX, for its gradients.
+Random numbers are drawn by JAX from the keys that the update folds, so that both sample the same latents and actions. The
+last section is the block GRU in JAX, for its gradients.
 """
 
 from __future__ import annotations
@@ -348,12 +347,6 @@ def behaviour(config, params, slow, retnorm, dream, batch, post, recent):
         feat, live = feature(post.deter[:, t], post.stoch[:, t]), 1 - np.float64(batch.is_last[:, t])
         losses["critic_replay"].append(live * value_loss(config, params["critic"], slow, feat, targets[:, i]))
         error.append(live * np.abs(targets[:, i] - decode(mlp(params["critic"], feat))))
-    losses["actor_imitation"] = []
-    for t in recent:
-        raw = mlp(params["actor"], feature(post.deter[:, t], post.stoch[:, t]))
-        legal = np.asarray(batch.obs["action_mask"])[:, t] > 0
-        log_prob, _ = log_prob_and_entropy(raw, action_vector_of(batch.action[:, t]), legal, config.actor)
-        losses["actor_imitation"].append(-(1 - np.float64(batch.is_last[:, t])) * log_prob)
     metrics = {f"train/loss/{name}": np.mean(values) for name, values in losses.items()}
     metrics |= {
         "train/actor_entropy": np.mean(entropies),

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
+from dreamjax.algorithms.optimisers import make_optimiser
 
 from dreamjax.algorithms import distributions as dist
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss
-from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
-from dreamjax.algorithms.optimisers import make_optimiser
 from dreamjax.algorithms.returns import lambda_return
 from dreamjax.config import ActorConfig, Config, OptimiserConfig
 from dreamjax.models import latents

@@ -34,9 +34,9 @@ import small
 from fingerprints import fingerprints
 
 from dreamjax import config as config_lib
-from dreamjax.agents.dream_agent import Agent, dummy_batch, make_agent
+from dreamjax.agents.agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.exploration import planning_params
-from dreamjax.algorithms.optimisers import make_optimisers
+from dreamjax.algorithms.update import make_optimizers
 from dreamjax.config import Config
 from dreamjax.training.collection.acting import make_acting
 from dreamjax.training.runtime.background_compiler import Ahead
@@ -96,7 +96,6 @@ ADAM = {"optimiser": {"kind": "adam"}}
 PRIORITISED = {"replay": {"sampler": "prioritised"}}
 ENSEMBLE = {"ensemble": {"size": 3, "units": 16}}
 EXPLORE = {"ensemble": {"size": 3, "units": 16}, "explore": {"steps": 100}}
-BONUS = {"ensemble": {"size": 3, "bonus": 0.5}}
 PLAN = {"schedule": {"kind": "plan"}}
 SEARCH = {"search": {"learn": "replace", "collect": True, "evaluate": True, "actions": 6, "act_actions": 6}}
 TREE = config_lib.merge(SEARCH, {"search": {"method": "tree", "simulations": 4}})
@@ -170,7 +169,6 @@ ROWS = [
     Row("actor.units", 24, "init", {"actor"}),
     Row("actor.output_scale", 1.0, "start", {"actor"}),
     Row("actor.entropy", 0.1, "behaviour", ACTOR),
-    Row("actor.imitation", 0.5, "behaviour", {"actor", "train/grad_norm/actor", "train/loss/actor_imitation"}),
     Row("actor.unimix", 0.2, "behaviour", DREAMS),
     Row("actor.min_std", 0.2, "behaviour", DREAMS),
     Row("actor.max_std", 2.0, "behaviour", DREAMS),
@@ -205,19 +203,14 @@ ROWS = [
     Row("imagination.use_ring", True, "behaviour", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
     Row("imagination.use_ring", True, "init", {"ring"}),
     Row("imagination.capacity", 80, "init", {"ring"}, RING),
-    Row("imagination.draw", 4, "behaviour", DREAMS - REPLAYED, RING),
-    # The ensemble: beside everything else, until its bonus enters the imagined rewards.
+    # The ensemble: beside everything else; the explorer is paid by it.
     Row("ensemble.size", 3, "init", {"ensemble"}),
     Row("ensemble.size", 3, "start", {"ensemble"}),
     Row("ensemble.size", 3, "model", {"ensemble", "train/loss/ensemble", "train/grad_norm/ensemble"}),
-    Row("ensemble.size", 3, "behaviour", {"novelty", "imagination/disagreement"}),
+    Row("ensemble.size", 3, "behaviour", {"imagination/disagreement"}),
     Row("ensemble.layers", 1, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.units", 8, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.lr", 1e-3, "optimiser", {"ensemble"}, ENSEMBLE),
-    Row("ensemble.bonus", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.extrinsic", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.penalty", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.limit", 2.0, "behaviour", {*RETURNS, "imagination/cont", "imagination/trusted"}, ENSEMBLE),
     # The explorer: beside everything else, in a phase of its own.
     Row("explore.steps", 100, "init", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
     Row("explore.steps", 100, "start", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
@@ -228,7 +221,7 @@ ROWS = [
     Row("explore.steps", 100, "schedule", {"phases", "counts", "windows"}, ENSEMBLE),
     Row("explore.intrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
     Row("explore.extrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
-    Row("ensemble.rate", 0.5, "behaviour", {*RETURNS, "imagination/reward", "novelty"}, BONUS),
+    Row("ensemble.rate", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
     # Search: other targets, or other actions.
     Row("search.learn", "replace", "behaviour", {*DREAMS, *SEARCHED, "search/agreement"}, spec="board"),
     Row("search.learn", "add", "behaviour", SEARCHED_BESIDE, spec="board"),
@@ -291,8 +284,6 @@ ROWS = [
     Row("replay.even", 0.5, "model", set(), PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", {"drawn"}, PRIORITISED),
     Row("replay.priority_exponent", 0.1, "replay", set()),
-    Row("replay.priority_beta", 0.5, "replay", {"weights"}, PRIORITISED),
-    Row("replay.priority_beta", 0.5, "replay", set()),
     Row("replay.keep_latents", True, "replay", {"context"}),
     # Schedules: which updates, how many, on how many windows, when.
     Row("schedule.kind", "plan", "schedule", {"phases", "counts", "windows", "when"}),
@@ -397,19 +388,21 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         return gather(fingerprints(agent.init, jax.random.key(0)), init_name)
     if view == "acting":
         return acting_outputs(config, agent)
-    update, other = {
+    phases, other = {
         "model": (
-            agent.update_world_model,
-            {"actor", "critic", "slow_critic", "retnorm", "ring", "novelty", *EXPLORER},
+            ("world_model",),
+            {"actor", "critic", "slow_critic", "retnorm", "ring", *EXPLORER},
         ),
-        "behaviour": (agent.update_actor_critic, {"world_model", "ensemble", *EXPLORER}),
-        "exploring": (agent.update_actor_critic_exploring, {"world_model", "ensemble"}),
+        "behaviour": (("actor_critic",), {"world_model", "ensemble", *EXPLORER}),
+        "exploring": (("actor_critic", "explorer"), {"world_model", "ensemble"}),
     }[view]
+    if not config.explore.steps:
+        phases = tuple(phase for phase in phases if phase != "explorer")
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
     marked = mock.patch.object(jax, "value_and_grad", marked_value_and_grad)
     with marked if view == "model" else contextlib.nullcontext():
-        named = gather(fingerprints(update, state, batch), update_name)
+        named = gather(fingerprints(functools.partial(agent.update, phases=phases), state, batch), update_name)
     # What a phase passes on as it came is not its output (test_update.py holds that it is as it came).
     return {name: value for name, value in named.items() if name not in other}
 
@@ -427,8 +420,7 @@ def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> C
 
 def optimiser_outputs(config: Config) -> dict[str, int]:
     params = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
-    rate = config.ensemble.lr if config.ensemble.size else None
-    optimisers = make_optimisers(config.optimiser, rate, explorer=config.explore.steps > 0)
+    optimisers = make_optimizers(config.optimiser, config.ensemble, config.explore)
     states = {name: jax.eval_shape(optimiser.init, params) for name, optimiser in optimisers.items()}
     step = lambda states, grads: {
         name: optimisers[name].update(grads, states[name], grads)[0] for name in optimisers
@@ -463,14 +455,13 @@ def replay_outputs(config: Config) -> dict[str, Any]:
         latents = RSSMState(deter=np.ones((2, 2), np.float32), stoch=np.ones((2, 2, 2), np.float32))
         records = Records(np.arange(2, dtype=np.int32), obs, reward, no, no, no, {})
         buffer.add(records, np.zeros((2, 1), np.int32), latents)
-    drawn, weights, context = [], [], []
+    drawn, context = [], []
     for _ in range(10):
         batch, indices = buffer.sample(4, 3)
         drawn.append(np.asarray(batch.reward))
-        weights.append(batch.weight is None)
         context.append(batch.context is None)
         buffer.update(indices, priority=np.square(batch.reward) + 1)
-    outs = {"stored": len(buffer), "drawn": np.stack(drawn), "weights": weights, "context": context}
+    outs = {"stored": len(buffer), "drawn": np.stack(drawn), "context": context}
     return {name: hash(np.asarray(value).tobytes()) for name, value in outs.items()}
 
 
@@ -512,8 +503,7 @@ def test_constants_leave_fresh_parameters_as_they_are() -> None:
 
 def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
-    others["imagination"].pop("draw")
-    others["replay"].pop("even")  # goes with neither replay.online nor replay.priority_beta
+    others["replay"].pop("even")  # does not go with replay.online
     assert difference("model", "vector", {}, others)[0] == set()
 
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dreamjax.agents.acting import Carry
-from dreamjax.agents.dream_agent import Agent
+from dreamjax.agents.agent import Agent
 from dreamjax.envs.spaces import ActionCodec, ObsCodec
 from dreamjax.types import MASK_KEY, Params
 

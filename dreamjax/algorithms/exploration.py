@@ -1,23 +1,21 @@
-"""Disagreement: the ensemble's loss, and what its members disagree on as a bonus, a penalty or a stop of imagined steps.
+"""The ensemble's loss, and the disagreement of its members as a reward for exploration.
 
-Plan2Explore (Sekar et al. 2020, eqs. 1-3). Everything here is a function of states and rollouts that are given, so that
-the bonus can go to the task's actor (``config.ensemble.bonus``) or to an explorer of its own (``config.explore``).
+Plan2Explore (Sekar et al. 2020, eqs. 1-3).
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from dreamjax.algorithms.normalisation import normaliser_scale, update_normaliser
+from dreamjax.algorithms.normalization import normalizer_scale
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble
-from dreamjax.types import Imagination, NormaliserState, Params, RSSMState, TrainState, WorldModel
+from dreamjax.types import Imagination, NormalizerState, Params, RSSMState, WorldModel
 
 NOVELTY = "novelty"  # among parameters: a ``Novelty``, where planners heed disagreement
 SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
@@ -136,62 +134,12 @@ def mixed_reward(
     return mixed(reward, jnp.pad(disagreed, ((0, 0), (1, 0))), scale, intrinsic=intrinsic, extrinsic=extrinsic)
 
 
-def add_bonus(
-    rollouts: Imagination,
-    disagreed: jax.Array,
-    state: NormaliserState,
-    *,
-    intrinsic: float,
-    extrinsic: float,
-    rate: float,
-    axis_name: str | None = None,
-) -> tuple[Imagination, NormaliserState, jax.Array]:
-    """Rollouts with ``mixed_reward``, in units of the range of disagreements.
+def disagreement_scale(state: NormalizerState, *, rate: float) -> jax.Array:
+    """The unit of disagreement, float32 ``[]``: the moving distance of its 5th to its 95th percentile in imagined steps.
 
-    The range is the moving distance of the 5th to the 95th percentile, over all devices: ensembles grow surer by orders of
-    magnitude, the bonus keeps its size. A negative ``intrinsic`` is a penalty (as in MOPO, Yu et al. 2020).
-
-    Args:
-        rollouts: rewards float32 ``[N, H+1]``. disagreed: float32 ``[N, H]``.
-        state: the moving percentiles.
-        rate: at which they move.
-
-    Returns:
-        The rollouts, the percentiles after these, and their range float32 ``[]``.
+    Ensembles grow surer by orders of magnitude; in this unit the bonus keeps its size.
     """
-    chex.assert_equal_shape([disagreed, rollouts.log_prob])
-    state = update_normaliser(state, disagreed, rate=rate, axis_name=axis_name)
-    scale = normaliser_scale(state, rate=rate, limit=SMALLEST_SCALE)
-    if intrinsic == 0 and extrinsic == 1:
-        return rollouts, state, scale
-    reward = mixed_reward(rollouts.reward, disagreed, scale, intrinsic=intrinsic, extrinsic=extrinsic)
-    return dataclasses.replace(rollouts, reward=reward), state, scale
-
-
-def stop_where_unsure(rollouts: Imagination, disagreed: jax.Array, limit: jax.Array) -> tuple[Imagination, jax.Array]:
-    """Rollouts that end, with nothing to come, where the model is not to be trusted: ``c[t+1] = 0`` where ``d[t] > limit``.
-
-    As in MOReL (Kidambi et al. 2020), whose pessimistic model halts there. The step itself is still paid.
-
-    Args:
-        rollouts: ``cont`` float32 ``[N, H+1]``. disagreed: float32 ``[N, H]``. limit: float32 ``[]``.
-
-    Returns:
-        The rollouts, and the share of the steps that were trusted, float32 ``[]``.
-    """
-    chex.assert_equal_shape([disagreed, rollouts.log_prob])
-    trusted = (disagreed <= limit).astype(jnp.float32)
-    cont = rollouts.cont * jnp.pad(trusted, ((0, 0), (1, 0)), constant_values=1.0)
-    return dataclasses.replace(rollouts, cont=cont), jnp.mean(trusted)
-
-
-def as_explorer(state: TrainState) -> TrainState:
-    """The state in which the explorer stands in the place of the task's actor and critic."""
-    explorer = state.explorer
-    assert explorer is not None
-    return dataclasses.replace(
-        state, params=explorer_params(state.params), slow_critic=explorer.slow_critic, retnorm=explorer.retnorm
-    )
+    return normalizer_scale(state, rate=rate, limit=SMALLEST_SCALE)
 
 
 def explorer_params(params: dict[str, Params]) -> dict[str, Params]:
@@ -199,14 +147,14 @@ def explorer_params(params: dict[str, Params]) -> dict[str, Params]:
     return {**params, "actor": params["explorer_actor"], "critic": params["explorer_critic"]}
 
 
-def collecting_explorer(params: dict[str, Params], novelty: NormaliserState, config: Config) -> dict[str, Params]:
+def collecting_explorer(params: dict[str, Params], novelty: NormalizerState, config: Config) -> dict[str, Params]:
     """What an explorer collects with: ``explorer_params``, and that its planners are paid for disagreement."""
-    scale = normaliser_scale(novelty, rate=config.ensemble.rate, limit=SMALLEST_SCALE)
+    scale = disagreement_scale(novelty, rate=config.ensemble.rate)
     weights = jnp.float32(config.explore.intrinsic), jnp.float32(config.explore.extrinsic)
     return {**explorer_params(params), NOVELTY: Novelty(scale, *weights, jnp.float32(jnp.inf))}
 
 
-def planning_params(params: dict[str, Params], novelty: NormaliserState | None, config: Config) -> dict[str, Params]:
+def planning_params(params: dict[str, Params], novelty: NormalizerState | None, config: Config) -> dict[str, Params]:
     """What the task's agent acts with: ``params``, and what ``planner.penalty`` and ``planner.limit`` make of disagreement.
 
     Until something was imagined its unit is not known, and nothing is made of it.
@@ -218,7 +166,7 @@ def planning_params(params: dict[str, Params], novelty: NormaliserState | None, 
     if not planner.heeds_disagreement:
         return params
     assert novelty is not None
-    scale = normaliser_scale(novelty, rate=config.ensemble.rate, limit=SMALLEST_SCALE)
+    scale = disagreement_scale(novelty, rate=config.ensemble.rate)
     scale = jnp.where(novelty.count > 0, scale, jnp.inf)
     return {
         **params,

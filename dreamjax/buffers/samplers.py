@@ -1,4 +1,4 @@
-"""Which windows a batch takes: uniform, prioritised, a share of each, and an online queue in front of either.
+"""Which windows a batch takes: uniform, prioritized, a mixture of both, and an online queue in front of either.
 
 A sampler sees streams only by their write heads: ``head[e]`` is the number of steps ever written to environment ``e``,
 of which the last ``min(head[e], size)`` are stored. A start ``s`` (an absolute step number) is valid for windows of
@@ -16,7 +16,7 @@ import numpy as np
 from dreamjax.config import ReplayConfig
 
 State = dict[str, np.ndarray]
-Draw = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # env int64 [B], start int64 [B], weight float32 [B] or None
+Draw = tuple[np.ndarray, np.ndarray]  # env int64 [B], start int64 [B]
 
 
 class Sampler(Protocol):
@@ -59,7 +59,7 @@ class UniformSampler:
         end = np.cumsum(high - low)
         pick = rng.integers(end[-1], size=batch_size)
         env = np.searchsorted(end, pick, side="right")
-        return env, high[env] - end[env] + pick, None
+        return env, high[env] - end[env] + pick
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
         pass
@@ -115,20 +115,19 @@ class SumTree:
         return node - self.base
 
 
-class PrioritisedSampler:
+class PrioritizedSampler:
     """Starts drawn with probability ``p^exponent / sum p^exponent`` over valid starts (Schaul et al. 2016, eq. 1).
 
     ``p`` is the last priority given to the start's step, clipped to [1e-6, 1e6]; a new step is as likely as the mean of
     the starts so far: at the greatest ``p`` there, new steps would be most of what is drawn, rare ones that are old next
-    to nothing. With ``beta > 0`` windows carry importance weights ``(N P)^-beta``, N the number of valid starts, divided by
-    the greatest of the batch.
+    to nothing.
 
     The tree holds the starts that are valid for the length drawn last; another length rebuilds it (some 10 ms for
     1,000,000 steps), so a run should keep to one.
     """
 
-    def __init__(self, num_envs: int, size: int, *, exponent: float, beta: float) -> None:
-        self.size, self.exponent, self.beta = size, exponent, beta
+    def __init__(self, num_envs: int, size: int, *, exponent: float) -> None:
+        self.size, self.exponent = size, exponent
         self.mass = np.zeros(num_envs * size, np.float32)  # p^exponent of every stored step, valid start or not
         self.seen = np.zeros(num_envs, np.int64)  # write heads up to which `mass` and `tree` are current
         self.length = 0
@@ -162,11 +161,7 @@ class PrioritisedSampler:
         row = self.tree.find(rng.random(batch_size) * self.tree.total)
         env, slot = np.divmod(row, self.size)
         low = np.maximum(head - self.size, 0)
-        start = low[env] + (slot - low[env]) % self.size
-        if self.beta == 0:
-            return env, start, None
-        weight = self.mass[row].astype(np.float64) ** -self.beta  # N and the total cancel
-        return env, start, (weight / weight.max(initial=0)).astype(np.float32)
+        return env, low[env] + (slot - low[env]) % self.size
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
         """Takes priorities ``[M]`` of stored steps.
@@ -205,22 +200,19 @@ class PrioritisedSampler:
         return self.mass.nbytes + self.tree.nodes.nbytes
 
 
-class EvenShare:
-    """Gives some rows of every batch to windows drawn evenly, the others to another sampler.
+class MixtureSampler:
+    """Draws the rows ``rows(batch_size)`` of every batch uniformly, the others by another sampler."""
 
-    Which rows, ``rows(batch_size)`` says: what reads the batch can tell the two apart.
-    """
-
-    def __init__(self, base: Sampler, even: UniformSampler, rows: Callable[[int], np.ndarray]) -> None:
-        self.base, self.even, self.rows = base, even, rows
+    def __init__(self, base: Sampler, uniform: UniformSampler, rows: Callable[[int], np.ndarray]) -> None:
+        self.base, self.uniform, self.rows = base, uniform, rows
 
     def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> Draw:
         rows = self.rows(batch_size)
         env, start = np.zeros((2, batch_size), np.int64)
         others = np.setdiff1d(np.arange(batch_size), rows)
-        for sampler, mine in ((self.even, rows), (self.base, others)):
-            env[mine], start[mine], _ = sampler.sample(rng, len(mine), length, head)
-        return env, start, None
+        for sampler, mine in ((self.uniform, rows), (self.base, others)):
+            env[mine], start[mine] = sampler.sample(rng, len(mine), length, head)
+        return env, start
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
         self.base.update(env, step, priority)
@@ -241,8 +233,7 @@ class OnlineQueue:
 
     Each stream is cut into windows that follow one another without overlap, so that every step comes by once while it
     is new (the online queue of DreamerV3, Nature 2025, Methods). The newest window goes first; overwritten ones are
-    dropped. What the queue cannot fill comes from ``base``; where that gives weights, windows of the queue weigh 1.
-    Another length empties the queue.
+    dropped. What the queue cannot fill comes from ``base``. Another length empties the queue.
     """
 
     def __init__(self, base: Sampler, num_envs: int, size: int, *, share: float) -> None:
@@ -263,10 +254,8 @@ class OnlineQueue:
         queue = queue[queue[:, 1] >= oldest[queue[:, 0]]]
         count = min(round(self.share * batch_size), len(queue))
         self.queue, taken = queue[: len(queue) - count], queue[len(queue) - count :][::-1]
-        env, start, weight = self.base.sample(rng, batch_size - count, length, head)
-        if weight is not None:
-            weight = np.concatenate([np.ones(count, np.float32), weight])
-        return np.concatenate([taken[:, 0], env]), np.concatenate([taken[:, 1], start]), weight
+        env, start = self.base.sample(rng, batch_size - count, length, head)
+        return np.concatenate([taken[:, 0], env]), np.concatenate([taken[:, 1], start])
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
         self.base.update(env, step, priority)
@@ -291,9 +280,9 @@ def make_sampler(config: ReplayConfig, *, num_envs: int) -> Sampler:
     size = config.capacity // num_envs
     sampler: Sampler = UniformSampler(num_envs, size)
     if config.sampler == "prioritised":
-        sampler = PrioritisedSampler(num_envs, size, exponent=config.priority_exponent, beta=config.priority_beta)
+        sampler = PrioritizedSampler(num_envs, size, exponent=config.priority_exponent)
     if config.even > 0:
-        sampler = EvenShare(sampler, UniformSampler(num_envs, size), config.even_rows)
+        sampler = MixtureSampler(sampler, UniformSampler(num_envs, size), config.even_rows)
     if config.online > 0:
         sampler = OnlineQueue(sampler, num_envs, size, share=config.online)
     return sampler

@@ -192,7 +192,7 @@ class SequenceBuffer:
             raise ValueError(f"length={length} must lie in [1, {self.size}], the steps kept for each environment")
         if self.num_windows(length) == 0:
             raise ValueError(f"no window of {length} steps yet: the longest stream has {self.head.max()}")
-        env, start, weight = self.sampler.sample(self.rng, batch_size, length, self.head)
+        env, start = self.sampler.sample(self.rng, batch_size, length, self.head)
         row = self._row(env[:, None], start[:, None] + np.arange(length))
         read = {name: column.read(row) for name, column in self._columns.items()}
         flags = read["flags"]
@@ -217,7 +217,6 @@ class SequenceBuffer:
             row=np.arange(batch_size, dtype=np.int32),
             prev_action=prev_action,
             context=context,
-            weight=weight,
         )
         return batch, Indices(env, start, length)
 

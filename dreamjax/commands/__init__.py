@@ -2,6 +2,7 @@
 
 COMMANDS = {
     "train": "train an agent, or continue a run",
+    "config": "list the fields of a configuration, or show what a run would use",
     "evaluate": "play whole episodes with a trained agent and report mean and standard error",
     "dream": "draw real observations beside those that the world model predicts",
     "play": "play Tetris in the terminal, or watch an agent play it",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
@@ -93,27 +94,26 @@ def load_config(argument: str, overrides: Mapping[str, str]) -> Config:
 
 
 def prepare(config: ParallelConfig) -> None:
-    """Makes the settings that JAX reads when it is imported, and shows warnings as one line each."""
+    """Makes the settings that JAX reads when it is imported."""
     memory.configure(config)
     compile_cache.enable()
-    show_warnings()
-
-
-def show_warnings() -> None:
-    """Shows warnings without the line of code that raised them."""
 
 
 def run(body: Callable[[], int]) -> int:
     """Runs a command; returns its exit code.
 
-    A usage error becomes one message and code 2, an interruption one message and code 1.
+    A usage error becomes one message and code 2, an interruption one message and code 1, a warning one line.
     """
+    shown = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         return body()
     except (ConfigError, UsageError) as error:
         return _report(error, USAGE)
     except KeyboardInterrupt:
         return _report("interrupted before a checkpoint could be written", FAILED)
+    finally:
+        warnings.formatwarning = shown
 
 
 def fail(error: object) -> int:

@@ -128,7 +128,7 @@ def _check_batches(config: Config) -> None:
         )
         require(windows >= 1 and abs(windows - round(windows)) < 1e-6, "replay.even", config.replay.even, allowed)
     if devices:
-        batches = {"batch_size": config.batch_size, "imagination.draw": config.imagination.draw}
+        batches = {"batch_size": config.batch_size}
         if config.schedule.kind == "plan":
             batches["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
         for name, size in batches.items():
@@ -140,8 +140,6 @@ def _check_search(config: Config) -> None:
     """Where search replaces imagination, nothing depends on imagination."""
     if config.search.learn == "replace":
         unused: dict[str, tuple[Any, Any]] = {
-            "ensemble.bonus": (config.ensemble.bonus, 0.0),
-            "ensemble.extrinsic": (config.ensemble.extrinsic, 1.0),
             "imagination.use_ring": (config.imagination.use_ring, False),
         }
         for name, (value, off) in unused.items():

@@ -83,18 +83,11 @@ class ImaginationConfig(Options):
     use_ring: bool = option(
         False, "Train actor and critic on rollouts drawn from the buffer instead of the newest ones."
     )
-    draw: int = option(
-        0,
-        "Rollouts drawn for each actor-critic phase, over all devices.",
-        unit="rollouts",
-        at_least=0,
-        zero="as many as were imagined",
-    )
 
 
 @dataclass(frozen=True)
 class ExploreConfig(Options):
-    """Exploration before the task, by a second actor and critic that are trained on disagreement (Plan2Explore).
+    """Exploration before the task, by an actor and a critic trained on disagreement (Plan2Explore).
 
     They have the sizes and learning rates of the task's actor and critic, which learn from the same replay meanwhile.
     """

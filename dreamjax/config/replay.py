@@ -33,9 +33,6 @@ class ReplayConfig(Options):
         at_most=1,
     )
     priority_exponent: float = option(0.8, "Exponent of priorities.", at_least=0, zero="uniform")
-    priority_beta: float = option(
-        0.0, "Exponent of importance weights.", at_least=0, at_most=1, zero="the loss is not weighted"
-    )
     keep_latents: bool = option(
         False, "Store latent states with the steps; windows start from them, and every update refreshes them."
     )
@@ -44,8 +41,8 @@ class ReplayConfig(Options):
         """Raises ConfigError if the first update needs more than is kept, or the sampler has no priorities to replace."""
         require(self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}")
         if self.even:
-            prioritised = self.sampler == "prioritised" and not self.online and not self.priority_beta
-            allowed = "must be 0 unless sampler='prioritised', online=0 and priority_beta=0"
+            prioritised = self.sampler == "prioritised" and not self.online
+            allowed = "must be 0 unless sampler='prioritised' and online=0"
             require(prioritised, "even", self.even, allowed)
 
     def even_rows(self, count: int) -> np.ndarray:

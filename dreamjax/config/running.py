@@ -17,7 +17,6 @@ class ParallelConfig(Options):
     )
     precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of computation; parameters stay float32.")
     memory_fraction: float = option(0.8, "Fraction of a GPU's memory that XLA may take.", above=0, at_most=1)
-    preallocate: bool = option(False, "Take that memory at the start.")
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,7 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        cls: Any = type(self)
-        for field in fields(cls):
+        for field in fields(type(self)):
             value = convert(field.hint, getattr(self, field.name), field.name)
             object.__setattr__(self, field.name, value)
             if field.option is not None and value is not None:
@@ -159,9 +158,13 @@ class Field(typing.NamedTuple):
         return ", ".join(filter(None, (_type_name(self.hint), words)))
 
 
-@functools.cache
 def fields(cls: type[Options]) -> tuple[Field, ...]:
     """The fields of a group, in the order they are declared."""
+    return _fields(typing.cast(Any, cls))
+
+
+@functools.cache
+def _fields(cls: Any) -> tuple[Field, ...]:
     hints = typing.get_type_hints(cls)
     return tuple(
         Field(
@@ -170,7 +173,7 @@ def fields(cls: type[Options]) -> tuple[Field, ...]:
             field.default if field.default_factory is dataclasses.MISSING else field.default_factory(),
             field.metadata.get("option"),
         )
-        for field in dataclasses.fields(typing.cast(Any, cls))
+        for field in dataclasses.fields(cls)
     )
 
 
@@ -192,8 +195,7 @@ def build(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
     Raises:
         ConfigError: on an unknown field, a wrong type or a value that is not allowed.
     """
-    group: Any = cls
-    hints = {field.name: field.hint for field in fields(group)}
+    hints = {field.name: field.hint for field in fields(typing.cast(type[Options], cls))}
     for name in values:
         if name not in hints:
             near = difflib.get_close_matches(str(name), hints, n=1)

@@ -30,7 +30,7 @@ def count_right(
     Args:
         entry: of the observation, with ``D`` cells.
         real, dream: ``[B, T, ...]``, following: ``[B, T-1, ...]``; "real", "dream" and "next" of
-            ``agents.dream_agent.make_open_loop`` with this ``context``.
+            ``agents.agent.make_open_loop`` with this ``context``.
         valid: bool ``[B, T]``, records of the window's episode.
         begins: bool ``[B]``, windows that begin an episode. In the others the first ``context`` steps lack what came
             before, and are for the model to see alone.

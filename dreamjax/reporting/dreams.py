@@ -29,7 +29,7 @@ class Dreamer(Protocol):
 
     @property
     def open_loop(self) -> Any:
-        """``(params, batch, key, *, context) -> dict``, see ``dreamjax.agents.dream_agent.make_open_loop``."""
+        """``(params, batch, key, *, context) -> dict``, see ``dreamjax.agents.agent.make_open_loop``."""
 
 
 def dream_report(

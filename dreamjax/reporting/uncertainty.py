@@ -64,7 +64,7 @@ def disagreement_map(name: str, entry: ObsSpec, result: dict[str, Any], window: 
     in shares of its greatest. Steps of another episode are left out.
 
     Args:
-        name, entry: of the observation shown. result: of ``agents.dream_agent.make_open_loop`` with an ensemble.
+        name, entry: of the observation shown. result: of ``agents.agent.make_open_loop`` with an ensemble.
     """
     steps = np.flatnonzero(result["valid"][window, 1:])[:MAP_STEPS]
     height = {}

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms.exploration import collecting_explorer, planning_params
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
@@ -181,10 +181,7 @@ class Trainer:
         )
 
     def _batch_shapes(self, size: int) -> Batch:
-        replay = self.config.replay
-        weighted = replay.sampler == "prioritised" and replay.priority_beta > 0
-        length = self.config.batch_length
-        return memory.batch_shapes(self.spec, size, length, latents=self._latents, weighted=weighted)
+        return memory.batch_shapes(self.spec, size, self.config.batch_length, latents=self._latents)
 
     def _check_memory(self, shapes: Any) -> memory.Need:
         """What the run needs; refused before any of it is allocated where it cannot fit."""

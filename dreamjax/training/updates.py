@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dreamjax.agents.dream_agent import Agent
+from dreamjax.agents.agent import Agent
+from dreamjax.algorithms.update import TASK, Phases
 from dreamjax.config import Config
 from dreamjax.training.announce import announced_update
 from dreamjax.training.calls import stacked
@@ -14,6 +16,14 @@ from dreamjax.training.runtime import devices, memory
 from dreamjax.training.runtime.background_compiler import Ahead
 from dreamjax.training.schedule import Due, Phase
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
+
+PHASES: dict[Phase, Phases] = {
+    "update": TASK,
+    "update_world_model": ("world_model",),
+    "update_actor_critic": ("actor_critic",),
+    "update_exploring": (*TASK, "explorer"),
+    "update_actor_critic_exploring": ("actor_critic", "explorer"),
+}
 
 
 class Updates:
@@ -26,7 +36,7 @@ class Updates:
     def __init__(self, agent: Agent, config: Config, phases: Iterable[Phase], num_devices: int) -> None:
         guard = skip_nonfinite if config.optimiser.skip_nonfinite else lambda update: update
         self._num_devices = num_devices
-        self._functions = {phase: guard(getattr(agent, phase)) for phase in phases}
+        self._functions = {phase: guard(functools.partial(agent.update, phases=PHASES[phase])) for phase in phases}
         self._compiled = {
             (phase, count): devices.make_update(fn, num_devices, count=count)
             for phase, fn in self._functions.items()

@@ -183,7 +183,7 @@ def _policy(config: Config, own_env: bool, repeats: int) -> list[Row]:
     import jax
     import jax.numpy as jnp
 
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
 
     spec = _spec(config, own_env)
     agent = make_agent(config, spec)

@@ -21,7 +21,7 @@ def measure_collecting(config: Config, repeats: int) -> list[Row]:
     """
     import jax
 
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
     from dreamjax.envs.adapter import make_env
     from dreamjax.training.collection.collector import Collector, make_policy
     from dreamjax.training.collection.compiled_collector import CompiledSteps
@@ -64,7 +64,7 @@ def measure_updates(config: Config, repeats: int) -> list[Row]:
     """Rows of the benchmark: seconds of one update and of drawing its batch, which may go on beside the one before."""
     import jax
 
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
     from dreamjax.envs.adapter import make_env
     from dreamjax.training.schedule import Due
     from dreamjax.training.storage import recording

@@ -39,7 +39,7 @@ def _updates(repeats: int) -> list[Row]:
     """The update by batch, window, horizon and size; programs are compiled two at a time, then run alone."""
     import jax
 
-    from dreamjax.agents.dream_agent import dummy_batch, make_agent
+    from dreamjax.agents.agent import dummy_batch, make_agent
 
     base = from_dict(merge(size("1m")))
     between = merge(
@@ -116,7 +116,7 @@ def _environments(repeats: int) -> list[Row]:
     import jax
     import numpy as np
 
-    from dreamjax.agents.dream_agent import make_agent
+    from dreamjax.agents.agent import make_agent
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
     from dreamjax.envs.adapter import make_env

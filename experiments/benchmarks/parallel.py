@@ -60,7 +60,7 @@ def updates_on(size: str, devices: Sequence[int], repeats: int) -> Figures:
 def _measure(size: str, repeats: int, device_counts: Sequence[int]) -> Figures:
     import jax
 
-    from dreamjax.agents.dream_agent import dummy_batch, make_agent
+    from dreamjax.agents.agent import dummy_batch, make_agent
     from dreamjax.training.runtime import devices
     from experiments.benchmarks.update import reference_spec
 

@@ -96,7 +96,7 @@ def measure_update(config: Config, spec: Any, repeats: int, peer: str | None, si
     import jax
     import jax.numpy as jnp
 
-    from dreamjax.agents.dream_agent import dummy_batch, make_agent
+    from dreamjax.agents.agent import dummy_batch, make_agent
 
     agent = make_agent(config, spec)
     state = jax.jit(agent.init)(jax.random.key(0))

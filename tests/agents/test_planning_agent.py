@@ -9,7 +9,7 @@ import pytest
 import small
 
 from dreamjax.agents.acting import Carry, make_acting
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.agents.planning_agent import make_decision
 from dreamjax.agents.real_rules import GAME, legal, make_rules_policy, rules_simulator
 from dreamjax.algorithms.exploration import NOVELTY, Novelty

@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.agents.player import Player
 from dreamjax.envs.adapter import make_env_from
 from tests.conftest import make_tiny_config

@@ -11,31 +11,27 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.agents.dream_agent import make_agent
-from dreamjax.types import ActionPart, ActionSpec, EnvSpec, NormaliserState
+from dreamjax.agents.agent import make_agent, make_learner
+from dreamjax.types import NormalizerState
 
 # Adam with a large epsilon moves almost in proportion to the gradient: rounding stays rounding.
 OPTIMISER = {
     "kind": "adam", "eps": 0.1, "agc": 0.0, "warmup": 0, "world_model_lr": 0.01, "actor_lr": 0.02, "critic_lr": 0.03,
 }  # fmt: skip
-PLAIN_HEADS = {"model": {"reward_head": "mse"}, "critic": {"head": "mse"}}
 VARIANTS = {
-    "explorer": {"imagination": {"last": 4}, "ensemble": {"size": 2, "units": 16, "layers": 1, "bonus": 0.5}},
+    "ensemble": {"imagination": {"last": 4}, "ensemble": {"size": 2, "units": 16, "layers": 1}},
     "exploring": {
         "imagination": {"last": 4},
         "ensemble": {"size": 2, "units": 16, "layers": 1, "rate": 0.1},
         "explore": {"steps": 100, "intrinsic": 0.5, "extrinsic": 0.25},
     },
     "even": {"imagination": {"last": 4}, "replay": {"sampler": "prioritised", "even": 0.5}},
-    "plain": {"imagination": {"last": 4}, "actor": {"imitation": 0.5}},
+    "plain": {"imagination": {"last": 4}},
     "ring": {
         "model": {"latent": "gaussian", "cell": "gru"},
         "imagination": {"use_ring": True, "capacity": 3 * 30},
     },
-    "searcher": {**PLAIN_HEADS, "search": {"learn": "replace", "trace": 0.5, "prior": 0.5}},
 }
-# Where actions can be listed: a masked class and two buttons.
-LISTED = ActionSpec((ActionPart("categorical", 3, masked=True), ActionPart("binary", 2)))
 
 
 @pytest.fixture(scope="session")
@@ -51,21 +47,24 @@ def learner(tiny_config):
             **VARIANTS[variant],
         )
         spec = small.EVERY_ACTION
-        if "search" in VARIANTS[variant]:
-            spec = EnvSpec(spec.obs, LISTED)
-        networks = small.networks(config, spec)
         agent = make_agent(config, spec)
+        learner = make_learner(agent.networks, config, spec)
+
+        def compiled(*phases):
+            return jax.jit(functools.partial(agent.update, phases=phases), compiler_options=small.QUICK)
+
         return SimpleNamespace(
             config=config,
             spec=spec,
-            networks=networks,
+            networks=agent.networks,
+            learner=learner,
             agent=agent,
             state=functools.partial(middle_of_training, agent, config),
             batch=small.random_batch(spec),
             update=jax.jit(agent.update, compiler_options=small.QUICK),
-            update_world_model=jax.jit(agent.update_world_model, compiler_options=small.QUICK),
-            update_exploring=jax.jit(agent.update_exploring, compiler_options=small.QUICK),
-            update_actor_critic=jax.jit(agent.update_actor_critic, compiler_options=small.QUICK),
+            update_world_model=compiled("world_model"),
+            update_exploring=compiled("world_model", "actor_critic", "explorer"),
+            update_actor_critic=compiled("actor_critic"),
         )
 
     return build
@@ -80,13 +79,12 @@ def middle_of_training(agent, config):
         key=jax.random.key(3),
         params=small.noise_like(shapes.params, seed=1),
         slow_critic=small.noise_like(shapes.slow_critic, seed=2),
-        retnorm=NormaliserState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2)),
+        retnorm=NormalizerState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2)),
         explorer=None if state.explorer is None else explorer_in_the_middle(shapes.explorer),
-        novelty=None if state.novelty is None else NormaliserState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2)),
     )
 
 
 def explorer_in_the_middle(shapes):
-    scale = NormaliserState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2))
-    novelty = NormaliserState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2))
+    scale = NormalizerState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2))
+    novelty = NormalizerState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2))
     return shapes.replace(slow_critic=small.noise_like(shapes.slow_critic, seed=3), retnorm=scale, novelty=novelty)

@@ -38,9 +38,11 @@ def make_case(config, **kwargs):
     mu = np.float32([[-8, -0.5, -1], [-8, -1, -1]])  # pi is far above, and below
     rollouts = rollouts_of(bits, cont=cont, log_prob=mu)
 
+    numbers = dict(gamma=config.loss.gamma, entropy_scale=config.actor.entropy)
+
     def loss(raw, returns=returns, value=value, rollouts=rollouts, scale=2.0):
         policy = make_policy(BITS, raw, None, config.actor)
-        return actor_critic.actor_loss(policy, rollouts, returns, value, scale, config, **kwargs)[0]
+        return actor_critic.actor_loss(policy, rollouts, returns, value, scale, **numbers, **kwargs)[0]
 
     p = (1 - config.actor.unimix) * sigmoid(raw) + config.actor.unimix / 2
     log_prob = np.sum(np.log(np.where(bits == 1, p, 1 - p)), -1)
@@ -107,9 +109,8 @@ def test_off_policy_weights_carry_no_gradient(tiny_config):
 # The critic.
 
 
-def test_critic_loss_by_hand(tiny_config):
+def test_critic_loss_by_hand():
     """Cross-entropy to the two-hot return plus, scaled, to the slow critic's value; weighted; the mean."""
-    config = small.vary(tiny_config, critic={"slow_regulariser": 0.5})
     rng = np.random.default_rng(0)
     outputs, slow = (rng.normal(size=(2, 3, 3)).astype(np.float32) for _ in range(2))
     weight = np.float32([[1, 0.5, 0.25], [0, 0, 0]])
@@ -124,7 +125,7 @@ def test_critic_loss_by_hand(tiny_config):
 
     probs = np.exp(slow) / np.exp(slow).sum(-1, keepdims=True)
     expected = np.mean(weight * (entropy_to(target) + 0.5 * entropy_to((probs[..., 2] - probs[..., 0]) * b)))
-    loss = jax.jit(lambda *args: actor_critic.critic_loss(*args, config))
+    loss = jax.jit(functools.partial(actor_critic.critic_loss, slow_regularizer=0.5, symlog_limit=20.0))
     np.testing.assert_allclose(loss(outputs, slow, target, weight), expected, rtol=1e-4)
     grads = jax.jit(jax.grad(loss, (0, 1, 2, 3)))(outputs, slow, target, weight)
     assert [bool(np.any(x)) for x in grads] == [True, False, False, False], "contract 20: only the critic learns"
@@ -132,9 +133,9 @@ def test_critic_loss_by_hand(tiny_config):
 
 
 @pytest.mark.parametrize("slow_target", [False, True])
-def test_returns_bootstrap_from_the_critic_or_the_slow_one(tiny_config, slow_target):
+def test_returns_bootstrap_from_the_critic_or_the_slow_one(slow_target):
     """Contracts 17, 19, 20: values of feat[0..H]; no gradient to either critic."""
-    config = small.vary(tiny_config, critic={"slow_target": slow_target}, loss={"gamma": 0.9, "lam": 0.5})
+    numbers = dict(gamma=0.9, lam=0.5, slow_target=slow_target, symlog_limit=20.0)
     rollouts = Imagination(
         feat=jnp.array([[[7.0], [10.0], [20.0]]]), action=None, log_prob=None, mask=None,
         reward=jnp.array([[9.0, 1.0, 2.0]]), cont=jnp.array([[9.0, 1.0, 0.5]]), row=None,
@@ -142,7 +143,7 @@ def test_returns_bootstrap_from_the_critic_or_the_slow_one(tiny_config, slow_tar
     critic = lambda params: jnp.log1p(params * rollouts.feat)  # a symlog mean: the value is params * feat
 
     def run(fast, slow):
-        return actor_critic.imagined_returns(critic(fast), critic(slow), rollouts, config)
+        return actor_critic.imagined_returns(critic(fast), critic(slow), rollouts, **numbers)
 
     fast, slow = (2.0, 1.0) if slow_target else (1.0, 2.0)  # 1 is the one in use
     returns, value = jax.jit(run)(fast, slow)
@@ -183,9 +184,12 @@ def test_policy_gradient_of_a_bandit(tiny_config):
             bandit(), reward, lambda *args: (policy_fn(*args), None), RSSMState(jnp.zeros((1, 2)), jnp.zeros((1, 1, 1))),
             keys=key[None], row=jnp.zeros(1, jnp.int32), horizon=1, gamma=config.loss.gamma, cont_discount=False,
         )  # fmt: skip
-        returns, value = actor_critic.imagined_returns(baseline, baseline, rollouts, config)
-        policy = policy_fn(rollouts.feat[:, :-1], None)
-        return actor_critic.actor_loss(policy, rollouts, returns, value, jnp.ones(()), config, off_policy=False)[0]
+        gamma = config.loss.gamma
+        returns, value = actor_critic.imagined_returns(
+            baseline, baseline, rollouts, gamma=gamma, lam=config.loss.lam, slow_target=False, symlog_limit=20.0
+        )
+        policy, numbers = policy_fn(rollouts.feat[:, :-1], None), dict(gamma=gamma, entropy_scale=0.0)
+        return actor_critic.actor_loss(policy, rollouts, returns, value, jnp.ones(()), **numbers, off_policy=False)[0]
 
     keys = jax.random.split(jax.random.key(0), num)
     gradient, to_reward = jax.jit(jax.vmap(jax.grad(loss, (0, 1)), (None, None, 0)))(theta, 1.0, keys)
@@ -205,18 +209,7 @@ def test_doubling_the_rollouts_leaves_the_losses_unchanged(tiny_config):
     actor = jax.jit(lambda raw, r, v, bits, cont, mu: loss(raw, r, v, rollouts_of(bits, cont=cont, log_prob=mu)))
     args = (raw, returns, value, bits, cont, mu)
     np.testing.assert_allclose(actor(*args), actor(*map(twice, args)), rtol=1e-5)
-    critic = jax.jit(functools.partial(actor_critic.critic_loss, config=tiny_config))
+    critic = jax.jit(functools.partial(actor_critic.critic_loss, slow_regularizer=1.0, symlog_limit=20.0))
     outputs = np.random.default_rng(0).normal(size=(2, 3, 15)).astype(np.float32)
     args = (outputs, outputs, returns, np.ones((2, 3), np.float32))
     np.testing.assert_allclose(critic(*args), critic(*map(twice, args)), rtol=1e-5)
-
-
-def test_imitation_by_hand_and_its_gradient(tiny_config):
-    """The mean over all steps of ``-log pi`` of what was done; the step that ends an episode counts as nothing."""
-    raw, action = np.zeros((1, 2, 3), np.float32), np.float32([[[1, 1, 0], [1, 0, 0]]])
-    is_last = np.array([[False, True]])
-    loss = lambda raw: actor_critic.imitation_loss(make_policy(BITS, raw, None, tiny_config.actor), action, is_last)
-    value, grad = jax.value_and_grad(loss)(raw)
-    np.testing.assert_allclose(value, 3 * np.log(2) / 2, rtol=1e-5)
-    slope = (1 - tiny_config.actor.unimix) / 4  # of half a log-probability in a logit, at an even chance
-    np.testing.assert_allclose(grad, [[[-slope, -slope, slope], [0, 0, 0]]], rtol=1e-4)

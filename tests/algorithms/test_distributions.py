@@ -1,9 +1,11 @@
 """Distributions against NumPy and brute force: two-hot scalars, observations, every kind of action."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl.testing import parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,18 +49,37 @@ def test_bins_are_exactly_symmetric_symexp_spaced():
         np.testing.assert_array_equal(dist.two_hot_bins(num), -dist.two_hot_bins(num)[::-1])
 
 
-@pytest.mark.parametrize("num", [41, 255])
-def test_two_hot_decodes_to_what_was_encoded(num):
-    """Contract 13: the values named there, at most two non-zeros, clipped at the ends."""
-    x = np.array([-12345.6, -3.7, 0, 0.5, 123.4, 1e9, -1e9], np.float32)
-    hot = np.asarray(jax.jit(dist.two_hot_encode, static_argnums=1)(x, num))
-    np.testing.assert_allclose(hot.sum(-1), 1, rtol=1e-6)
-    assert np.all((hot > 0).sum(-1) <= 2)
-    assert hot.min() >= 0
-    end = np.exp(20) - 1
-    with np.errstate(divide="ignore"):
-        logits = np.log(hot)
-    np.testing.assert_allclose(jax.jit(dist.two_hot_decode)(logits), np.clip(x, -end, end), rtol=1e-4, atol=1e-5)
+class TwoHotTest(chex.TestCase):
+    """With and without jit."""
+
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters(41, 255)
+    def test_two_hot_decodes_to_what_was_encoded(self, num):
+        """Contract 13: the values named there, at most two non-zeros, clipped at the ends."""
+        x = np.array([-12345.6, -3.7, 0, 0.5, 123.4, 1e9, -1e9], np.float32)
+        hot = np.asarray(self.variant(dist.two_hot_encode, static_argnums=1)(x, num))
+        np.testing.assert_allclose(hot.sum(-1), 1, rtol=1e-6)
+        assert np.all((hot > 0).sum(-1) <= 2)
+        assert hot.min() >= 0
+        end = np.exp(20) - 1
+        with np.errstate(divide="ignore"):
+            logits = np.log(hot)
+        np.testing.assert_allclose(
+            self.variant(dist.two_hot_decode)(logits), np.clip(x, -end, end), rtol=1e-4, atol=1e-5
+        )
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_uniform_logits_decode_to_exactly_zero(self):
+        """Contract 13: for every size of bins and offset of the logits."""
+        for num, offset in ((41, 0.0), (255, 7.3)):
+            assert self.variant(dist.two_hot_decode)(jnp.full((2, num), offset)).tolist() == [0.0, 0.0]
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_two_hot_decode_is_the_expectation_over_bins(self):
+        """Contract 13."""
+        logits = normal(6, 15)
+        expected = softmax(logits) @ np.float64(dist.two_hot_bins(15))
+        np.testing.assert_allclose(self.variant(dist.two_hot_decode)(logits), expected, rtol=1e-4)
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,20 +91,6 @@ def test_two_hot_neighbours_the_target(x):
     low, high = bins[int(lower)], bins[int(lower) + 1]
     assert low <= np.float32(x) <= high
     np.testing.assert_allclose(weight, (x - low) / (high - low), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
-def test_uniform_logits_decode_to_exactly_zero(transform):
-    """Contract 13: for every size of bins and offset of the logits."""
-    for num, offset in ((41, 0.0), (255, 7.3)):
-        assert transform(dist.two_hot_decode)(jnp.full((2, num), offset)).tolist() == [0.0, 0.0]
-
-
-def test_two_hot_decode_is_the_expectation_over_bins():
-    """Contract 13."""
-    logits = normal(6, 15)
-    expected = softmax(logits) @ np.float64(dist.two_hot_bins(15))
-    np.testing.assert_allclose(jax.jit(dist.two_hot_decode)(logits), expected, rtol=1e-4)
 
 
 def test_two_hot_loss_is_the_cross_entropy():

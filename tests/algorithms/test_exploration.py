@@ -13,8 +13,7 @@ import pytest
 import small
 
 from dreamjax.algorithms import exploration
-from dreamjax.algorithms.normalisation import init_normaliser
-from dreamjax.algorithms.returns import step_weights
+from dreamjax.algorithms.normalization import init_normalizer, update_normalizer
 from dreamjax.config import ConfigError, EnsembleConfig
 from dreamjax.models.ensemble import Ensemble
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, Imagination, ObsSpec, RSSMState
@@ -113,29 +112,31 @@ def test_the_bonus_of_an_action_comes_on_arriving():
             d[n, t] = np.var(np.concatenate([x.feat[n, t], x.action[n, t]]) @ w, axis=0).mean()
     disagreed = exploration.imagined_disagreement(linear_ensemble(), w, x)
     np.testing.assert_allclose(disagreed, d, rtol=1e-4)
-    weights = dict(intrinsic=0.5, extrinsic=0.25, rate=0.1)
-    got, state, scale = exploration.add_bonus(x, disagreed, init_normaliser(), **weights)
+    state = update_normalizer(init_normalizer(), disagreed, rate=0.1)
+    scale = exploration.disagreement_scale(state, rate=0.1)
+    got = exploration.mixed_reward(reward, disagreed, scale, intrinsic=0.5, extrinsic=0.25)
     span = np.percentile(d, 95) - np.percentile(d, 5)
     expected = 0.25 * reward
     expected[:, 1:] += 0.5 * d / span
-    np.testing.assert_allclose(got.reward, expected, rtol=1e-4)
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
     np.testing.assert_allclose(scale, span, rtol=1e-4)
     np.testing.assert_allclose(state.high - state.low, 0.1 * span, rtol=1e-4)
-    np.testing.assert_array_equal(got.cont, x.cont)
 
 
 def test_two_devices_learn_and_reward_as_one():
     """Contract 28: from shares of one batch, gradients averaged, percentiles of all."""
     x, w = windows(), np.random.default_rng(1).normal(size=(3, 9, 2)).astype(np.float32)
     dreams = rollouts(np.random.default_rng(3).normal(size=(6, 4)).astype(np.float32))
-    ensemble, weights = linear_ensemble(), dict(intrinsic=0.5, extrinsic=1.0, rate=0.01)
+    ensemble = linear_ensemble()
 
     def step(x, row, dreams, axis_name=None):
         weight = exploration.bootstrap_weights(jax.random.key(5), row, 3)
         grads = jax.grad(exploration.ensemble_loss)(w, ensemble, **x, weight=weight)
         disagreed = exploration.imagined_disagreement(ensemble, w, dreams)
-        rewarded, state, _ = exploration.add_bonus(dreams, disagreed, init_normaliser(), **weights, axis_name=axis_name)
-        return jax.lax.pmean(grads, axis_name) if axis_name else grads, state, rewarded.reward
+        state = update_normalizer(init_normalizer(), disagreed, rate=0.01, axis_name=axis_name)
+        scale = exploration.disagreement_scale(state, rate=0.01)
+        reward = exploration.mixed_reward(dreams.reward, disagreed, scale, intrinsic=0.5, extrinsic=1.0)
+        return jax.lax.pmean(grads, axis_name) if axis_name else grads, state, reward
 
     one = jax.jit(step, compiler_options=small.QUICK)(x, jnp.arange(2), dreams)
     shares = jax.tree.map(lambda y: y.reshape(2, y.shape[0] // 2, *y.shape[1:]), (x, np.arange(2), dreams))
@@ -145,31 +146,6 @@ def test_two_devices_learn_and_reward_as_one():
         for shared, single in zip(jax.tree.leaves((grads, state)), jax.tree.leaves(one[:2]), strict=True):
             np.testing.assert_allclose(shared[device], single, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(reward.reshape(6, 4), one[2], rtol=1e-5)
-
-
-def test_without_a_bonus_rewards_are_untouched():
-    x = rollouts(np.ones((2, 4), np.float32))
-    got, _, _ = exploration.add_bonus(x, jnp.ones((2, 3)), init_normaliser(), intrinsic=0.0, extrinsic=1.0, rate=0.1)
-    assert got.reward is x.reward
-
-
-def test_a_penalty_is_a_bonus_taken_away():
-    x = rollouts(np.ones((2, 4), np.float32))
-    d = jnp.asarray([[0.0, 1.0, 2.0], [0.0, 0.0, 2.0]])  # percentiles 0 and 2: a range of 2
-    got, _, _ = exploration.add_bonus(x, d, init_normaliser(), intrinsic=-1.0, extrinsic=1.0, rate=1.0)
-    np.testing.assert_allclose(got.reward, [[1, 1, 0.5, 0], [1, 1, 1, 0]], rtol=1e-6)
-
-
-def test_rollouts_stop_where_the_model_is_unsure():
-    """c[t+1] is 0 where d[t] is above the limit: what comes later counts nothing, the step itself is paid."""
-    x = rollouts(np.ones((2, 4), np.float32)).replace(cont=np.full((2, 4), 0.9, np.float32))
-    d = jnp.asarray([[0.1, 0.5, 0.1], [0.3, 0.2, 0.30001]])
-    got, trusted = exploration.stop_where_unsure(x, d, jnp.float32(0.3))
-    np.testing.assert_allclose(got.cont, [[0.9, 0.9, 0, 0.9], [0.9, 0.9, 0.9, 0]])
-    np.testing.assert_array_equal(got.reward, x.reward)
-    np.testing.assert_allclose(trusted, 4 / 6)
-    weight = step_weights(got.cont[:, :-1], gamma=1.0)
-    np.testing.assert_allclose(weight[0], [0.9, 0.81, 0], rtol=1e-6)
 
 
 def test_replayed_steps_are_disagreed_on_but_not_across_resets():
@@ -265,12 +241,7 @@ def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_c
     ("fields", "message"),
     [
         ({"size": 1}, "size=1 is not allowed: must be 0"),
-        ({"bonus": 1.0}, "bonus=1.0 is not allowed: needs an ensemble"),
-        ({"extrinsic": 0.0}, "extrinsic=0.0 is not allowed: needs an ensemble"),
         ({"size": 2, "rate": 0.0}, "rate=0.0 is not allowed"),
-        ({"penalty": 1.0}, "penalty=1.0 is not allowed: needs an ensemble"),
-        ({"limit": 1.0}, "limit=1.0 is not allowed: needs an ensemble"),
-        ({"size": 2, "penalty": 1.0, "bonus": 1.0}, "penalty=1.0 is not allowed: must be 0 beside bonus=1.0"),
     ],
 )
 def test_impossible_ensembles_are_refused(fields, message):

@@ -13,12 +13,15 @@ from algorithms.test_update import assert_close, cross_entropy, decode, lambda_r
 from fingerprints import fingerprints
 
 from dreamjax.algorithms.distributions import action_vector
-from dreamjax.algorithms.exploration import NOVELTY, as_explorer, collecting_explorer, explorer_params, planning_params
-from dreamjax.algorithms.update import imagine_from, last_steps
+from dreamjax.algorithms.exploration import NOVELTY, collecting_explorer, explorer_params, planning_params
+from dreamjax.algorithms.update.behavior import imagine_from, last_steps
+from dreamjax.algorithms.update.state import explorer_behavior
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.config import ConfigError
-from dreamjax.types import NormaliserState
+from dreamjax.types import NormalizerState
 from tests.conftest import make_tiny_config
+
+EXPLORING = ("world_model", "actor_critic", "explorer")
 
 
 def calm(x):
@@ -52,7 +55,9 @@ def test_the_explorers_phase_against_numpy(learner):
         mask = last_steps(batch.obs["action_mask"] > 0, last)
         alive = 1.0 - last_steps(batch.is_terminal, last)
         params = explorer_params(state.params)
-        dream, _ = imagine_from(networks, config, x.spec, params, start, rows, mask, alive, jax.random.fold_in(key, 7))
+        dream = imagine_from(
+            x.learner, params["world_model"], params["actor"], start, rows, mask, alive, jax.random.fold_in(key, 7)
+        ).rollouts
         feat = networks.world_model.feat(post.state)
         action = action_vector(x.spec.action, batch.action)
         members = networks.ensemble.apply(params["ensemble"], dream.feat[:, :-1], dream.action)
@@ -105,7 +110,10 @@ def test_the_explorer_touches_nothing_but_its_own(learner):
     x = learner("exploring")
     before = x.state()
     own = {"explorer_actor", "explorer_critic"}
-    with_it, without = (fingerprints(fn, before, x.batch) for fn in (x.agent.update_exploring, x.agent.update))
+    with_it, without = (
+        fingerprints(fn, before, x.batch)
+        for fn in (functools.partial(x.agent.update, phases=EXPLORING), x.agent.update)
+    )
     assert all("explorer" in path for path in set(with_it) - set(without))
     differ = {path for path in without if with_it[path] != without[path]}
     assert differ and all("explorer" in path for path in differ)
@@ -124,15 +132,15 @@ def test_the_explorer_touches_nothing_but_its_own(learner):
 def test_the_explorer_learns_with_its_own_critics_and_scale(learner):
     state = learner("exploring").state()
     marked = state.replace(explorer=state.explorer.replace(slow_critic="its slow critic", retnorm="its scale"))
-    taken = as_explorer(marked)
-    assert (taken.slow_critic, taken.retnorm) == ("its slow critic", "its scale")
-    assert taken.params["critic"] is state.params["explorer_critic"]
-    assert taken.params["world_model"] is state.params["world_model"]
+    own = explorer_behavior(marked)
+    assert (own.slow_critic, own.retnorm) == ("its slow critic", "its scale")
+    assert own.critic is state.params["explorer_critic"]
+    assert own.actor is state.params["explorer_actor"]
 
 
 def test_what_an_explorer_collects_with():
     params = {"world_model": 1, "actor": 2, "critic": 3, "explorer_actor": 4, "explorer_critic": 5}
-    novelty = NormaliserState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
+    novelty = NormalizerState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
     explore = {"intrinsic": 2.0, "extrinsic": 0.25}
     got = collecting_explorer(params, novelty, make_tiny_config(ensemble={"rate": 0.5}, explore=explore))
     assert (got["world_model"], got["actor"], got["critic"]) == (1, 4, 5)
@@ -142,7 +150,7 @@ def test_what_an_explorer_collects_with():
 
 def test_what_the_task_plans_with():
     params, ensemble = {"world_model": 1, "actor": 2}, {"size": 2, "rate": 0.5}
-    novelty = NormaliserState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
+    novelty = NormalizerState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
 
     def got(novelty, **planner):
         return planning_params(params, novelty, make_tiny_config(ensemble=ensemble, planner=planner))

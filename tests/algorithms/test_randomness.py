@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms import distributions
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.buffers import imagination_buffer

@@ -1,9 +1,12 @@
 """Lambda-returns from the definition, and the weights of imagined steps."""
 
+import functools
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
+from absl.testing import parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,42 +47,49 @@ def test_lambda_returns_are_the_mixture_of_n_step_returns(seed, gamma, lam, cuts
     np.testing.assert_allclose(got, n_step_mixture(reward, cont, value, gamma, lam, is_last), rtol=1e-3, atol=1e-4)
 
 
-def test_by_hand():
-    """Contract 17: r = [-, 1, 2], c = [-, 1, .5], v = [-, 10, 20], g = .9, lam = .5."""
-    r, c, v = (jnp.array([x]) for x in ([7.0, 1.0, 2.0], [7.0, 1.0, 0.5], [7.0, 10.0, 20.0]))
-    # R[1] = 2 + .9 * .5 * 20 = 11; R[0] = 1 + .9 * (.5 * 10 + .5 * 11) = 10.45. The entries of index 0 are not used.
-    np.testing.assert_allclose(RETURN(r, c, v, gamma=0.9, lam=0.5), [[10.45, 11.0]], rtol=1e-6)
-    # lam = 0 is one-step TD, lam = 1 the discounted sum plus the bootstrap
-    np.testing.assert_allclose(RETURN(r, c, v, gamma=0.9, lam=0.0), [[1 + 9, 11]], rtol=1e-6)
-    np.testing.assert_allclose(RETURN(r, c, v, gamma=0.9, lam=1.0), [[1 + 0.9 * 11, 11]], rtol=1e-6)
-    # a time limit at step 1 keeps that step's bootstrap and cuts what follows
-    cut = jnp.array([[False, True, False]])
-    np.testing.assert_allclose(RETURN(r, c, v, gamma=0.9, lam=1.0, is_last=cut), [[1 + 0.9 * 10, 11]], rtol=1e-6)
+class ReturnsTest(chex.TestCase):
+    """With and without jit."""
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_by_hand(self):
+        """Contract 17: r = [-, 1, 2], c = [-, 1, .5], v = [-, 10, 20], g = .9, lam = .5."""
+        fn = self.variant(functools.partial(lambda_return, gamma=0.9))
+        r, c, v = (jnp.array([x]) for x in ([7.0, 1.0, 2.0], [7.0, 1.0, 0.5], [7.0, 10.0, 20.0]))
+        # R[1] = 2 + .9 * .5 * 20 = 11; R[0] = 1 + .9 * (.5 * 10 + .5 * 11) = 10.45. The entries of index 0 are not used.
+        np.testing.assert_allclose(fn(r, c, v, lam=0.5), [[10.45, 11.0]], rtol=1e-6)
+        # lam = 0 is one-step TD, lam = 1 the discounted sum plus the bootstrap
+        np.testing.assert_allclose(fn(r, c, v, lam=0.0), [[1 + 9, 11]], rtol=1e-6)
+        np.testing.assert_allclose(fn(r, c, v, lam=1.0), [[1 + 0.9 * 11, 11]], rtol=1e-6)
+        # a time limit at step 1 keeps that step's bootstrap and cuts what follows
+        cut = jnp.array([[False, True, False]])
+        np.testing.assert_allclose(fn(r, c, v, lam=1.0, is_last=cut), [[1 + 0.9 * 10, 11]], rtol=1e-6)
+
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters(0.0, 0.95, 1.0)
+    def test_constant_reward_has_the_fixed_point_of_one_discount(self, lam):
+        """Contract 17: 1 / (1 - g)."""
+        one, fixed = jnp.ones((1, 6)), jnp.full((1, 6), 1 / (1 - 0.9))
+        returns = self.variant(lambda_return)(one, one, fixed, gamma=0.9, lam=lam)
+        np.testing.assert_allclose(returns, fixed[:, :-1], rtol=1e-5)
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_weights_include_the_starts_own_continuation(self):
+        """Contract 18: for c = [1, .5, .5] the weights are [1, g / 2, g^2 / 4]; for c[0] = 0 all are 0."""
+        cont = jnp.array([[1, 0.5, 0.5], [0, 1, 1], [1, 1, 0]])
+        expected = [[1, 0.9 * 0.5, 0.81 * 0.25], [0, 0, 0], [1, 0.9, 0]]
+        np.testing.assert_allclose(self.variant(step_weights)(cont, gamma=0.9), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("lam", [0.0, 0.95, 1.0])
-def test_constant_reward_has_the_fixed_point_of_one_discount(lam):
-    """Contract 17: 1 / (1 - g)."""
-    one, fixed = jnp.ones((1, 6)), jnp.full((1, 6), 1 / (1 - 0.9))
-    np.testing.assert_allclose(RETURN(one, one, fixed, gamma=0.9, lam=lam), fixed[:, :-1], rtol=1e-5)
-
-
-def test_weights_include_the_starts_own_continuation():
-    """Contract 18: for c = [1, .5, .5] the weights are [1, g / 2, g^2 / 4]; for c[0] = 0 all are 0."""
-    cont = jnp.array([[1, 0.5, 0.5], [0, 1, 1], [1, 1, 0]])
-    expected = [[1, 0.9 * 0.5, 0.81 * 0.25], [0, 0, 0], [1, 0.9, 0]]
-    np.testing.assert_allclose(step_weights(cont, gamma=0.9), expected, rtol=1e-6)
-
-
-def test_replayed_returns_end_at_terminations_and_bootstrap_at_time_limits(tiny_config):
-    """Contract 3: g from the configuration; continuation from is_terminal alone, the cut from is_last."""
+def test_replayed_returns_end_at_terminations_and_bootstrap_at_time_limits():
+    """Contract 3: continuation from is_terminal alone, the cut from is_last."""
     reward, value = jnp.array([[0, 1.0, 2.0, 3.0]]), jnp.array([[10, 20, 30, 40.0]])
     last, never = jnp.array([[False, False, True, False]]), jnp.zeros((1, 4), bool)
-    g, lam = tiny_config.loss.gamma, tiny_config.loss.lam
+    g, lam = 0.9, 0.95
+    fn = functools.partial(replay_returns, gamma=g, lam=lam)
     end = 3 + g * 40
     for terminal, after in ((last, 0.0), (never, g * 30)):  # R[1] = r[2] + (0 or g v[2])
         second = 2 + after
         expected = [[1 + g * ((1 - lam) * 20 + lam * second), second, end]]
-        np.testing.assert_allclose(replay_returns(reward, last, terminal, value, tiny_config), expected, rtol=1e-5)
-    gradient = jax.grad(lambda r, v: jnp.sum(replay_returns(r, last, never, v, tiny_config)), (0, 1))(reward, value)
+        np.testing.assert_allclose(fn(reward, last, terminal, value), expected, rtol=1e-5)
+    gradient = jax.grad(lambda r, v: jnp.sum(fn(r, last, never, v)), (0, 1))(reward, value)
     assert not np.any(gradient), "targets are stop-gradient"

@@ -1,4 +1,4 @@
-"""One update: the behaviour phase against NumPy, phases alone, accumulation, several devices, precision, extremes."""
+"""One update: the behavior phase against NumPy, phases alone, accumulation, several devices, precision, extremes."""
 
 import functools
 import operator
@@ -12,13 +12,12 @@ import small
 from plain_update import cross_entropy, decode, lambda_return, log_prob_and_entropy
 from scans import matrix_products
 
-from dreamjax.agents.dream_agent import make_agent
-from dreamjax.algorithms import update
-from dreamjax.algorithms.actor_critic import imitation_loss
-from dreamjax.algorithms.distributions import action_vector, make_policy, scalar_loss
+from dreamjax.agents.agent import make_agent
+from dreamjax.algorithms.distributions import make_policy, scalar_loss
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
-from dreamjax.algorithms.update import init_state, last_steps
+from dreamjax.algorithms.update import fast, init_state
+from dreamjax.algorithms.update.behavior import last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.training.calls import several
 from dreamjax.training.runtime import memory
@@ -45,10 +44,10 @@ def test_last_steps():
     np.testing.assert_array_equal(last_steps(x, 0).ravel(), np.arange(6))
 
 
-# The behaviour phase.
+# The behavior phase.
 
 
-def test_the_behaviour_phase_against_numpy(learner):
+def test_the_behavior_phase_against_numpy(learner):
     """Contracts 3, 15, 17, 18, 19, 23, 24, 25, 26: imagined from the last states of each window, the losses of actor,
     critic and replayed values, the scale of returns, the priorities, all recomputed from the rollouts in NumPy."""
     x = learner("plain")
@@ -78,7 +77,6 @@ def test_the_behaviour_phase_against_numpy(learner):
         fast, slow = state.params["critic"], state.slow_critic
         heads = {
             "actor": x.networks.actor.apply(state.params["actor"], dream.feat[:, :-1]),
-            "actor_replay": x.networks.actor.apply(state.params["actor"], feat),
             "critic": critic(fast, dream.feat),
             "slow": critic(slow, dream.feat),
             "replay": critic(fast, feat),
@@ -110,11 +108,7 @@ def test_the_behaviour_phase_against_numpy(learner):
     targets = lambda_return(tail(batch.reward), 1 - tail(batch.is_terminal), boot, gamma, lam, tail(batch.is_last))
     live = 1 - tail(batch.is_last)[:, :-1]
     replay, replay_slow = tail(heads["replay"])[:, :-1], decode(tail(heads["replay_slow"]))[:, :-1]
-    acted = np.asarray(action_vector(x.spec.action, tail(batch.action)))
-    legal = tail(batch.obs["action_mask"]) > 0
-    imitated, _ = log_prob_and_entropy(tail(heads["actor_replay"]), acted, legal, config.actor)
     expected = {
-        "train/loss/actor_imitation": -np.mean((1 - tail(batch.is_last)) * imitated),
         "imagination/return_scale": scale,
         "imagination/return": returns[:, 0].mean(),
         "train/actor_entropy": entropy.mean(),
@@ -138,10 +132,7 @@ def test_the_behaviour_phase_against_numpy(learner):
             )
             dreamt = policy_of(dream.feat[:, :-1], dream.mask[:, :-1])
             log_prob, entropy = dreamt.log_prob(dream.action), dreamt.entropy()
-            recent = x.networks.world_model.feat(jax.tree.map(lambda s: s[:, length - last :], post.state))
-            imitated = imitation_loss(policy_of(recent, legal), acted, tail(batch.is_last))
-            parts = weight * (log_prob * advantage + config.actor.entropy * entropy)
-            return config.actor.imitation * imitated - jnp.mean(parts)
+            return -jnp.mean(weight * (log_prob * advantage + config.actor.entropy * entropy))
 
         return optax.tree.norm(jax.grad(loss)(params))
 
@@ -186,25 +177,25 @@ def test_phases_alone_leave_the_others_parameters_and_agree_with_both(learner):
     parameters; what a phase does not train stays as it is, the slow critic and the return scale included."""
     x = learner("plain")
     before = x.state()
-    both, model, behaviour = (
+    both, model, behavior = (
         fn(x.state(), x.batch)[0] for fn in (x.update, x.update_world_model, x.update_actor_critic)
     )
     moved = lambda after: {name for name in before.params if changed(before.params[name], after.params[name])}
     assert moved(both) == {"world_model", "actor", "critic"}
     assert moved(model) == {"world_model"}
-    assert moved(behaviour) == {"actor", "critic"}
+    assert moved(behavior) == {"actor", "critic"}
     assert_close(model.params["world_model"], both.params["world_model"])
     for name in ("actor", "critic"):
-        assert_close(behaviour.params[name], both.params[name])
+        assert_close(behavior.params[name], both.params[name])
     for name in ("slow_critic", "retnorm"):
         assert not changed(getattr(before, name), getattr(model, name))
-        assert_close(getattr(behaviour, name), getattr(both, name))
-    assert not changed(before.opt_state["world_model"], behaviour.opt_state["world_model"])
-    assert [int(s.step) for s in (both, model, behaviour)] == [8, 8, 8]
+        assert_close(getattr(behavior, name), getattr(both, name))
+    assert not changed(before.opt_state["world_model"], behavior.opt_state["world_model"])
+    assert [int(s.step) for s in (both, model, behavior)] == [8, 8, 8]
     assert jnp.all(jax.random.key_data(both.key) == jax.random.key_data(before.key))
 
 
-def test_behaviours_learn_from_the_evenly_drawn_windows_alone(learner):
+def test_behaviors_learn_from_the_evenly_drawn_windows_alone(learner):
     """Windows 1 and 3 of four; the model learns from all, and what is surprising in them is its loss alone."""
     x = learner("even")
     np.testing.assert_array_equal(x.config.replay.even_rows(4), [1, 3])
@@ -234,11 +225,11 @@ def test_the_slow_critic_follows_by_its_rate(learner):
 def test_a_fresh_state(learner):
     """The slow critic begins as a copy of the critic in memory of its own (the state is donated); groups differ."""
     x = learner("plain")
-    state = init_state(x.networks._replace(world_model=x.networks.world_model._replace(init=lambda key: {})), x.config,
-                       x.spec, jax.random.key(0))  # fmt: skip
-    for slow, fast in zip(jax.tree.leaves(state.slow_critic), jax.tree.leaves(state.params["critic"]), strict=True):
-        np.testing.assert_array_equal(slow, fast)
-        assert slow.unsafe_buffer_pointer() != fast.unsafe_buffer_pointer()
+    empty = x.networks._replace(world_model=x.networks.world_model._replace(init=lambda key: {}))
+    state = init_state(x.learner._replace(networks=empty), jax.random.key(0))
+    for slow, own in zip(jax.tree.leaves(state.slow_critic), jax.tree.leaves(state.params["critic"]), strict=True):
+        np.testing.assert_array_equal(slow, own)
+        assert slow.unsafe_buffer_pointer() != own.unsafe_buffer_pointer()
     assert (int(state.step), int(state.retnorm.count), state.ring) == (0, 0, None)
     hidden = [state.params[name]["Layer_0"]["Dense_0"]["dense"]["kernel"] for name in ("actor", "critic")]
     assert not np.array_equal(*hidden), "actor and critic were drawn from the same key"
@@ -293,7 +284,7 @@ HEADS = {"any": None, "concentrated": 3.0, "uniform": 0.0}
         ("plain", "vmap", 2),
         ("plain", "pmap", 4),
         ("ring", "pmap", 2),
-        pytest.param("explorer", "pmap", 2, marks=pytest.mark.slow),
+        pytest.param("ensemble", "pmap", 2, marks=pytest.mark.slow),
         ("even", "vmap", 2),
     ],
 )
@@ -328,11 +319,11 @@ def test_accumulation_equals_the_whole_batch(learner):
 
 
 @pytest.mark.parametrize("variant", ["plain", "ring"])
-def test_behaviours_learned_in_parts_are_those_learned_at_once(learner, variant, monkeypatch):
+def test_behaviors_learned_in_parts_are_those_learned_at_once(learner, variant, monkeypatch):
     x = learner(variant)
     whole = x.update(x.state(), x.batch)
-    monkeypatch.setattr(update, "CACHED_STATES", 1)
-    assert update.behaviour_parts((24, 4), 4, 1) == 4
+    monkeypatch.setattr(fast, "CACHED_STATES", 1)
+    assert fast.behavior_parts((24, 4), 4, least=1) == 4
     agent = make_agent(x.config, x.spec)
     assert_close(jax.jit(agent.update, compiler_options=small.QUICK)(x.state(), x.batch), whole, rtol=5e-3, atol=1e-4)
 
@@ -349,7 +340,7 @@ def test_behaviours_learned_in_parts_are_those_learned_at_once(learner, variant,
     ],
 )
 def test_parts_are_whole_and_small(states, windows, least, parts):
-    assert update.behaviour_parts(states, windows, least) == parts
+    assert fast.behavior_parts(states, windows, least=least) == parts
 
 
 def test_the_ring_keeps_rollouts_in_order_and_learns_from_draws(learner):

@@ -261,13 +261,6 @@ def test_doubling_the_batch_or_the_length_leaves_every_loss_unchanged(categorica
             np.testing.assert_allclose(longer[name], short[name], rtol=1e-5, err_msg=name)
 
 
-def test_importance_weights_multiply_rows(categorical):
-    config, world_model, params = categorical
-    batch = small.random_batch(SPEC).replace(weight=np.float32([0, 1, 2, 0.5]))
-    loss, (_, by_step, _) = run_loss(config, world_model, params, batch)
-    np.testing.assert_allclose(loss, np.mean(by_step * np.array([[0], [1], [2], [0.5]])), rtol=1e-5)
-
-
 ZERO = {"dyn": 0.0, "rep": 0.0, "rec": 0.0, "reward": 0.0, "cont": 0.0}
 
 

@@ -35,7 +35,7 @@ def test_expand_ranges() -> None:
     ("config", "kind"),
     [
         ({}, samplers.UniformSampler),
-        ({"sampler": "prioritised"}, samplers.PrioritisedSampler),
+        ({"sampler": "prioritised"}, samplers.PrioritizedSampler),
         ({"online": 0.5}, samplers.OnlineQueue),
     ],
 )
@@ -72,38 +72,33 @@ def test_sum_tree_equals_cumulative_sums(size: int, writes: int, seed: int) -> N
 # Prioritised.
 
 
-def test_prioritised_frequencies_and_weights() -> None:
-    """Priorities of 40 steps in two streams, one wrapped; frequencies follow p^0.7, weights (N P)^-0.5."""
-    sampler = samplers.PrioritisedSampler(2, 20, exponent=0.7, beta=0.5)
+def test_prioritised_frequencies() -> None:
+    """Priorities of 40 steps in two streams, one wrapped; frequencies follow p^0.7."""
+    sampler = samplers.PrioritizedSampler(2, 20, exponent=0.7)
     head, length, rng = heads(27, 20), 4, generator()
     sampler.sample(rng, 1, length, head)
     env, step = samplers.expand_ranges(head - 20, head)
     priority = generator(1).uniform(0.1, 5, 40).astype(np.float32)
     sampler.update(env, step, priority)
-    env_drawn, start, weight = sampler.sample(rng, 40_000, length, head)
+    env_drawn, start = sampler.sample(rng, 40_000, length, head)
     valid = step + length <= head[env]
     keys = (env * 100 + step)[valid]
     drawn, count = np.unique(env_drawn * 100 + start, return_counts=True)
     np.testing.assert_array_equal(drawn, keys)
     share = priority[valid].astype(float) ** 0.7
     assert chi2_small(count, share)
-    expected = (valid.sum() * share / share.sum()) ** -0.5
-    assert weight is not None and weight.dtype == np.float32
-    np.testing.assert_allclose(
-        weight, (expected / expected.max())[np.searchsorted(keys, env_drawn * 100 + start)], rtol=1e-5
-    )
 
 
-def test_exponent_0_is_uniform_and_beta_0_has_no_weights() -> None:
-    sampler = samplers.PrioritisedSampler(1, 20, exponent=0.0, beta=0.0)
+def test_exponent_0_is_uniform() -> None:
+    sampler = samplers.PrioritizedSampler(1, 20, exponent=0.0)
     sampler.sample(generator(), 1, 3, heads(20))
     sampler.update(np.zeros(20, int), np.arange(20), np.arange(20, dtype=np.float32))
-    _, start, weight = sampler.sample(generator(), 18_000, 3, heads(20))
-    assert weight is None and chi2_small(np.bincount(start, minlength=18), np.ones(18))
+    _, start = sampler.sample(generator(), 18_000, 3, heads(20))
+    assert chi2_small(np.bincount(start, minlength=18), np.ones(18))
 
 
 def test_new_steps_are_as_likely_as_the_mean_of_the_starts_before_them() -> None:
-    sampler = samplers.PrioritisedSampler(1, 8, exponent=2.0, beta=0.0)
+    sampler = samplers.PrioritizedSampler(1, 8, exponent=2.0)
     sampler.sample(generator(), 1, 3, heads(5))
     assert sampler.tree.total == 3  # starts 0, 1 and 2; 1 each before any is given
     sampler.update(np.zeros(5, int), np.arange(5), np.array([1, 2, 5, 9, 9], np.float32))
@@ -132,7 +127,7 @@ def test_tree_holds_exactly_the_valid_starts_with_their_priorities(
 ) -> None:
     """Against a dictionary, over growing heads, changing lengths and updates of anything stored."""
     rng = generator(seed)
-    sampler = samplers.PrioritisedSampler(2, size, exponent=1.0, beta=0.0)
+    sampler = samplers.PrioritizedSampler(2, size, exponent=1.0)
     head, known, expected = heads(0, 0), {}, np.zeros(2 * size)
     valid = 0
     for first, second, length in rounds:
@@ -145,7 +140,7 @@ def test_tree_holds_exactly_the_valid_starts_with_their_priorities(
         if not (high - low).sum():
             head = head - [first, second]
             continue
-        env, start, _ = sampler.sample(rng, 3, length, head)
+        env, start = sampler.sample(rng, 3, length, head)
         assert ((low[env] <= start) & (start < high[env])).all()
         valid = (high - low).sum()
         expected = by_leaf(known, low, high, size)
@@ -160,7 +155,7 @@ def test_tree_holds_exactly_the_valid_starts_with_their_priorities(
 
 
 def test_priorities_that_are_not_numbers_are_refused_and_zeros_are_not_lost() -> None:
-    sampler = samplers.PrioritisedSampler(1, 4, exponent=9.0, beta=0.0)
+    sampler = samplers.PrioritizedSampler(1, 4, exponent=9.0)
     sampler.sample(generator(), 1, 1, heads(4))
     before = sampler.state_dict()
     for bad in (np.nan, np.inf, -1.0):
@@ -169,32 +164,29 @@ def test_priorities_that_are_not_numbers_are_refused_and_zeros_are_not_lost() ->
     for key, value in sampler.state_dict().items():
         np.testing.assert_array_equal(value, before[key])
     sampler.update(np.zeros(4, int), np.arange(4), np.zeros(4, np.float32))
-    _, start, _ = sampler.sample(generator(), 400, 1, heads(4))
+    _, start = sampler.sample(generator(), 400, 1, heads(4))
     assert set(start.tolist()) == {0, 1, 2, 3}
 
 
 # Online queue.
 
 
-def make_queue(num_envs: int, size: int, share: float, beta: float | None = None) -> samplers.OnlineQueue:
-    base: samplers.Sampler = samplers.UniformSampler(num_envs, size)
-    if beta is not None:
-        base = samplers.PrioritisedSampler(num_envs, size, exponent=1.0, beta=beta)
-    return samplers.OnlineQueue(base, num_envs, size, share=share)
+def make_queue(num_envs: int, size: int, share: float) -> samplers.OnlineQueue:
+    return samplers.OnlineQueue(samplers.UniformSampler(num_envs, size), num_envs, size, share=share)
 
 
 class Nothing(samplers.UniformSampler):
     """A base whose windows can be told from those of the queue: environment -1."""
 
     def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> samplers.Draw:
-        return np.full(batch_size, -1), np.zeros(batch_size, np.int64), None
+        return np.full(batch_size, -1), np.zeros(batch_size, np.int64)
 
 
 def test_online_windows_come_newest_first_and_each_once() -> None:
     queue, rng = samplers.OnlineQueue(Nothing(2, 100), 2, 100, share=1.0), generator()
 
     def draw(head: np.ndarray) -> list[tuple[int, int]]:
-        env, start, _ = queue.sample(rng, 8, 5, head)
+        env, start = queue.sample(rng, 8, 5, head)
         assert len(env) == len(start) == 8
         return [(e, s) for e, s in zip(env.tolist(), start.tolist(), strict=True) if e >= 0]
 
@@ -209,12 +201,12 @@ def test_online_windows_come_newest_first_and_each_once() -> None:
 
 def test_online_share_bounds_a_batch_and_a_backlog_keeps_the_newest_for_first() -> None:
     queue, rng = make_queue(1, 40, 0.25), generator()
-    _, start, _ = queue.sample(rng, 8, 4, heads(40))
+    _, start = queue.sample(rng, 8, 4, heads(40))
     np.testing.assert_array_equal(start[:2], [36, 32])
     assert len(queue.queue) == 8
-    _, start, _ = queue.sample(rng, 8, 4, heads(44))
+    _, start = queue.sample(rng, 8, 4, heads(44))
     np.testing.assert_array_equal(start[:2], [40, 28])  # the new one, then the newest left
-    _, start, _ = queue.sample(rng, 8, 4, heads(70))  # steps 0 .. 29 are overwritten
+    _, start = queue.sample(rng, 8, 4, heads(70))  # steps 0 .. 29 are overwritten
     np.testing.assert_array_equal(start[:2], [64, 60])
     np.testing.assert_array_equal(queue.queue[:, 1], [44, 48, 52, 56])
 
@@ -223,19 +215,8 @@ def test_online_drops_overwritten_windows() -> None:
     queue = make_queue(1, 10, 0.1)
     queue.sample(generator(), 10, 5, heads(10))
     np.testing.assert_array_equal(queue.queue[:, 1], [0])
-    _, start, _ = queue.sample(generator(), 10, 5, heads(11))
+    _, start = queue.sample(generator(), 10, 5, heads(11))
     assert (start >= 1).all() and len(queue.queue) == 0
-
-
-@pytest.mark.parametrize("share", [0.5, 1.0])
-def test_online_rows_weigh_1_whatever_their_number(share: float) -> None:
-    queue, rng = make_queue(1, 40, share, beta=1.0), generator()
-    for head in (heads(40), heads(41)):
-        _, _, weight = queue.sample(rng, 4, 5, head)
-        assert weight is not None and weight.shape == (4,) and weight.dtype == np.float32
-    queue.update(np.zeros(40, int), np.arange(1, 41), np.linspace(1, 9, 40).astype(np.float32))
-    _, _, weight = queue.sample(rng, 400, 5, heads(46))
-    assert weight is not None and weight[0] == 1 and weight.max() == 1 and weight.min() < 0.5
 
 
 def test_an_even_share_lies_in_rows_of_its_own_and_is_uniform() -> None:
@@ -248,8 +229,7 @@ def test_an_even_share_lies_in_rows_of_its_own_and_is_uniform() -> None:
     priority[4] = 7
     sampler.update(np.ones(20, int), np.arange(20), priority)
     sampler.update(np.zeros(12, int), np.arange(12), np.zeros(12, np.float32))
-    env, start, weight = sampler.sample(generator(), 24_000, 5, heads(12, 20))
-    assert weight is None
+    env, start = sampler.sample(generator(), 24_000, 5, heads(12, 20))
     env, start = env.reshape(-1, 4), start.reshape(-1, 4)
     assert (env[:, :3] == 1).mean() > 0.999 and (start[:, :3] == 4).mean() > 0.999
     drawn = np.bincount(env[:, 3] * 8 + start[:, 3], minlength=24)
@@ -258,7 +238,7 @@ def test_an_even_share_lies_in_rows_of_its_own_and_is_uniform() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{}, {"sampler": "prioritised", "priority_beta": 0.3}, {"online": 0.3}, {"sampler": "prioritised", "even": 0.6}],
+    [{}, {"sampler": "prioritised"}, {"online": 0.3}, {"sampler": "prioritised", "even": 0.6}],
 )
 def test_the_same_state_draws_the_same_bit_for_bit(config: dict) -> None:
     def make() -> samplers.Sampler:
@@ -267,9 +247,9 @@ def test_the_same_state_draws_the_same_bit_for_bit(config: dict) -> None:
     def use(sampler: samplers.Sampler, rng: np.random.Generator, low: int) -> list[np.ndarray]:
         drawn = []
         for i in range(low, low + 12):
-            env, start, weight = sampler.sample(rng, 5, 6, heads(3 * i, 2 * i))
+            env, start = sampler.sample(rng, 5, 6, heads(3 * i, 2 * i))
             sampler.update(env, start, rng.random(5).astype(np.float32))
-            drawn += [env, start, np.zeros(5) if weight is None else weight]
+            drawn += [env, start]
         return drawn
 
     first, rng = make(), generator()
@@ -282,6 +262,6 @@ def test_the_same_state_draws_the_same_bit_for_bit(config: dict) -> None:
 
 
 def test_priorities_of_another_ring_are_refused() -> None:
-    state = samplers.PrioritisedSampler(2, 5, exponent=1, beta=0).state_dict()
+    state = samplers.PrioritizedSampler(2, 5, exponent=1).state_dict()
     with pytest.raises(ValueError, match="saved priorities"):
-        samplers.PrioritisedSampler(2, 6, exponent=1, beta=0).load_state_dict(state)
+        samplers.PrioritizedSampler(2, 6, exponent=1).load_state_dict(state)

@@ -157,7 +157,7 @@ def test_batch_has_the_promised_dtypes() -> None:
         name: (np.dtype(entry.dtype), (3, 4, *entry.shape)) for name, entry in SPEC.obs.items()
     }
     assert (batch.action.dtype, batch.action.shape, batch.prev_action.shape) == (np.int32, (3, 4, 3), (3, 3))
-    assert batch.reward.dtype == np.float32 and batch.weight is None
+    assert batch.reward.dtype == np.float32
     assert batch.is_first.dtype == batch.is_last.dtype == batch.is_terminal.dtype == bool
     np.testing.assert_array_equal(batch.row, np.arange(3, dtype=np.int32), strict=True)
     assert batch.context is not None and batch.context.stoch.shape == (3, 2, 3)

@@ -12,7 +12,7 @@ from tests.buffers.streams import LATENTS, make_buffer, make_latents, make_recor
 
 SAMPLERS = {
     "uniform": {},
-    "prioritised": {"sampler": "prioritised", "priority_beta": 0.5},
+    "prioritised": {"sampler": "prioritised"},
     "even": {"sampler": "prioritised", "even": 0.5},
     "online": {"online": 0.5},
     "online prioritised": {"online": 0.25, "sampler": "prioritised", "priority_exponent": 0.7},

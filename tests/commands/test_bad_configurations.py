@@ -60,7 +60,7 @@ GENERATED = {
     "below": [(name, "-1") for name in NUMBERS],
 }
 ABOVE_ONE = [
-    "actor.unimix", "model.unimix", "replay.online", "replay.even", "replay.priority_beta", "critic.slow_rate",
+    "actor.unimix", "model.unimix", "replay.online", "replay.even", "critic.slow_rate",
     "loss.gamma", "loss.lam", "loss.return_norm_rate", "optimiser.beta1", "optimiser.beta2", "ensemble.rate",
     "parallel.memory_fraction",
 ]  # fmt: skip
@@ -85,7 +85,6 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"replay.capacity": "100", "replay.min_size": "50", "batch_length": "64"}, "batch_length"),
     ({"replay.even": "0.5"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.5", "replay.online": "0.5"}, "replay.even"),
-    ({"replay.sampler": "prioritised", "replay.even": "0.5", "replay.priority_beta": "0.5"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.3"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.01"}, "replay.even"),
     ({"replay.sampler": "prioritised", "replay.even": "0.5", "batch_size": "6", "parallel.num_devices": "2"},
@@ -105,7 +104,6 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"optimiser.beta1": "1"}, "optimiser.beta1"),
     ({"imagination.last": "33"}, "imagination.last"),
     ({"imagination.use_ring": "true", "imagination.capacity": "10"}, "imagination.capacity"),
-    ({"imagination.draw": "3", "parallel.num_devices": "2"}, "imagination.draw"),
     ({"batch_size": "15", "parallel.num_devices": "2"}, "batch_size"),
     ({"batch_size": "15", "optimiser.accumulate": "2"}, "batch_size"),
     ({"schedule.kind": "plan", "schedule.imagination_batch_size": "5", "parallel.num_devices": "2"},
@@ -113,10 +111,7 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"schedule.steps_per_call": "2", "env.workers": "1"}, "schedule.steps_per_call"),
     ({"schedule.steps_per_call": "2", "offline.replay": "x"}, "schedule.steps_per_call"),
     ({"ensemble.size": "1"}, "ensemble.size"),
-    ({"ensemble.bonus": "1"}, "ensemble.bonus"),
-    ({"ensemble.extrinsic": "0.5"}, "ensemble.extrinsic"),
-    ({"search.learn": "replace", "ensemble.size": "2", "ensemble.bonus": "1"}, "ensemble.bonus"),
-    ({"search.learn": "replace", "ensemble.size": "2", "ensemble.extrinsic": "0"}, "ensemble.extrinsic"),
+    ({"ensemble.bonus": "1"}, "ensemble.bonus"),  # removed
     ({"search.learn": "replace", "imagination.use_ring": "true"}, "imagination.use_ring"),
     ({"search.last": "33"}, "search.last"),
     ({"seed": "9000000"}, "seed"),

@@ -6,7 +6,7 @@ import jax
 import pytest
 from jax.interpreters.partial_eval import dce_jaxpr
 
-from dreamjax.agents.dream_agent import dummy_batch, make_agent
+from dreamjax.agents.agent import dummy_batch, make_agent
 from dreamjax.config import from_dict, merge
 from dreamjax.config.presets import size
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec

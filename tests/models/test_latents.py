@@ -1,9 +1,11 @@
 """Latents: unimix, straight-through and reparameterised samples, KL and entropy, against NumPy and closed forms."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl.testing import parameterized
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,45 +27,57 @@ def random_logit(seed, shape=(3, 4, 5), scale=3.0):
     return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("classes", [2, 5, 32])
-def test_the_least_probability_is_the_uniform_share(classes):
-    """Contract 11: with logits of +-100 the least probability is 0.01 / K."""
-    logit = latents.unimix_logit(jnp.where(jnp.arange(classes) == 1, 100.0, -100.0), 0.01)
-    probs = np.exp(logit)
-    np.testing.assert_allclose(np.delete(probs, 1), 0.01 / classes, rtol=1e-5)
-    np.testing.assert_allclose(probs[1], 0.99 + 0.01 / classes, rtol=1e-5)
+class LatentsTest(chex.TestCase):
+    """With and without jit."""
 
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters(2, 5, 32)
+    def test_the_least_probability_is_the_uniform_share(self, classes):
+        """Contract 11: with logits of +-100 the least probability is 0.01 / K."""
+        logit = self.variant(latents.unimix_logit, static_argnums=1)(
+            jnp.where(jnp.arange(classes) == 1, 100.0, -100.0), 0.01
+        )
+        probs = np.exp(logit)
+        np.testing.assert_allclose(np.delete(probs, 1), 0.01 / classes, rtol=1e-5)
+        np.testing.assert_allclose(probs[1], 0.99 + 0.01 / classes, rtol=1e-5)
 
-@pytest.mark.parametrize("unimix", [0.0, 0.01, 0.3, 1.0])
-def test_unimix_mixes_probabilities_not_logits(unimix):
-    """Contract 11."""
-    raw = random_logit(0)
-    expected = (1 - unimix) * softmax(raw) + unimix / 5
-    np.testing.assert_allclose(np.exp(latents.unimix_logit(raw, unimix)), expected, rtol=1e-5)
+    @chex.variants(with_jit=True, without_jit=True)
+    @parameterized.parameters(0.0, 0.01, 0.3, 1.0)
+    def test_unimix_mixes_probabilities_not_logits(self, unimix):
+        """Contract 11."""
+        raw = random_logit(0)
+        expected = (1 - unimix) * softmax(raw) + unimix / 5
+        np.testing.assert_allclose(
+            np.exp(self.variant(latents.unimix_logit, static_argnums=1)(raw, unimix)), expected, rtol=1e-5
+        )
 
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_categorical_kl_is_summed_over_latents(self):
+        """Contract 10: values by the definition in NumPy float64, and by hand."""
+        kl = self.variant(latents.kl, static_argnums=2)
+        left, right = (latents.unimix_logit(random_logit(seed), 0.01) for seed in (1, 2))
+        p, q = np.exp(np.float64(left)), np.exp(np.float64(right))
+        np.testing.assert_allclose(kl(left, right, "categorical"), np.sum(p * np.log(p / q), (-2, -1)), rtol=1e-4)
+        # KL((1/2, 1/2) || (1/4, 3/4)) = ln 2 - ln(3) / 2 for each of two latents
+        by_hand = kl(jnp.log(jnp.full((2, 2), 0.5)), jnp.log(jnp.array([[0.25, 0.75]] * 2)), "categorical")
+        np.testing.assert_allclose(by_hand, 2 * (np.log(2) - np.log(3) / 2), rtol=1e-6)
 
-def test_categorical_kl_is_summed_over_latents():
-    """Contract 10: values by the definition in NumPy float64, and by hand."""
-    left, right = (latents.unimix_logit(random_logit(seed), 0.01) for seed in (1, 2))
-    p, q = np.exp(np.float64(left)), np.exp(np.float64(right))
-    np.testing.assert_allclose(latents.kl(left, right, "categorical"), np.sum(p * np.log(p / q), (-2, -1)), rtol=1e-4)
-    # KL((1/2, 1/2) || (1/4, 3/4)) = ln 2 - ln(3) / 2 for each of two latents
-    by_hand = latents.kl(jnp.log(jnp.full((2, 2), 0.5)), jnp.log(jnp.array([[0.25, 0.75]] * 2)), "categorical")
-    np.testing.assert_allclose(by_hand, 2 * (np.log(2) - np.log(3) / 2), rtol=1e-6)
-
-
-def test_gaussian_kl_is_the_closed_form():
-    """Contract 16: by hand, and against the integral of p log(p / q) on a fine grid."""
-    # KL(N(1, 2) || N(0, 1)) = -ln 2 + (4 + 1) / 2 - 1/2 = 2 - ln 2; KL(N(0, 1) || N(1, 2)) = ln 2 + 2 / 8 - 1/2
-    wide, unit = jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 1.0]])
-    np.testing.assert_allclose(latents.kl(wide, unit, "gaussian"), 2 - np.log(2), rtol=1e-6)
-    np.testing.assert_allclose(latents.kl(unit, wide, "gaussian"), np.log(2) + 0.25 - 0.5, rtol=1e-6)
-    rng = np.random.default_rng(0)
-    left, right = (np.stack([rng.normal(size=3), rng.uniform(0.3, 2, 3)], -1) for _ in range(2))
-    x = np.linspace(-20, 20, 200_001)[:, None]
-    log_p, log_q = (-0.5 * ((x - m[:, 0]) / m[:, 1]) ** 2 - np.log(m[:, 1] * np.sqrt(2 * np.pi)) for m in (left, right))
-    integral = np.sum(np.exp(log_p) * (log_p - log_q)) * (x[1, 0] - x[0, 0])
-    np.testing.assert_allclose(latents.kl(np.float32(left), np.float32(right), "gaussian"), integral, rtol=1e-4)
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_gaussian_kl_is_the_closed_form(self):
+        """Contract 16: by hand, and against the integral of p log(p / q) on a fine grid."""
+        kl = self.variant(latents.kl, static_argnums=2)
+        # KL(N(1, 2) || N(0, 1)) = -ln 2 + (4 + 1) / 2 - 1/2 = 2 - ln 2; KL(N(0, 1) || N(1, 2)) = ln 2 + 2 / 8 - 1/2
+        wide, unit = jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 1.0]])
+        np.testing.assert_allclose(kl(wide, unit, "gaussian"), 2 - np.log(2), rtol=1e-6)
+        np.testing.assert_allclose(kl(unit, wide, "gaussian"), np.log(2) + 0.25 - 0.5, rtol=1e-6)
+        rng = np.random.default_rng(0)
+        left, right = (np.stack([rng.normal(size=3), rng.uniform(0.3, 2, 3)], -1) for _ in range(2))
+        x = np.linspace(-20, 20, 200_001)[:, None]
+        log_p, log_q = (
+            -0.5 * ((x - m[:, 0]) / m[:, 1]) ** 2 - np.log(m[:, 1] * np.sqrt(2 * np.pi)) for m in (left, right)
+        )
+        integral = np.sum(np.exp(log_p) * (log_p - log_q)) * (x[1, 0] - x[0, 0])
+        np.testing.assert_allclose(kl(np.float32(left), np.float32(right), "gaussian"), integral, rtol=1e-4)
 
 
 @settings(max_examples=25, deadline=None)

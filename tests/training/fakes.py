@@ -17,7 +17,7 @@ from dreamjax.types import (
     ActionSpec,
     Batch,
     EnvSpec,
-    NormaliserState,
+    NormalizerState,
     ObsSpec,
     Records,
     ReplayOuts,
@@ -149,7 +149,7 @@ def fake_agent(*, bad_update: int | Sequence[int] = -1) -> FakeAgent:
             params={"world_model": {"w": jnp.ones(3)}, "actor": {"b": jnp.zeros(())}, "critic": {}},
             slow_critic={},
             opt_state={},
-            retnorm=NormaliserState(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)),
+            retnorm=NormalizerState(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)),
         )
 
     def make(phase: str) -> Any:

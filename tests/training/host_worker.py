@@ -15,7 +15,7 @@ import numpy as np
 import small
 from tiny import SIZES
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.config import Config, from_dict, merge, to_dict
 from dreamjax.training.runtime import devices, hosts
 from training import fakes

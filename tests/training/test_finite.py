@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dreamjax.training.finite import SKIPPED, skip_nonfinite
-from dreamjax.types import NormaliserState, TrainState
+from dreamjax.types import NormalizerState, TrainState
 
 
 def make_state() -> TrainState:
@@ -20,7 +20,7 @@ def make_state() -> TrainState:
         params={"world_model": {"w": jnp.ones(3)}},
         slow_critic={"v": jnp.zeros(2)},
         opt_state={"world_model": (jnp.zeros(3), jnp.zeros((), jnp.int32))},
-        retnorm=NormaliserState(jnp.zeros(()), jnp.ones(()), jnp.zeros((), jnp.int32)),
+        retnorm=NormalizerState(jnp.zeros(()), jnp.ones(()), jnp.zeros((), jnp.int32)),
     )
 
 

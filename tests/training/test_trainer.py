@@ -34,7 +34,7 @@ from dreamjax.training.storage import checkpoint
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.training.trainer import Trainer
-from dreamjax.types import NormaliserState
+from dreamjax.types import NormalizerState
 from training.fakes import FakeEnv, fake_agent, make_tiny_config
 
 Run = Callable[..., Trainer]
@@ -470,7 +470,7 @@ def test_the_explorer_collects_until_its_phase_ends() -> None:
     trainer: Any = object.__new__(Trainer)
     trainer.config = make_tiny_config(explore={"steps": 8}, ensemble={"size": 2, "rate": 0.5})
     params = {name: np.full(1, i) for i, name in enumerate(("actor", "critic", "explorer_actor", "explorer_critic"))}
-    novelty = NormaliserState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
+    novelty = NormalizerState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
     trainer.state = SimpleNamespace(params=params, novelty=novelty, explorer=SimpleNamespace(novelty=novelty))
     acting, paid = [], []
     for step in (0, 7, 8, 9):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from dreamjax.agents.dream_agent import Agent
+from dreamjax.agents.agent import Agent
 from dreamjax.config import Config
 from dreamjax.envs.adapter import Adapter
 from dreamjax.training.announce import announced

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dreamjax.agents.dream_agent import Agent
+from dreamjax.agents.agent import Agent
 from dreamjax.reporting.accuracy import Sums, accuracy, count_right, counted_steps
 from dreamjax.reporting.uncertainty import ERRORS, summary
 from dreamjax.training.collection.collector import Environments, Policy

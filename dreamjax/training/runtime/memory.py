@@ -21,7 +21,7 @@ CERTAIN = 0.5
 def configure(parallel: ParallelConfig) -> None:
     """Tells XLA how much of a GPU it may take; what the user's environment already says stands."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", str(parallel.memory_fraction))
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "true" if parallel.preallocate else "false")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def tree_bytes(tree: Any) -> int:
@@ -107,12 +107,12 @@ def gigabytes(count: int | None) -> str:
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
-def batch_shapes(spec: Any, size: int, length: int, *, latents: Any = None, weighted: bool = False) -> Any:
+def batch_shapes(spec: Any, size: int, length: int, *, latents: Any = None) -> Any:
     """A ``Batch`` of shapes, as replay gives it.
 
     Args:
         spec: ``EnvSpec`` of the environment. size, length: B and T.
-        latents: an ``RSSMState`` of ``[1, ...]`` shapes where latents are kept. weighted: the sampler gives weights.
+        latents: an ``RSSMState`` of ``[1, ...]`` shapes where latents are kept.
     """
     import jax
     import numpy as np
@@ -133,7 +133,6 @@ def batch_shapes(spec: Any, size: int, length: int, *, latents: Any = None, weig
         row=of((), np.int32),
         prev_action=of((action.record_size,), action.record_dtype),
         context=jax.tree.map(lambda x: of(x.shape[1:], x.dtype), latents),
-        weight=of((), np.float32) if weighted else None,
     )
 
 

@@ -30,7 +30,7 @@ from dreamjax.training.runtime.devices import local
 from dreamjax.training.runtime.hosts import Group
 from dreamjax.training.storage.segments import Segments
 from dreamjax.training.storage.workdir import UsageError
-from dreamjax.types import NormaliserState, Params, TrainState
+from dreamjax.types import NormalizerState, Params, TrainState
 
 MANIFEST, META = "manifest.json", "meta.json"
 _TEMPORARY = "tmp."
@@ -175,7 +175,7 @@ def _read(path: Path, like: TrainState, index: int = 0) -> tuple[TrainState, dic
     return dataclasses.replace(learner, params=params), host, read_meta(path)
 
 
-def restore_novelty(path: Path, like: NormaliserState) -> NormaliserState:
+def restore_novelty(path: Path, like: NormalizerState) -> NormalizerState:
     """Reads and verifies ``TrainState.novelty`` alone. Raises as ``restore``."""
     verify(path, "learner")
     found = _read_some(path / "learner", dict(named_leaves({"novelty": like})))

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
-from dreamjax.agents.dream_agent import Agent, make_agent
+from dreamjax.agents.agent import Agent, make_agent
 from dreamjax.agents.player import Player
 from dreamjax.algorithms.exploration import planning_params
 from dreamjax.config import Config, from_dict, merge, to_dict

@@ -23,7 +23,7 @@ from grids import (
     sharpened,
 )
 
-from dreamjax.agents.dream_agent import make_agent, make_open_loop
+from dreamjax.agents.agent import make_agent, make_open_loop
 from dreamjax.algorithms.distributions import observation_mode
 from dreamjax.algorithms.world_model_loss import observe_window, window_inputs, world_model_loss
 from dreamjax.models.encoders import preprocess

@@ -1,6 +1,6 @@
 from tests.mutants import Mutant
 
-TESTS = "tests/agents/test_dream_agent.py"
+TESTS = "tests/agents/test_agent.py"
 
 MUTANTS = [
     Mutant("policy_keeps_the_old_state", "policy", "Carry(state, action, plan)", "Carry(carry.state, action, plan)"),

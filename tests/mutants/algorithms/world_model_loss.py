@@ -34,12 +34,6 @@ MUTANTS = [
     Mutant("cont_target_undiscounted", "world_model_loss", "cont_target *= loss.gamma", ""),
     Mutant("starts_with_gradient", "world_model_loss", "jax.tree.map(sg, post)", "post"),
     Mutant(
-        "importance_weights_unused",
-        "world_model_loss",
-        "jnp.expand_dims(batch.weight, 1)",
-        "jnp.ones_like(jnp.expand_dims(batch.weight, 1))",
-    ),
-    Mutant(
         "rows_by_place", "world_model_loss", "row_keys(key, batch.row)", "row_keys(key, jnp.arange(batch.row.shape[0]))"
     ),
     Mutant(

@@ -5,14 +5,14 @@ TESTS = "tests/buffers/test_samplers.py"
 MUTANTS = [
     Mutant(
         "even_share_in_the_other_rows",
-        "EvenShare.sample",
-        "((self.even, rows), (self.base, others))",
-        "((self.even, others), (self.base, rows))",
+        "MixtureSampler.sample",
+        "((self.uniform, rows), (self.base, others))",
+        "((self.uniform, others), (self.base, rows))",
         tests="::test_an_even_share_lies_in_rows_of_its_own_and_is_uniform",
     ),
     Mutant(
         "new_steps_as_likely_as_one",
-        "PrioritisedSampler._follow",
+        "PrioritizedSampler._follow",
         "self.tree.total / np.sum(was_valid - was_low)",
         "1.0",
         tests="::test_new_steps_are_as_likely_as_the_mean_of_the_starts_before_them",

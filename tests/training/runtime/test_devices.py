@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.config import Config, ConfigError, from_dict, merge, to_dict
 from dreamjax.training.runtime import devices
 from dreamjax.types import EnvSpec

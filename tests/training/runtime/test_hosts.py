@@ -19,7 +19,7 @@ import runs
 import small
 from tiny import QUICK_FLAGS
 
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.config import ConfigError, to_dict
 from dreamjax.training.runtime import hosts
 from dreamjax.training.storage import checkpoint, recording

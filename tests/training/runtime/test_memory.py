@@ -96,8 +96,8 @@ def test_batch_shapes_are_those_of_replay(tiny_spec: EnvSpec, tiny_batch: Any) -
     shapes = memory.batch_shapes(tiny_spec, 4, 6)
     chex.assert_trees_all_equal_shapes_and_dtypes(shapes, tiny_batch())
     latents = RSSMState(deter=np.zeros((1, 3), np.float32), stoch=np.zeros((1, 2, 5), np.float32))
-    full = memory.batch_shapes(tiny_spec, 4, 6, latents=latents, weighted=True)
-    assert (full.context.deter.shape, full.context.stoch.shape, full.weight.shape) == ((4, 3), (4, 2, 5), (4,))
+    full = memory.batch_shapes(tiny_spec, 4, 6, latents=latents)
+    assert (full.context.deter.shape, full.context.stoch.shape) == ((4, 3), (4, 2, 5))
 
 
 NEED = memory.Need(parameters=100, optimiser=200, rollouts=0, activations=1000, replay=400)

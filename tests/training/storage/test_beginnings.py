@@ -16,7 +16,7 @@ from dreamjax.commands import export as command
 from dreamjax.config import InitFromConfig, ReplayConfig
 from dreamjax.training.storage import checkpoint, recording, warm_start
 from dreamjax.training.storage.workdir import UsageError
-from dreamjax.types import ActionPart, ActionSpec, EnvSpec, NormaliserState, ObsSpec, TrainState
+from dreamjax.types import ActionPart, ActionSpec, EnvSpec, NormalizerState, ObsSpec, TrainState
 from tests.buffers.streams import SPEC, make_buffer, make_records
 from training.fakes import fake_agent
 from training.test_trainer import Run, make_config, run  # noqa: F401
@@ -35,7 +35,7 @@ def make_state(seed: int, *, width: int = 3) -> TrainState:
         },
         slow_critic={"out": draw(4)},
         opt_state={"actor": draw(2)},
-        retnorm=NormaliserState(draw(), draw(), jnp.asarray(seed, jnp.int32)),
+        retnorm=NormalizerState(draw(), draw(), jnp.asarray(seed, jnp.int32)),
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from dreamjax.training.storage import checkpoint
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
-from dreamjax.types import NormaliserState, TrainState
+from dreamjax.types import NormalizerState, TrainState
 from tests.buffers.streams import make_buffer, make_records
 
 HOST = {
@@ -36,7 +36,7 @@ def make_state(seed: int = 0) -> TrainState:
         params={"world_model": {"w": jnp.full((3, 4), seed, jnp.float32)}, "actor": {"b": jnp.ones(2, jnp.bfloat16)}},
         slow_critic={},
         opt_state={"actor": ((jnp.ones(2), ()), None)},
-        retnorm=NormaliserState(jnp.zeros(()), jnp.ones(()), jnp.asarray(2, jnp.int32)),
+        retnorm=NormalizerState(jnp.zeros(()), jnp.ones(()), jnp.asarray(2, jnp.int32)),
     )
 
 
@@ -97,7 +97,7 @@ def test_parameters_alone_do_not_need_the_rest(workdir: Path) -> None:
 
 
 def test_novelty_alone(tmp_path: Path) -> None:
-    novelty = NormaliserState(jnp.float32(0.25), jnp.float32(4.0), jnp.asarray(7, jnp.int32))
+    novelty = NormalizerState(jnp.float32(0.25), jnp.float32(4.0), jnp.asarray(7, jnp.int32))
     path = checkpoint.save(tmp_path, 1, make_state().replace(novelty=novelty), HOST, {}, keep=1)
     shutil.rmtree(path / "params")
     assert_same(checkpoint.restore_novelty(path, jax.eval_shape(lambda: novelty)), novelty)

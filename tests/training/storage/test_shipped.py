@@ -15,14 +15,14 @@ import pytest
 from small import noise_like
 
 import dreamjax
-from dreamjax.agents.dream_agent import make_agent
+from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms.exploration import NOVELTY
 from dreamjax.commands import ship
 from dreamjax.envs.adapter import make_env
 from dreamjax.training.storage import checkpoint, load, shipped, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError
-from dreamjax.types import NormaliserState
+from dreamjax.types import NormalizerState
 from tests.conftest import ROOT, make_tiny_config
 
 CARTPOLE = {"env": {"id": "CartPole-v1"}, "eval": {"num_envs": 2}}
@@ -179,7 +179,7 @@ def test_what_heeds_an_ensemble_is_loaded_with_it_and_not_shipped(tmp_path, fold
     state = jax.eval_shape(make_agent(config, env.spec).init, jax.random.key(0))
     key = jax.random.key(1)
     state = noise_like(state.replace(key=jax.random.key_data(key)), seed=1).replace(key=key)
-    novelty = NormaliserState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
+    novelty = NormalizerState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
     workdir.write_config(tmp_path, config)
     checkpoint.save(tmp_path, 1, state.replace(novelty=novelty), {}, {"update": 1}, keep=1)
     loaded = load.load(tmp_path, num_envs=1, changes={"planner": {"limit": 2.0}})

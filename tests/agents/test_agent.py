@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.agents.dream_agent import Carry, dummy_batch, make_agent, make_open_loop
+from dreamjax.agents.acting import Carry
+from dreamjax.agents.agent import dummy_batch, make_agent
 from dreamjax.algorithms.distributions import action_record, make_policy
 from dreamjax.config import ConfigError
 from dreamjax.models.encoders import preprocess
-from dreamjax.models.ensemble import Ensemble
 from dreamjax.models.nets import symexp
-from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, RSSMState, WorldModel
+from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 from tests.conftest import make_tiny_config, make_tiny_spec
 
 N, T = 5, 6
@@ -234,37 +234,3 @@ def test_search_is_refused_where_actions_cannot_be_listed(tiny_config, field, va
     with pytest.raises(ConfigError, match=rf"^search\.{field}={value!r} is not allowed: .* more than 4096"):
         make_agent(config, buttons)
     assert make_agent(tiny_config, small.EVERY_ACTION).search_policy is None
-
-
-def test_open_loop_tells_disagreement_beside_what_really_came():
-    """A model whose state is the observation and which adds the action; members that add it times 1, 2 and 3."""
-    spec = EnvSpec(
-        {"x": ObsSpec("vector", (2,), "float32")}, ActionSpec((ActionPart("continuous", 2, low=(-1.0,), high=(1.0,)),))
-    )
-    config = make_tiny_config(model={"symlog": False})
-    state = lambda x: RSSMState(deter=x, stoch=jnp.zeros((*x.shape[:-1], 1, 1)))
-    unused = lambda *args: None
-    world_model = WorldModel(
-        init=unused, initial=lambda size: state(jnp.zeros((size, 2))), embed=lambda params, obs: obs["x"],
-        observe=lambda params, state_, action, embed, first, keys: (state(embed), embed),
-        imagine=lambda params, state_, action, keys: (state(state_.deter + action), action),
-        prior_logit=unused, kl=unused, feat=lambda state_: state_.deter, decode=lambda params, feat: {"x": feat},
-        predict=lambda params, before, action, after: {"x": after.deter}, reward=unused, cont=unused, mask=None,
-        entropy=unused, feat_size=2,
-    )  # fmt: skip
-    ensemble = Ensemble(
-        init=unused,
-        apply=lambda w, feat, action: jnp.stack([feat + k * action for k in w]),
-        target=lambda before, after: after.deter,
-    )
-    batch = small.random_batch(spec, batch=2, length=4)
-    params = {"world_model": {}, "ensemble": (1.0, 2.0, 3.0)}
-    result = make_open_loop(world_model, config, spec, ensemble)(params, batch, jax.random.key(0), context=2)
-    x, a = batch.obs["x"], batch.action[:, :-1]
-    np.testing.assert_allclose(result["disagreement"], np.mean(a**2 * 2 / 3, -1), rtol=1e-5)
-    np.testing.assert_allclose(result["error_members"], np.sum((x[:, :-1] + 2 * a - x[:, 1:]) ** 2, -1), rtol=1e-5)
-    np.testing.assert_allclose(result["error_world_model"], np.sum((x[:, :-1] + a - x[:, 1:]) ** 2, -1), rtol=1e-5)
-    without = make_open_loop(world_model, config, spec, ensemble)(
-        {"world_model": {}}, batch, jax.random.key(0), context=2
-    )
-    assert set(without) == {"real", "dream", "next", "valid"}  # a shipped agent has no ensemble

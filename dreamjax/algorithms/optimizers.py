@@ -1,4 +1,4 @@
-"""Optimisers from optax parts: LaProp with adaptive clipping by tensor and warm-up (DreamerV3), or Adam."""
+"""Optimizers from optax parts: LaProp with adaptive clipping by tensor and warm-up (DreamerV3), or Adam."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def clip_by_tensor(limit: float, min_norm: float = 1e-3) -> optax.GradientTransf
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def make_optimiser(config: OptimiserConfig, learning_rate: float, delay: int = 0) -> optax.GradientTransformation:
-    """The optimiser of one group: clipping, LaProp (Ziyin et al. 2020) or Adam, a linear warm-up of the rate.
+def make_optimizer(config: OptimiserConfig, learning_rate: float, delay: int = 0) -> optax.GradientTransformation:
+    """The optimizer of one group: clipping, LaProp (Ziyin et al. 2020) or Adam, a linear warm-up of the rate.
 
-    For its first ``delay`` updates it changes nothing (its moments are taken); then the warm-up begins.
+    For its first ``delay`` updates the parameters stay as they are, while moments accumulate; then the warm-up begins.
     """
     chain = []
     if config.agc:
@@ -40,7 +40,7 @@ def make_optimiser(config: OptimiserConfig, learning_rate: float, delay: int = 0
     if config.clip:
         chain.append(optax.clip_by_global_norm(config.clip))
     if config.kind == "laprop":
-        # LaProp normalises first and takes the momentum of normalised gradients.
+        # LaProp normalizes first and takes the momentum of normalized gradients.
         chain.append(optax.scale_by_rms(config.beta2, eps=config.eps, eps_in_sqrt=False, bias_correction=True))
         chain.append(optax.ema(config.beta1, debias=True))
     else:
@@ -51,25 +51,3 @@ def make_optimiser(config: OptimiserConfig, learning_rate: float, delay: int = 0
         rate = optax.linear_schedule(0.0, learning_rate, max(1, config.warmup), transition_begin=begin)
     chain.append(optax.scale_by_learning_rate(rate))
     return optax.chain(*chain)
-
-
-def make_optimisers(
-    config: OptimiserConfig, ensemble_lr: float | None = None, explorer: bool = False
-) -> dict[str, optax.GradientTransformation]:
-    """One optimiser for each group of parameters: "world_model", "actor", "critic", "ensemble" where it has a rate, and
-    "explorer_actor" and "explorer_critic", at the rates of actor and critic, where there is an explorer."""
-    more = {} if ensemble_lr is None else {"ensemble": make_optimiser(config, ensemble_lr)}
-    if explorer:
-        more["explorer_actor"] = make_optimiser(config, config.actor_lr, config.actor_delay)
-        more["explorer_critic"] = make_optimiser(config, config.critic_lr)
-    return {
-        "world_model": make_optimiser(config, config.world_model_lr),
-        "actor": make_optimiser(config, config.actor_lr, config.actor_delay),
-        "critic": make_optimiser(config, config.critic_lr),
-        **more,
-    }
-
-
-def update_average(average: Any, params: Any, rate: float) -> Any:
-    """``(1 - rate) average + rate params``: the slow critic."""
-    return jax.tree.map(lambda slow, fast: (1 - rate) * slow + rate * fast, average, params)

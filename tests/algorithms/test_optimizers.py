@@ -5,8 +5,9 @@ import numpy as np
 import optax
 import pytest
 
-from dreamjax.algorithms import optimisers
-from dreamjax.config import OptimiserConfig
+from dreamjax.algorithms import optimizers
+from dreamjax.algorithms.update.state import make_optimizers, moving_average
+from dreamjax.config import EnsembleConfig, ExploreConfig, OptimiserConfig
 
 PLAIN = OptimiserConfig(agc=0.0, clip=0.0, warmup=0)
 
@@ -17,9 +18,9 @@ def normal(*shape, seed=0, scale=1.0):
 
 def run(config, params, grads, learning_rate=0.1):
     """Parameters after each gradient."""
-    optimiser = optimisers.make_optimiser(config, learning_rate)
-    step = jax.jit(optimiser.update)
-    state, history = optimiser.init(params), []
+    optimizer = optimizers.make_optimizer(config, learning_rate)
+    step = jax.jit(optimizer.update)
+    state, history = optimizer.init(params), []
     for grad in grads:
         changes, state = step(grad, state, params)
         params = jax.tree.map(np.asarray, optax.apply_updates(params, changes))
@@ -72,14 +73,14 @@ def test_clipping_is_by_the_norm_of_the_whole_tensor():
         "zero": np.array([3.0, 0, 0, 4], np.float32),  # |w| = 0, |g| = 5 -> 0.3 * 1e-3
         "calm": np.full(4, 0.1, np.float32),  # |w| = 2, |g| = 0.2 < 0.6
     }
-    clip = optimisers.clip_by_tensor(0.3)
+    clip = optimizers.clip_by_tensor(0.3)
     clipped, _ = clip.update(grads, clip.init(params), params)
     expected = {name: grads[name] * factor for name, factor in {"big": 3 / 500, "zero": 3e-4 / 5, "calm": 1}.items()}
     for name in params:
         np.testing.assert_allclose(clipped[name], expected[name], rtol=1e-5)
 
 
-def test_clipping_comes_before_the_normalisation():
+def test_clipping_comes_before_the_normalization():
     """One huge gradient among small ones: LaProp sees it clipped to 0.3 |w|, so later steps keep their size."""
     w = normal(4)
     grads = [normal(4, seed=1), normal(4, seed=2, scale=1e6), normal(4, seed=3)]
@@ -110,7 +111,7 @@ def test_warm_up_rises_linearly_from_zero():
 @pytest.mark.parametrize(("warmup", "rates"), [(0, [0, 0, 1, 1, 1, 1]), (2, [0, 0, 0, 0.5, 1, 1])])
 def test_the_actor_waits_and_then_warms_up(warmup, rates):
     config = OptimiserConfig(actor_lr=0.1, critic_lr=0.1, agc=0, warmup=warmup, actor_delay=2, beta1=0.0)
-    made = optimisers.make_optimisers(config, explorer=True)
+    made = make_optimizers(config, EnsembleConfig(), ExploreConfig(steps=1))
     gradient = {"w": np.ones(1, np.float32)}
     for name, expected in (("actor", rates), ("explorer_actor", rates), ("critic", rates[2:])):
         state, got = made[name].init(gradient), []
@@ -123,12 +124,12 @@ def test_the_actor_waits_and_then_warms_up(warmup, rates):
 def test_each_group_has_its_own_rate():
     config = OptimiserConfig(world_model_lr=0.1, actor_lr=0.2, critic_lr=0.3, agc=0, warmup=0)
     for name, rate in (("world_model", 0.1), ("actor", 0.2), ("critic", 0.3)):
-        optimiser = optimisers.make_optimisers(config)[name]
-        changes, _ = optimiser.update({"w": np.float32([2, -2])}, optimiser.init({"w": np.float32([0, 0])}))
+        optimizer = make_optimizers(config, EnsembleConfig(), ExploreConfig())[name]
+        changes, _ = optimizer.update({"w": np.float32([2, -2])}, optimizer.init({"w": np.float32([0, 0])}))
         np.testing.assert_allclose(changes["w"], [-rate, rate], rtol=1e-5)
 
 
 def test_slow_critic_arithmetic():
     """Contract 26."""
-    got = optimisers.update_average({"w": np.float32([0, 10])}, {"w": np.float32([1, 20])}, 0.02)
+    got = moving_average({"w": np.float32([0, 10])}, {"w": np.float32([1, 20])}, 0.02)
     np.testing.assert_allclose(got["w"], [0.02, 0.98 * 10 + 0.02 * 20], rtol=1e-6)

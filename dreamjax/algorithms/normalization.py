@@ -1,36 +1,36 @@
-"""Return normalisation by moving percentiles (DreamerV3, eq. 7)."""
+"""Return normalization by moving percentiles (DreamerV3, eq. 7)."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-from dreamjax.types import NormaliserState
+from dreamjax.types import NormalizerState
 
 PERCENTILES = (5.0, 95.0)
 
 
-def init_normaliser() -> NormaliserState:
+def init_normalizer() -> NormalizerState:
     """A state that has seen nothing."""
-    return NormaliserState(low=jnp.zeros(()), high=jnp.zeros(()), count=jnp.zeros((), jnp.int32))
+    return NormalizerState(low=jnp.zeros(()), high=jnp.zeros(()), count=jnp.zeros((), jnp.int32))
 
 
-def update_normaliser(
-    state: NormaliserState, values: jax.Array, *, rate: float, axis_name: str | None = None
-) -> NormaliserState:
+def update_normalizer(
+    state: NormalizerState, values: jax.Array, *, rate: float, axis_name: str | None = None
+) -> NormalizerState:
     """Moves the percentiles towards those of ``values`` (any shape), gathered over all devices of ``axis_name``."""
     values = jax.lax.stop_gradient(values).reshape(-1)
     if axis_name is not None:
         values = jax.lax.all_gather(values, axis_name, tiled=True)
     low, high = jnp.percentile(values, jnp.asarray(PERCENTILES))
-    return NormaliserState(
+    return NormalizerState(
         low=(1 - rate) * state.low + rate * low,
         high=(1 - rate) * state.high + rate * high,
         count=state.count + 1,
     )
 
 
-def normaliser_scale(state: NormaliserState, *, rate: float, limit: float) -> jax.Array:
+def normalizer_scale(state: NormalizerState, *, rate: float, limit: float) -> jax.Array:
     """``max(limit, high - low)`` float32 ``[]``, unbiased from the first update on (as Adam corrects its moments)."""
     correction = 1 - (1 - rate) ** jnp.maximum(state.count, 1).astype(jnp.float32)
     return jnp.maximum(limit, (state.high - state.low) / correction)

@@ -1,26 +1,26 @@
 from tests.mutants import Mutant
 
-TESTS = "tests/algorithms/test_normalisation.py"
+TESTS = "tests/algorithms/test_normalization.py"
 
 MUTANTS = [
     Mutant("percentiles_10_90", "PERCENTILES", "(5.0, 95.0)", "(10.0, 90.0)"),
     Mutant(
         "percentiles_biased",
-        "normaliser_scale",
+        "normalizer_scale",
         "(state.high - state.low) / correction",
         "(state.high - state.low) / 1.0",
     ),
     Mutant(
         "percentiles_floor",
-        "normaliser_scale",
+        "normalizer_scale",
         "jnp.maximum(limit, (state.high - state.low) / correction)",
         "jnp.minimum(limit, (state.high - state.low) / correction)",
     ),
     Mutant(
         "percentiles_of_one_device",
-        "update_normaliser",
+        "update_normalizer",
         "jax.lax.all_gather(values, axis_name, tiled=True)",
         "jax.lax.pmean(jnp.sort(values), axis_name)",
     ),
-    Mutant("percentiles_with_gradient", "update_normaliser", "jax.lax.stop_gradient(values)", "values"),
+    Mutant("percentiles_with_gradient", "update_normalizer", "jax.lax.stop_gradient(values)", "values"),
 ]

@@ -11,22 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.agents.acting import Carry, by_policy, make_acting
+from dreamjax.agents.open_loop import make_open_loop
 from dreamjax.agents.planning_agent import initial_plan, make_decision
-from dreamjax.algorithms.distributions import (
-    Policy,
-    observation_loss,
-    observation_mode,
-    scalar_decode,
-)
-from dreamjax.algorithms.exploration import disagreement, state_disagreement
-from dreamjax.algorithms.imagination import imagine_actions
-from dreamjax.algorithms.randomness import row_keys
+from dreamjax.algorithms.distributions import Policy, scalar_decode
+from dreamjax.algorithms.exploration import state_disagreement
 from dreamjax.algorithms.search import NEVER, candidates, evaluate_candidates, joint_actions, standardise
-from dreamjax.algorithms.update import init_state, make_update
-from dreamjax.algorithms.world_model_loss import observe_window, window_inputs
+from dreamjax.algorithms.update import Learner, init_state, make_optimizers, update
 from dreamjax.config import Config, ConfigError, SearchConfig
-from dreamjax.models.encoders import preprocess
-from dreamjax.models.ensemble import Ensemble, make_ensemble
+from dreamjax.models.ensemble import make_ensemble
 from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
 from dreamjax.types import Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
@@ -37,9 +29,8 @@ class Agent(NamedTuple):
 
     Attributes:
         init: ``(key) -> TrainState``; the key is consumed.
-        update: ``(state, batch, *, axis_name=None) -> (state, metrics, replay_outs)``, both phases.
-        update_world_model, update_actor_critic: the same, one phase alone.
-        update_exploring, update_actor_critic_exploring: with the explorer's phase, where there is an explorer.
+        update: ``(state, batch, *, phases=TASK, axis_name=None) -> (state, metrics, replay_outs)``, see
+            ``algorithms.update.update``.
         initial_carry: ``(num_envs) -> Carry``.
         policy: ``(params, carry, obs, is_first, keys, *, greedy) -> (carry, action record [N, K], latents)``; ``obs`` in
             the records' dtypes, ``keys`` typed ``[N]``, consumed; ``greedy`` takes the policy's mode.
@@ -54,10 +45,6 @@ class Agent(NamedTuple):
 
     init: Callable[..., TrainState]
     update: Callable
-    update_world_model: Callable
-    update_actor_critic: Callable
-    update_exploring: Callable
-    update_actor_critic_exploring: Callable
     initial_carry: Callable[[int], Carry]
     policy: Callable
     search_policy: Callable | None
@@ -86,6 +73,36 @@ def listed_actions(config: Config, spec: EnvSpec) -> np.ndarray | None:
         raise ConfigError(f"search.{asked[0]}={value!r} is not allowed: {error}; {allowed!r} is allowed") from None
 
 
+def make_networks(config: Config, spec: EnvSpec) -> Networks:
+    """The networks of a configuration for an environment."""
+    dtype = jnp.dtype(config.parallel.precision)
+    return Networks(
+        make_world_model(config.model, spec, dtype=dtype),
+        make_actor(config.actor, config.model, spec, dtype=dtype),
+        make_critic(config.critic, config.model, spec, dtype=dtype),
+        make_ensemble(config.ensemble, config.model, spec, dtype=dtype) if config.ensemble.size else None,
+    )
+
+
+def make_learner(networks: Networks, config: Config, spec: EnvSpec) -> Learner:
+    """The parts of an update, from a configuration."""
+    return Learner(
+        networks=networks,
+        spec=spec,
+        optimizers=make_optimizers(config.optimiser, config.ensemble, config.explore),
+        actor=config.actor,
+        critic=config.critic,
+        loss=config.loss,
+        imagination=config.imagination,
+        replay=config.replay,
+        ensemble=config.ensemble,
+        explore=config.explore,
+        horizon=config.horizon,
+        symlog=config.model.symlog,
+        micro_batches=config.optimiser.accumulate,
+    )
+
+
 def make_agent(config: Config, spec: EnvSpec) -> Agent:
     """The agent of a configuration for an environment.
 
@@ -97,13 +114,8 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     bias = config.actor.binary_bias
     if bias and bits != [len(bias)]:
         raise ConfigError(f"actor.binary_bias={bias!r} is not allowed: the environment's bits number {sum(bits)}")
-    dtype = jnp.dtype(config.parallel.precision)
-    networks = Networks(
-        make_world_model(config.model, spec, dtype=dtype),
-        make_actor(config.actor, config.model, spec, dtype=dtype),
-        make_critic(config.critic, config.model, spec, dtype=dtype),
-        make_ensemble(config.ensemble, config.model, spec, dtype=dtype) if config.ensemble.size else None,
-    )
+    networks = make_networks(config, spec)
+    learner = make_learner(networks, config, spec)
     world_model = networks.world_model
     doubt = None
     if networks.ensemble is not None:
@@ -142,84 +154,18 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     planned = make_decision(networks, config, spec)
     act = functools.partial(make_acting, networks, config, spec)
     return Agent(
-        init=lambda key: init_state(networks, config, spec, key),
-        update=make_update(networks, config, spec),
-        update_world_model=make_update(networks, config, spec, ("world_model",)),
-        update_actor_critic=make_update(networks, config, spec, ("actor_critic",)),
-        update_exploring=make_update(networks, config, spec, ("world_model", "actor_critic", "explorer")),
-        update_actor_critic_exploring=make_update(networks, config, spec, ("actor_critic", "explorer")),
+        init=functools.partial(init_state, learner),
+        update=functools.partial(update, learner),
         initial_carry=initial_carry,
         policy=act(by_policy),
         search_policy=None if joint is None else act(searched),
         planner_policy=act(planned),
-        open_loop=make_open_loop(world_model, config, spec, networks.ensemble),
+        open_loop=make_open_loop(world_model, spec, networks.ensemble, symlog=config.model.symlog),
         world_model=world_model,
         networks=networks,
         spec=spec,
         disagreement=doubt,
     )
-
-
-def make_open_loop(
-    world_model: WorldModel, config: Config, spec: EnvSpec, ensemble: Ensemble | None = None
-) -> Callable[..., dict]:
-    """Builds ``open_loop(params, batch, key, *, context) -> dict`` for pictures and figures of what the model dreams.
-
-    The result holds, by observation name, all in the records' units and dtypes:
-        "real" ``[B, T, ...]``; "dream" ``[B, T, ...]``, reconstructions of the posterior for ``t < context``, after it
-        the prior alone, fed with the recorded actions; "next" ``[B, T-1, ...]``, the prior's prediction of step ``t+1``
-        from the posterior at ``t``; and "valid" bool ``[B, T]``, False from the first reset after step 0 on.
-
-    With an ensemble (and its parameters: a shipped agent has none) also, float32 ``[B, T-1]``, of the step from ``t`` to
-    ``t+1``: its "disagreement"; "error_members", the squared error of its members' mean, summed over features; and
-    "error_world_model", nats by which the prior's prediction misses the observation (``observation_loss`` of all entries).
-    """
-
-    def decode(params: Params, state: RSSMState) -> dict[str, jax.Array]:
-        predictions = world_model.decode(params, world_model.feat(state))
-        return {
-            name: observation_mode(spec.obs[name], prediction, config.model.symlog)
-            for name, prediction in predictions.items()
-        }
-
-    def open_loop(params: dict[str, Params], batch: Batch, key: jax.Array, *, context: int) -> dict:
-        model = params["world_model"]
-        observe_key, dream_key, next_key = jax.random.split(key, 3)
-        embed = world_model.embed(model, preprocess(spec.obs, batch.obs))
-        action, is_first, start, prev_action = window_inputs(world_model, spec, batch)
-        keys = row_keys(observe_key, batch.row)
-        post = observe_window(world_model, model, embed, action, is_first, start, prev_action, keys).state
-
-        last = jax.tree.map(lambda x: x[:, context - 1], post)
-        dreamed = imagine_actions(world_model, model, last, action[:, context - 1 : -1], row_keys(dream_key, batch.row))
-        joined = jax.tree.map(lambda a, b: jnp.concatenate([a[:, :context], b], 1), post, dreamed)
-
-        flat = jax.tree.map(lambda x: x[:, :-1].reshape(-1, *x.shape[2:]), post)
-        flat_action = action[:, :-1].reshape(-1, action.shape[-1])
-        rows = jnp.arange(flat_action.shape[0], dtype=jnp.int32)
-        following, _ = world_model.imagine(model, flat, flat_action, row_keys(next_key, rows))
-        shape = action[:, :-1].shape[:2]
-        following = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), following)
-        before, after = (jax.tree.map(lambda x, s=s: x[:, s], post) for s in (slice(None, -1), slice(1, None)))
-        doubts = {}
-        if ensemble is not None and "ensemble" in params:
-            told = ensemble.apply(params["ensemble"], world_model.feat(before), action[:, :-1])
-            missed = jnp.square(jnp.mean(told, 0) - ensemble.target(before, after))
-            doubts = {"disagreement": disagreement(told), "error_members": jnp.sum(missed, -1)}
-            seen = {name: x[:, 1:] for name, x in preprocess(spec.obs, batch.obs).items()}
-            predicted = world_model.predict(model, before, action[:, :-1], following)
-            losses = [observation_loss(spec.obs[n], x, seen[n], config.model.symlog) for n, x in predicted.items()]
-            doubts["error_world_model"] = functools.reduce(jnp.add, losses)
-
-        resets = jnp.cumsum(jnp.asarray(batch.is_first)[:, 1:], 1) > 0
-        return {
-            "real": {name: batch.obs[name] for name in spec.obs},
-            "dream": decode(model, joined),
-            "next": decode(model, following),
-            "valid": jnp.pad(~resets, ((0, 0), (1, 0)), constant_values=True),
-        } | doubts
-
-    return open_loop
 
 
 def dummy_batch(spec: EnvSpec, batch_size: int, length: int) -> Batch:
