@@ -1,6 +1,6 @@
 """CartPole-v1: the proof that the learning chain is right.
 
-    python -m experiments.train --config=experiments/cartpole.py
+    dreamjax train --config=cartpole
 
 Return of 20 greedy episodes after 20,000 steps, seeds 0, 1, 2: 455.2 +- 14.7, 500.0 +- 0.0, 404.9 +- 13.9. Going on to
 30,000: 420.9 +- 15.4, 500.0 +- 0.0, 242.1 +- 4.9: a policy that has balanced may drift off again, so the best checkpoint

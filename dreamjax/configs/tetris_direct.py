@@ -1,6 +1,6 @@
 """Tetris with eight buttons pressed together.
 
-    python -m experiments.train --config=experiments/tetris_direct.py
+    dreamjax train --config=tetris_direct
 
 Seed 0, 60,000 steps, two CPU cores, 16 min: the prior gets 95 % of the next boards exactly right ("nothing changes":
 none), eight held plans before every step clear 3.8 +- 0.4 lines a game (another run of this seed: all of them, 2.6 +- 0.3).

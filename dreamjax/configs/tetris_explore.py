@@ -1,13 +1,13 @@
 """Tetris by buttons: exploration without reward first, then the task, in one run and from one replay.
 
-    python -m experiments.train --config=experiments/tetris_explore.py
-    python -m experiments.train --config=experiments/tetris_explore.py:plain     # the same without exploration
+    dreamjax train --config=tetris_explore
+    dreamjax train --config=tetris_explore:plain     # the same without exploration
     python -m experiments.coverage --runs=runs/tetris_explore,runs/tetris_plain
 
 Game, sizes and rates are those of tetris_direct.py. In the first 30,000 steps the explorer plans for what the ensemble
 disagrees on (Plan2Explore, Sekar et al. 2020), with an actor and a critic of its own; the world model, the ensemble and the
-task's actor and critic learn from what it finds. From then on plans are for the task. Distinct boards are counted all the
-while (``coverage/boards`` and, coarsely, ``coverage/coarse``).
+task's actor and critic learn from what it finds. From then on plans are for the task. ``experiments.coverage`` counts the
+distinct boards in the replay.
 
 :locked puts pieces on cells, as in tetris_locked.py; :smoke runs every phase in seconds; others as in ``presets.variants``.
 """
@@ -27,7 +27,6 @@ def get_config(variant: str = "") -> ConfigDict:
         ensemble=dict(size=4, units=32, layers=2, lr=1e-3),
         explore=dict(steps=30_000),
         eval=dict(every=30_000),
-        log=dict(coverage=1_000_000),
     )
     plain = dict(explore=dict(steps=0), ensemble=dict(size=0))
     more = ["explore_smoke"] if "smoke" in names else []

@@ -1,6 +1,6 @@
 """Tetris by placements: one step puts the current piece at one of 200 cells, masked to the legal ones.
 
-    python -m experiments.train --config=experiments/tetris_locked.py
+    dreamjax train --config=tetris_locked
 
 Reward lines + 0.1 a piece, 100,000 placements, 12,375 updates, one core of an Intel Xeon and 37 min for each seed; lines a
 game over 100 greedy games of at most 1,000 pieces: seed 0 13.8 +- 0.7, seed 1 15.3 +- 0.7. Acting by one step of search in

@@ -26,7 +26,6 @@ from dreamjax.training.calls import in_calls, separate
 from dreamjax.training.collection.acting import make_acting
 from dreamjax.training.collection.collector import Collector
 from dreamjax.training.collection.compiled_collector import engine_of
-from dreamjax.training.coverage import Coverage
 from dreamjax.training.evaluation.evaluator import evaluate
 from dreamjax.training.metrics import MetricMeans, TrainError
 from dreamjax.training.runtime import devices, hosts, memory
@@ -123,7 +122,6 @@ class Trainer:
                 keep_latents=config.replay.keep_latents,
                 counted=config.num_envs,
                 gather=self.group.gather,
-                coverage=Coverage(self.spec, config.log.coverage) if config.log.coverage else None,
                 steps=acting.steps,
             )
         # The longest last: what is compiled after it, on whichever thread, waits for it.
@@ -329,7 +327,6 @@ class Trainer:
         updates = self.schedule.updates
         if crossed(updates_before, updates, self.config.log.metrics_every):
             values = self.means.means() | self.collector.pop_episodes() | self._rates() | memory.statistics()
-            values |= self.collector.coverage()
             self.means.clear()
             self.logger.metrics(self.step, updates, values)
             self._shown |= values
@@ -435,7 +432,7 @@ class Trainer:
         # Lines of the final report are not the run's: going on with more steps drops them.
         position = self.logger.state_dict()
         if self.step >= self.config.total_steps and not self._stop():
-            means = self.means.means() | self.collector.peek_episodes() | self.collector.coverage()
+            means = self.means.means() | self.collector.peek_episodes()
             if means:
                 self.logger.metrics(self.step, self.schedule.updates, means)
             if self._evaluated != self.step:
