@@ -1,4 +1,4 @@
-"""Held plans: draws that change once, sequences worth their best beginning, and what is kept from step to step."""
+"""Piecewise-constant sequences: draws that change once, the best prefix, and the plan kept from step to step."""
 
 import functools
 
@@ -9,10 +9,14 @@ import pytest
 import small
 
 from dreamjax.algorithms.distributions import Policy, PolicyPart
-from dreamjax.algorithms.held_plans import best_beginning, draw_held, plan_held, press_odds
-from dreamjax.algorithms.planning import Simulator
+from dreamjax.algorithms.planning.model import PlanningModel
+from dreamjax.algorithms.planning.piecewise import (
+    draw_piecewise,
+    max_prefix_return,
+    plan_piecewise,
+    press_probabilities,
+)
 from dreamjax.types import ActionPart, ActionSpec
-from tests.conftest import make_tiny_config
 
 MIXED = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 2)))
 BUTTONS = ActionSpec((ActionPart("binary", 2),))
@@ -23,21 +27,20 @@ def keys_of(count, seed=0):
     return jax.random.split(jax.random.key(seed), count)
 
 
-def config_of(**planner):
-    return make_tiny_config(planner=dict(method="held", horizon=HORIZON) | planner, actor={"binary_bias": ()})
-
-
 @pytest.mark.parametrize(("horizon", "second"), [(7, [0.5, 0.5, 0.0]), (2, [0.5, 2 * 0.1192029, 0.0])])
 def test_a_rare_press_is_tried_last(horizon, second):
-    config = make_tiny_config(planner={"horizon": horizon}, actor={"binary_bias": (0.0, -2.0, -1e6)})
-    np.testing.assert_allclose(press_odds(config, 3), [[0.5, 0.1192029, 0.0], second], rtol=1e-5)
-    np.testing.assert_array_equal(press_odds(config_of(), 2), np.full((2, 2), 0.5))
+    probabilities = press_probabilities((0.0, -2.0, -1e6), 3, horizon=horizon)
+    np.testing.assert_allclose(probabilities, [[0.5, 0.1192029, 0.0], second], rtol=1e-5)
+    np.testing.assert_array_equal(press_probabilities((), 2, horizon=horizon), np.full((2, 2), 0.5))
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    odds = jnp.array([[0.25, 0.0], [0.25, 0.0]])
-    draw = jax.jit(lambda keys: draw_held(MIXED, keys, 2000, HORIZON, odds), compiler_options=small.QUICK)
+    probabilities = jnp.array([[0.25, 0.0], [0.25, 0.0]])
+    draw = jax.jit(
+        lambda keys: draw_piecewise(MIXED, keys, probabilities, count=2000, horizon=HORIZON),
+        compiler_options=small.QUICK,
+    )
     return np.asarray(draw(keys_of(2)))
 
 
@@ -66,16 +69,16 @@ def test_values_are_drawn_evenly(drawn):
         np.testing.assert_allclose(numbers.mean((0, 1)), 0, atol=0.04)
 
 
-def test_each_group_of_bits_has_its_own_odds():
+def test_each_group_of_bits_has_its_own_probabilities():
     spec = ActionSpec((ActionPart("binary", 1), ActionPart("binary", 2)))
-    shots = draw_held(spec, keys_of(1), 64, HORIZON, jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]))
+    shots = draw_piecewise(spec, keys_of(1), jnp.array([[0.0, 1.0, 0.0], [0.0, 1.0, 1.0]]), count=64, horizon=HORIZON)
     np.testing.assert_array_equal(shots.mean((0, 1, 2))[:2], [0, 1])
     assert not shots[..., 0, 2].any(), "the first value of the last bit is no press, the second is"
     np.testing.assert_allclose(shots[..., -1, 2].mean(), 1 - 1 / HORIZON, atol=0.1)
 
 
 def test_a_rows_draws_are_its_keys():
-    draw = lambda keys: draw_held(MIXED, keys, 4, HORIZON, jnp.full((2, 2), 0.5))
+    draw = lambda keys: draw_piecewise(MIXED, keys, jnp.full((2, 2), 0.5), count=4, horizon=HORIZON)
     keys = keys_of(3)
     rows = draw(keys)
     np.testing.assert_array_equal(rows[1:2], draw(keys[1:2]))
@@ -91,19 +94,21 @@ def chain(pays, worth, ends=None):
         row, t = state
         return (row, t + 1), pays[row, t] * action[:, 0], GAMMA * (1.0 - ends[row, t])
 
-    def outlook(state):
+    def policy_and_value(state):
         row, t = state
         return Policy(BUTTONS, (PolicyPart(jnp.full((row.shape[0], 2), 0.5)),)), worth[row, t - 1]
 
-    return Simulator(step, outlook)
+    return PlanningModel(step, policy_and_value)
 
 
-def test_a_sequence_is_worth_its_best_beginning():
+def test_a_sequence_is_worth_its_max_prefix_return():
     pays = [[1, 2, 0], [1, 0, 8], [0, 3, 8], [-1, -1, -1]]
     worth = [[0, 10, 1], [2, 1, 0], [1, 20, 30], [-3, -4, -5]]
     ends = [[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]]
     rows = jnp.arange(4)
-    found = best_beginning(chain(pays, worth, np.array(ends, bool)), (rows, 0 * rows), jnp.ones((4, 3, 2)), keys_of(4))
+    found = max_prefix_return(
+        chain(pays, worth, np.array(ends, bool)), (rows, 0 * rows), jnp.ones((4, 3, 2)), keys_of(4)
+    )
     expected = [
         1 + 0.9 * 2 + 0.81 * 10,  # stopping after two steps
         1 + 0.81 * 8,  # going to the end: more than 1 + 0.9 * 2
@@ -113,11 +118,18 @@ def test_a_sequence_is_worth_its_best_beginning():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def planned(simulator, config, *, rows=3, mode=(0.0, 0.0), plan=None, keys=None):
+def planned(model, count, *, binary_bias=(), rows=3, mode=(0.0, 0.0), plan=None, keys=None):
     index = jnp.arange(rows)
     run = jax.jit(
-        lambda plan, keys: plan_held(
-            simulator, BUTTONS, (index, 0 * index), jnp.broadcast_to(jnp.array(mode), (rows, 2)), plan, keys, config
+        lambda plan, keys: plan_piecewise(
+            model,
+            BUTTONS,
+            (index, 0 * index),
+            jnp.broadcast_to(jnp.array(mode), (rows, 2)),
+            plan,
+            keys,
+            count=count,
+            binary_bias=binary_bias,
         ),
         compiler_options=small.QUICK,
     )
@@ -125,10 +137,10 @@ def planned(simulator, config, *, rows=3, mode=(0.0, 0.0), plan=None, keys=None)
     return np.asarray(run(plan, keys_of(rows) if keys is None else keys))
 
 
-def test_the_best_of_all_that_can_be_held():
+def test_the_best_of_all_that_can_be_drawn():
     """Row 0 wants the bit throughout, row 1 never, row 2 for two steps alone."""
     pays = np.array([[1.0] * 5, [-1.0] * 5, [1, 1, -1, -1, -1]])
-    plan = planned(chain(pays, np.zeros((3, 5))), config_of(candidates=128))
+    plan = planned(chain(pays, np.zeros((3, 5))), 128)
     np.testing.assert_array_equal(plan[0, :, 0], 1)
     np.testing.assert_array_equal(plan[1, 0, 0], 0)
     np.testing.assert_array_equal(plan[2, :2, 0], 1)
@@ -139,41 +151,38 @@ def test_the_plan_before_is_kept_one_step_on_and_beaten_only_by_more():
     wanted = np.array([1.0, 0, 1, 0, 1])
     pays = np.broadcast_to(np.where(wanted > 0, 1.0, -1.0), (3, 5))
     plan = jnp.zeros((3, HORIZON, 2)).at[:, 1:, 0].set(jnp.asarray(wanted[:4]))
-    config = config_of(candidates=16)
-    kept = planned(chain(pays, np.zeros((3, 5))), config, plan=plan)
+    kept = planned(chain(pays, np.zeros((3, 5))), 16, plan=plan)
     np.testing.assert_array_equal(kept[:, :, 0], [[1, 0, 1, 0, 0]] * 3)  # the last action goes on
     # Of equals the old one stays, so that a plan is carried out rather than drawn anew.
-    same = planned(chain(np.zeros((3, 5)), np.zeros((3, 5))), config, plan=plan)
+    same = planned(chain(np.zeros((3, 5)), np.zeros((3, 5))), 16, plan=plan)
     np.testing.assert_array_equal(same[:, :4], plan[:, 1:])
 
 
 def test_the_actors_action_is_among_those_tried():
     """No draw presses a bit that the actor is kept from, and only that pays."""
-    config = make_tiny_config(
-        planner=dict(method="held", horizon=HORIZON, candidates=8), actor={"binary_bias": (-1e6, 0.0)}
-    )
-    simulator = chain(np.ones((3, 5)), np.zeros((3, 5)))
-    assert np.all(planned(simulator, config)[:, :, 0] == 0)
-    plan = planned(simulator, config, mode=(1.0, 0.0))
+    run = functools.partial(planned, binary_bias=(-1e6, 0.0))
+    model = chain(np.ones((3, 5)), np.zeros((3, 5)))
+    assert np.all(run(model, 8)[:, :, 0] == 0)
+    plan = run(model, 8, mode=(1.0, 0.0))
     np.testing.assert_array_equal(plan[:, 0], [[1, 0]] * 3)
 
 
-def test_sequences_of_a_row_share_their_luck_and_rows_do_not():
-    """Rewards are luck alone: all sequences are worth the same, so the old plan stays."""
+def test_sequences_of_a_row_share_their_keys_and_rows_do_not():
+    """Rewards are chance alone: all sequences have the same return, so the previous plan stays."""
 
     def step(state, action, keys):
         return state, jax.vmap(jax.random.normal)(keys), jnp.ones(action.shape[0])
 
-    outlook = chain(np.zeros((3, 5)), np.zeros((3, 5))).outlook
-    simulator = Simulator(step, outlook)
+    policy_and_value = chain(np.zeros((3, 5)), np.zeros((3, 5))).policy_and_value
+    model = PlanningModel(step, policy_and_value)
     plan = jnp.ones((3, HORIZON, 2))
-    np.testing.assert_array_equal(planned(simulator, config_of(candidates=4), plan=plan), plan)
+    np.testing.assert_array_equal(planned(model, 4, plan=plan), plan)
 
 
 def test_a_row_depends_on_itself_alone():
     pays = np.random.default_rng(0).normal(size=(3, 5))
-    simulator, config = chain(pays, np.zeros((3, 5))), config_of(candidates=4)
-    first, second = planned(simulator, config), planned(simulator, config, keys=keys_of(3).at[0].set(jax.random.key(9)))
+    model = chain(pays, np.zeros((3, 5)))
+    first, second = planned(model, 4), planned(model, 4, keys=keys_of(3).at[0].set(jax.random.key(9)))
     np.testing.assert_array_equal(first[1:], second[1:])
-    run = functools.partial(planned, simulator, config)
+    run = functools.partial(planned, model, 4)
     assert any(not np.array_equal(run(keys=keys_of(3, seed)), first) for seed in range(1, 4))

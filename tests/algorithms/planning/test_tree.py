@@ -1,5 +1,6 @@
-"""Tree search in models whose every value is known: what it finds, what it never does, whose luck is whose."""
+"""Tree search in models whose every value is known: what it finds, what it never does, who shares keys."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,9 +10,9 @@ import pytest
 import small
 
 from dreamjax.algorithms.distributions import Policy, PolicyPart, make_policy
-from dreamjax.algorithms.planning import Simulator
-from dreamjax.algorithms.search import NEVER, joint_actions
-from dreamjax.algorithms.tree_search import propose, tree_search
+from dreamjax.algorithms.planning.candidates import NEVER, joint_actions
+from dreamjax.algorithms.planning.model import PlanningModel
+from dreamjax.algorithms.planning.tree import propose, tree_search
 from dreamjax.config import ActorConfig, PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
 
@@ -46,13 +47,13 @@ def tree_model():
         last = following >= STATES - ACTIONS**DEPTH
         return (row, following), reward, jnp.where(last, 0.0, GAMMA)
 
-    def outlook(state):
+    def policy_and_value(state):
         row, node = state
         mask = jnp.asarray(LEGAL)[row, jnp.minimum(node, STATES - 1)]
         policy = make_policy(CELLS, jnp.zeros((row.shape[0], ACTIONS)), mask, ActorConfig())
         return policy, jnp.asarray(VALUE)[row, jnp.minimum(node, STATES - 1)]
 
-    return Simulator(step, outlook)
+    return PlanningModel(step, policy_and_value)
 
 
 def best(row, node=0, depth=0):
@@ -70,12 +71,13 @@ def keys_of(count, seed=0):
 
 @functools.partial(jax.jit, static_argnames=("count", "noise"), compiler_options=small.QUICK)
 def searched(rows, keys, *, count, noise=False):
-    simulator, state = tree_model(), (rows, jnp.zeros_like(rows))
-    policy, value = simulator.outlook(state)
+    model, state = tree_model(), (rows, jnp.zeros_like(rows))
+    policy, value = model.policy_and_value(state)
     split = jax.vmap(jax.random.split)(keys)
-    tried = propose(policy, JOINT, 0, split[:, 0], noise=noise)
-    found = tree_search(simulator, CELLS, state, tried, value, split[:, 1], PLANNER, count)
-    return found, tried.record[:, :, 0]
+    candidates = propose(policy, JOINT, 0, split[:, 0], with_noise=noise)
+    config = dataclasses.replace(PLANNER, num_simulations=count)
+    found = tree_search(model, CELLS, state, candidates, value, split[:, 1], config)
+    return found, candidates.record[:, :, 0]
 
 
 def chosen_of(found, record):
@@ -117,37 +119,37 @@ def test_a_rows_tree_is_its_own():
         np.testing.assert_array_equal(a, b[::-1])
 
 
-def test_siblings_share_their_luck_and_nobody_else_does():
+def test_siblings_share_their_keys_and_no_other_nodes_do():
     """Each step pays a uniform number; two steps deep, at most."""
 
     def step(state, action, keys):
         return state, jax.vmap(jax.random.uniform)(keys), jnp.ones(action.shape[0])
 
-    def outlook(state):
+    def policy_and_value(state):
         return make_policy(CELLS, jnp.zeros((2, ACTIONS)), None, ActorConfig()), jnp.zeros(2)
 
     state = jnp.zeros((2, 1))
-    policy, value = outlook(state)
-    tried = propose(policy, JOINT, 0, keys_of(2), noise=False)
+    policy, value = policy_and_value(state)
+    candidates = propose(policy, JOINT, 0, keys_of(2), with_noise=False)
 
     @functools.partial(jax.jit, static_argnums=0, compiler_options=small.QUICK)
     def run(depth):
-        config = PlannerConfig(actions=0, considered=3, depth=depth)
-        return tree_search(Simulator(step, outlook), CELLS, state, tried, value, keys_of(2), config, 12).q
+        config = PlannerConfig(actions=0, considered=3, depth=depth, num_simulations=12)
+        return tree_search(PlanningModel(step, policy_and_value), CELLS, state, candidates, value, keys_of(2), config).q
 
     shallow = run(1)
     np.testing.assert_array_equal(shallow, np.broadcast_to(shallow[:, :1], shallow.shape))
     assert shallow[0, 0] != shallow[1, 0]
     deep = run(2) - shallow
-    assert len(np.unique(np.round(deep, 5))) == 6, "a child's luck is neither its parent's nor its sibling's"
+    assert len(np.unique(np.round(deep, 5))) == 6, "a child's randomness is neither its parent's nor its sibling's"
 
 
 def test_the_prior_of_listed_actions_is_renormalised():
     probs = jnp.array([[0.5, 0.3, 0.2], [0.0, 0.25, 0.75]])
-    tried = propose(Policy(CELLS, (PolicyPart(probs),)), JOINT, 2, keys_of(2), noise=False)
-    np.testing.assert_array_equal(tried.record[:, :, 0], [[0, 1], [2, 1]])
-    np.testing.assert_allclose(np.exp(tried.log_prior), [[0.625, 0.375], [0.75, 0.25]], rtol=1e-5)
-    whole = propose(Policy(CELLS, (PolicyPart(probs),)), JOINT, 0, keys_of(2), noise=False)
+    candidates = propose(Policy(CELLS, (PolicyPart(probs),)), JOINT, 2, keys_of(2), with_noise=False)
+    np.testing.assert_array_equal(candidates.record[:, :, 0], [[0, 1], [2, 1]])
+    np.testing.assert_allclose(np.exp(candidates.log_prior), [[0.625, 0.375], [0.75, 0.25]], rtol=1e-5)
+    whole = propose(Policy(CELLS, (PolicyPart(probs),)), JOINT, 0, keys_of(2), with_noise=False)
     np.testing.assert_allclose(np.exp(whole.log_prior), [[0.5, 0.3, 0.2], [0.75, 0.25, 0.0]], rtol=1e-5)
     np.testing.assert_array_equal(whole.legal[1], [True, True, False])
 
@@ -161,24 +163,24 @@ def test_no_draw_is_credited_twice():
         def sample(self, keys):
             return jnp.array([next(self.draws)], jnp.float32)
 
-    tried = propose(Fixed(BUTTONS, (PolicyPart(jnp.array([[0.9, 0.4]])),)), None, 6, keys_of(1), noise=False)
-    np.testing.assert_array_equal(tried.legal, [[True, True, False, False, True, False]])
-    np.testing.assert_allclose(np.exp(tried.log_prior), [[3 / 6, 2 / 6, 0, 0, 1 / 6, 0]], rtol=1e-5)
+    candidates = propose(Fixed(BUTTONS, (PolicyPart(jnp.array([[0.9, 0.4]])),)), None, 6, keys_of(1), with_noise=False)
+    np.testing.assert_array_equal(candidates.legal, [[True, True, False, False, True, False]])
+    np.testing.assert_allclose(np.exp(candidates.log_prior), [[3 / 6, 2 / 6, 0, 0, 1 / 6, 0]], rtol=1e-5)
 
 
 def test_the_sampled_prior_is_the_policy_on_average():
     count = 2000
     policy = Policy(BUTTONS, (PolicyPart(jnp.broadcast_to(jnp.array([0.9, 0.4]), (count, 2))),))
-    draw = jax.jit(lambda keys: propose(policy, None, 5, keys, noise=True), compiler_options=small.QUICK)
-    tried = draw(keys_of(count))
-    index = np.asarray(tried.record) @ [1, 2]
-    prior = np.where(tried.legal, np.exp(tried.log_prior), 0)
+    draw = jax.jit(lambda keys: propose(policy, None, 5, keys, with_noise=True), compiler_options=small.QUICK)
+    candidates = draw(keys_of(count))
+    index = np.asarray(candidates.record) @ [1, 2]
+    prior = np.where(candidates.legal, np.exp(candidates.log_prior), 0)
     for a, p in enumerate([0.1 * 0.6, 0.9 * 0.6, 0.1 * 0.4, 0.9 * 0.4]):
         mass = np.sum(prior * (index == a), 1)
         assert abs(mass.mean() - p) < 4 * np.sqrt(p * (1 - p) / count / 5), (a, mass.mean(), p)
-        assert np.all(np.sum(np.asarray(tried.legal) * (index == a), 1) <= 1)
-    assert np.all(np.asarray(tried.log_prior)[~np.asarray(tried.legal)] < NEVER / 2)
-    assert len(np.unique(tried.noise)) > 0.99 * count * 5
+        assert np.all(np.sum(np.asarray(candidates.legal) * (index == a), 1) <= 1)
+    assert np.all(np.asarray(candidates.log_prior)[~np.asarray(candidates.legal)] < NEVER / 2)
+    assert len(np.unique(candidates.noise)) > 0.99 * count * 5
 
 
 def test_the_root_is_drawn_from_the_policy_without_values():
@@ -186,16 +188,17 @@ def test_the_root_is_drawn_from_the_policy_without_values():
     count = 3000
     probs = jnp.broadcast_to(jnp.array([0.6, 0.3, 0.1]), (count, 3))
     policy = Policy(CELLS, (PolicyPart(probs),))
-    simulator = Simulator(
+    model = PlanningModel(
         lambda state, action, keys: (state, jnp.zeros(count), jnp.ones(count)), lambda state: (policy, jnp.zeros(count))
     )
 
     @functools.partial(jax.jit, compiler_options=small.QUICK)
     def run(keys, others):
-        tried = propose(policy, JOINT, 0, keys, noise=True)
-        nothing = jnp.zeros((count, 1)), tried, jnp.zeros(count)
-        return tree_search(simulator, CELLS, *nothing, others, PLANNER, 3), tried
+        candidates = propose(policy, JOINT, 0, keys, with_noise=True)
+        config = dataclasses.replace(PLANNER, num_simulations=3)
+        nothing = jnp.zeros((count, 1)), candidates, jnp.zeros(count)
+        return tree_search(model, CELLS, *nothing, others, config), candidates
 
-    found, tried = run(keys_of(count), keys_of(count, 1))
-    share = np.bincount(chosen_of(found, tried.record[:, :, 0]), minlength=3) / count
+    found, candidates = run(keys_of(count), keys_of(count, 1))
+    share = np.bincount(chosen_of(found, candidates.record[:, :, 0]), minlength=3) / count
     assert np.all(np.abs(share - [0.6, 0.3, 0.1]) < 4 * np.sqrt(0.25 / count)), share

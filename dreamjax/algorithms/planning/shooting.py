@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.algorithms.distributions import Policy, PolicyPart
-from dreamjax.algorithms.planning import Simulator
+from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.randomness import step_keys
 from dreamjax.config import PlannerConfig
 from dreamjax.types import ActionSpec
@@ -49,10 +49,10 @@ def masked(shot: Policy, policy: Policy) -> Policy:
 
 
 def rollout(
-    simulator: Simulator,
+    model: PlanningModel,
     state: Any,
     shots: Policy,
-    luck: jax.Array,
+    shared_keys: jax.Array,
     keys: jax.Array,
     by_actor: jax.Array,
     first: Policy,
@@ -61,8 +61,8 @@ def rollout(
 
     Args:
         state: ``[M, ...]``. shots: what each step is drawn from, ``[M, H, size]``, before what is illegal is left out.
-        luck, keys: typed ``[M]``, folded by step: chance in the model, and the draws. by_actor: bool ``[M]``, the rows that
-            follow the actor instead. first: the policy at ``state``, legal in truth.
+        shared_keys, keys: typed ``[M]``, folded by step: of the model's steps, and of the draws.
+        by_actor: bool ``[M]``, rows that follow the actor instead. first: the actor's policy, under the true mask.
     """
     horizon = jax.tree.leaves(shots.parts)[0].shape[1]
 
@@ -74,8 +74,8 @@ def rollout(
         split = jax.vmap(jax.random.split)(step_keys(keys, t))
         action = jnp.where(by_actor[:, None], policy.sample(split[:, 0]), shot.sample(split[:, 1]))
         action = bounded(shots.spec, action)
-        state, reward, discount = simulator.step(state, action, step_keys(luck, t))
-        policy, value = simulator.outlook(state)
+        state, reward, discount = model.step(state, action, step_keys(shared_keys, t))
+        policy, value = model.policy_and_value(state)
         carry = state, policy.parts, total + weight * reward, weight * discount
         return carry, (action, value)
 
@@ -112,7 +112,7 @@ def refit(spec: ActionSpec, actions: jax.Array, weight: jax.Array) -> Policy:
 
 
 def shoot(
-    simulator: Simulator,
+    model: PlanningModel,
     spec: ActionSpec,
     state: Any,
     policy: Policy,
@@ -123,17 +123,18 @@ def shoot(
 ) -> jax.Array:
     """The first action of a planned sequence for each of ``N`` states: float32 ``[N, A]``. Nothing is differentiated.
 
-    All sequences of a state, of every round, share the luck of their steps. The best sequence so far stays among the
-    candidates. CEM takes its first action; MPPI takes the mode of the last fit; where not ``greedy``, both draw from that.
+    All sequences of a state, of every round, share the keys of their steps (common random numbers). The best sequence so
+    far stays among the candidates. CEM takes its first action; MPPI takes the mode of the last fit; if not ``greedy``,
+    both draw from that fit.
 
     Args:
-        state: ``[N, ...]``. policy: the actor's at ``state``, legal in truth. keys: typed ``[N]``, consumed.
+        state: ``[N, ...]``. policy: the actor's at ``state``, under the true mask. keys: typed ``[N]``, consumed.
     """
     rows, count = keys.shape[0], config.candidates
-    luck, draws, last_keys = (jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(3))
+    shared_keys, draws, last_keys = (jax.vmap(jax.random.fold_in, (0, None))(keys, i) for i in range(3))
     round_keys = jax.vmap(step_keys, (None, 0))(draws, jnp.arange(config.iterations))
     repeat = lambda x: jnp.repeat(x, count, 0, total_repeat_length=rows * count)  # noqa: E731
-    states, first, luck = jax.tree.map(repeat, (state, policy.parts, luck))
+    states, first, shared_keys = jax.tree.map(repeat, (state, policy.parts, shared_keys))
     first = Policy(spec, first)
     by_actor = jnp.arange(rows * count) % count < round(config.policy_share * count)
     number = jnp.tile(jnp.arange(count), rows)
@@ -142,7 +143,7 @@ def shoot(
         parts, best, best_return = carry
         drawn = jax.vmap(jax.random.fold_in)(repeat(keys), number)
         shot = Policy(spec, jax.tree.map(repeat, parts))
-        actions, returns = rollout(simulator, states, shot, luck, drawn, by_actor, first)
+        actions, returns = rollout(model, states, shot, shared_keys, drawn, by_actor, first)
         actions, returns = actions.reshape(rows, count, *actions.shape[1:]), returns.reshape(rows, count)
         actions = jnp.concatenate([best[:, None], actions], 1)
         returns = jnp.concatenate([best_return[:, None], returns], 1)

@@ -1,6 +1,6 @@
 from tests.mutants import Mutant
 
-TESTS = "tests/algorithms/test_shooting.py"
+TESTS = "tests/algorithms/planning/test_shooting.py"
 
 MUTANTS = [
     Mutant("shots_without_the_end", "rollout", "total + weight * values[-1]", "total"),

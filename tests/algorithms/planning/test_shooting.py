@@ -10,8 +10,8 @@ import pytest
 import small
 
 from dreamjax.algorithms.distributions import Policy, PolicyPart
-from dreamjax.algorithms.planning import Simulator
-from dreamjax.algorithms.shooting import LEAST_STD, masked, refit, rollout, shoot, widest
+from dreamjax.algorithms.planning.model import PlanningModel
+from dreamjax.algorithms.planning.shooting import LEAST_STD, masked, refit, rollout, shoot, widest
 from dreamjax.config import PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
 
@@ -37,11 +37,11 @@ def buttons_model(probs=(0.5, 0.5)):
         paid = jnp.asarray(PAYS)[row, jnp.minimum(t, HORIZON - 1), last, press]
         return (row, t + 1, press), paid, jnp.full(row.shape, GAMMA)
 
-    def outlook(state):
+    def policy_and_value(state):
         policy = Policy(BUTTONS, (PolicyPart(jnp.broadcast_to(jnp.array(probs), (state[0].shape[0], 2))),))
         return policy, jnp.asarray(WORTH)[state[0], state[2]]
 
-    return Simulator(step, outlook)
+    return PlanningModel(step, policy_and_value)
 
 
 def best_first(row):
@@ -62,12 +62,12 @@ def test_the_first_press_of_the_best_sequence(method):
     config = PlannerConfig(
         method=method, horizon=HORIZON, candidates=96, iterations=6, elites=8, policy_share=0.0, temperature=0.2
     )
-    simulator, rows = buttons_model(), jnp.arange(ROWS)
+    model, rows = buttons_model(), jnp.arange(ROWS)
     state = (rows, 0 * rows, 0 * rows)
 
     @functools.partial(jax.jit, compiler_options=small.QUICK)
     def run(keys):
-        return shoot(simulator, BUTTONS, state, simulator.outlook(state)[0], keys, config, greedy=True)
+        return shoot(model, BUTTONS, state, model.policy_and_value(state)[0], keys, config, greedy=True)
 
     press = np.asarray(run(keys_of(ROWS))) @ [1, 2]
     exact, gap = map(np.array, zip(*map(best_first, range(ROWS)), strict=True))
@@ -83,18 +83,18 @@ def test_numbers_come_close_to_the_best(method):
     target = jnp.array([[0.5, -0.3], [-0.8, 0.1]])
 
     def step(state, action, keys):
-        # Luck that all sequences share does not matter.
-        luck = 10 * jax.vmap(jax.random.normal)(keys)
-        return state, luck - jnp.sum(jnp.square(action - state), -1), jnp.ones(action.shape[0])
+        # Noise that all sequences share does not matter.
+        noise = 10 * jax.vmap(jax.random.normal)(keys)
+        return state, noise - jnp.sum(jnp.square(action - state), -1), jnp.ones(action.shape[0])
 
-    def outlook(state):
+    def policy_and_value(state):
         part = PolicyPart(mean=jnp.zeros_like(state), std=jnp.ones_like(state))
         return Policy(NUMBERS, (part,)), jnp.zeros(state.shape[0])
 
     config = PlannerConfig(method=method, horizon=2, candidates=128, iterations=8, policy_share=0.1, temperature=0.3)
-    policy, _ = outlook(target)
+    policy, _ = policy_and_value(target)
     action = jax.jit(
-        lambda keys: shoot(Simulator(step, outlook), NUMBERS, target, policy, keys, config, greedy=True),
+        lambda keys: shoot(PlanningModel(step, policy_and_value), NUMBERS, target, policy, keys, config, greedy=True),
         compiler_options=small.QUICK,
     )(keys_of(2))
     np.testing.assert_allclose(action, target, atol=0.12)
@@ -102,10 +102,10 @@ def test_numbers_come_close_to_the_best(method):
 
 def test_a_sequences_return_by_hand():
     """The actor always presses the first button: ``r0 + g r1 + g^2 r2 + g^3 value``."""
-    simulator, rows = buttons_model((1.0, 0.0)), jnp.arange(ROWS)
+    model, rows = buttons_model((1.0, 0.0)), jnp.arange(ROWS)
     state = (rows, 0 * rows, 0 * rows)
-    shots, first = widest(BUTTONS, ROWS, HORIZON), simulator.outlook(state)[0]
-    run = jax.jit(lambda luck, keys: rollout(simulator, state, shots, luck, keys, rows >= 0, first))
+    shots, first = widest(BUTTONS, ROWS, HORIZON), model.policy_and_value(state)[0]
+    run = jax.jit(lambda shared_keys, keys: rollout(model, state, shots, shared_keys, keys, rows >= 0, first))
     actions, returns = run(keys_of(ROWS), keys_of(ROWS, 1))
     np.testing.assert_array_equal(actions, np.broadcast_to([1, 0], (ROWS, HORIZON, 2)))
     expected = PAYS[:, 0, 0, 1] + GAMMA * PAYS[:, 1, 1, 1] + GAMMA**2 * PAYS[:, 2, 1, 1] + GAMMA**3 * WORTH[:, 1]
@@ -146,7 +146,7 @@ def test_masks_and_bounds_hold_in_every_step(method, greedy):
         wrong = action[:, 0] * (state == 0) + action[:, 1] * (state == 1) + (jnp.abs(action[:, 4]) > 1)
         return state + 1, 100 * wrong, jnp.ones(2)[:1].repeat(action.shape[0])
 
-    def outlook(state):
+    def policy_and_value(state):
         probs = jnp.where((state == 0)[:, None], jnp.array([[0, 0.5, 0.5]]), jnp.array([[0.5, 0.0, 0.5]]))
         policy = mixed_policy([[0.0, 0, 1]], mean=2.0)
         spread = lambda x: jnp.broadcast_to(x, (state.shape[0], x.shape[1]))
@@ -162,8 +162,10 @@ def test_masks_and_bounds_hold_in_every_step(method, greedy):
         return following, reward, discount
 
     state = jnp.zeros(2, jnp.int32)
-    first = outlook(state)[0]
-    run = functools.partial(shoot, Simulator(recorded, outlook), MIXED, state, first, config=config, greedy=greedy)
+    first = policy_and_value(state)[0]
+    run = functools.partial(
+        shoot, PlanningModel(recorded, policy_and_value), MIXED, state, first, config=config, greedy=greedy
+    )
     run = jax.jit(run, compiler_options=small.QUICK)
     action = run(keys_of(2))
     jax.effects_barrier()
@@ -178,12 +180,12 @@ def test_a_share_of_the_sequences_is_the_actors():
         return state, jnp.prod(action, -1), jnp.ones(action.shape[0])
 
     policy_of = lambda state: Policy(BUTTONS, (PolicyPart(jnp.ones((state.shape[0], 2))),))
-    simulator = Simulator(step, lambda state: (policy_of(state), jnp.zeros(state.shape[0])))
+    model = PlanningModel(step, lambda state: (policy_of(state), jnp.zeros(state.shape[0])))
     state = jnp.zeros((3, 1))
     press = {}
     for share in (0.0, 0.125):
         config = PlannerConfig(method="cem", horizon=12, candidates=8, iterations=1, elites=1, policy_share=share)
-        run = functools.partial(shoot, simulator, BUTTONS, state, policy_of(state), config=config, greedy=False)
+        run = functools.partial(shoot, model, BUTTONS, state, policy_of(state), config=config, greedy=False)
         press[share] = jax.jit(run, compiler_options=small.QUICK)(keys_of(3))
     np.testing.assert_array_equal(press[0.125], 1)
     assert not np.all(press[0.0] == 1)

@@ -1,13 +1,13 @@
 from tests.mutants import Mutant
 
-TESTS = "tests/algorithms/test_tree_search.py"
+TESTS = "tests/algorithms/planning/test_tree.py"
 
 MUTANTS = [
     Mutant(
-        "tree_luck_by_child",
+        "tree_keys_by_child",
         "tree_search",
-        "fold(own, LUCK)",
-        "fold(jax.vmap(jax.random.fold_in)(own, index + CHILD), LUCK)",
+        "fold(own, SHARED)",
+        "fold(jax.vmap(jax.random.fold_in)(own, index + CHILD), SHARED)",
     ),
     Mutant("tree_children_with_one_key", "tree_search", "index + CHILD", "0 * index + CHILD"),
     Mutant(
@@ -20,5 +20,5 @@ MUTANTS = [
         "jnp.stack([policy.log_prob(a) for a in jnp.swapaxes(action, 0, 1)], 1)",
     ),
     Mutant("tree_takes_the_illegal", "propose", "jnp.where(legal, log_prob, NEVER)", "log_prob"),
-    Mutant("tree_without_noise", "tree_search", "tried.noise + score", "score"),
+    Mutant("tree_without_noise", "tree_search", "candidates.noise + score", "score"),
 ]
