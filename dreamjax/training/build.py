@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from dreamjax.algorithms.update import Phases
 from dreamjax.buffers.sequence_buffer import SequenceBuffer, nbytes_for
 from dreamjax.config import Config, ConfigError
-from dreamjax.envs.adapter import Adapter, make_env
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.make import make_env
 from dreamjax.reporting.logger import Logger, NullLogger
 from dreamjax.training.collection.collector import Collector, Policy, Steps
 from dreamjax.training.collection.compiled_collector import engine_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.metadata
 import logging
 import math
@@ -16,13 +15,14 @@ import jax
 import numpy as np
 
 from dreamjax.agents.agent import make_agent
-from dreamjax.algorithms.exploration import collecting_explorer, planning_params
+from dreamjax.algorithms.exploration import explorer_params
+from dreamjax.algorithms.planning.model import disagreement_weights
 from dreamjax.buffers.sequence_buffer import Indices
 from dreamjax.config import Config, to_dict
 from dreamjax.envs.adapter import Adapter
 from dreamjax.seeds import evaluation_seed
 from dreamjax.training import build
-from dreamjax.training.collection.acting import make_acting
+from dreamjax.training.collection.acting import CollectingInputs, make_acting
 from dreamjax.training.evaluation.evaluator import evaluate
 from dreamjax.training.metrics import MetricMeans, RunClock, TrainError
 from dreamjax.training.runtime import devices, hosts, memory
@@ -34,7 +34,7 @@ from dreamjax.training.storage import checkpoint, recording, warm_start, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
 from dreamjax.training.updates import Updates, chunk_updates, unstack
-from dreamjax.types import Batch, Params, ReplayOuts
+from dreamjax.types import Batch, NormalizerState, Params, ReplayOuts
 
 LOG = logging.getLogger(__name__)
 Drawn = tuple[Batch, Indices]
@@ -134,7 +134,10 @@ class Trainer:
         self.logger = build.make_logger(config, self.path, self.group)
         self.means = MetricMeans(skip=config.optimiser.skip_nonfinite)
         LOG.info(memory.report(memory.parameter_count(shapes.params), needed))
-        self._acting = make_acting(self.agent, config, self._source.env, self._acting_shapes(shapes), compiler)
+        inputs = shapes.params
+        if shapes.explorer is not None:
+            inputs = jax.eval_shape(self._exploring, shapes.params, shapes.explorer.novelty)
+        self._acting = make_acting(self.agent, config, self._source.env, inputs, compiler)
         self.collector = build.make_collector(
             config, self.group, self._source, self.buffer, self._acting.collect, self._acting.steps
         )
@@ -204,7 +207,7 @@ class Trainer:
         while self.step < config.total_steps and not self._stop():
             step, updates = self.step, self.schedule.updates
             # The first batch is drawn while the device chooses actions, if replay holds a whole window by then.
-            self.collector.begin(self._collecting_params())
+            self.collector.begin(self._collecting_inputs())
             pending = self.schedule.pending(step + steps_per_call)
             ready = pending and self.buffer.num_windows(config.batch_length)
             drawn = [self._draw(pending[0].batch_size)] if ready else []
@@ -223,20 +226,21 @@ class Trainer:
 
     # Collect and update.
 
-    def _collecting_params(self) -> Params:
-        """Parameters to collect with: the explorer's in its phase, then the task's."""
-        params, explorer = self.state.params, self.state.explorer
-        if explorer is None or self.step >= self.config.explore.steps:
+    def _collecting_inputs(self) -> Params | CollectingInputs:
+        """What to collect with: the explorer in its phase, then the task's actor or planner."""
+        if self.state.explorer is None:
             return self._task_params()
-        return collecting_explorer(*devices.local((params, explorer.novelty)), self.config)
+        if self.step >= self.config.explore.steps:
+            return CollectingInputs(self._task_params(), None)
+        return self._exploring(*devices.local((self.state.params, self.state.explorer.novelty)))
+
+    def _exploring(self, params: Params, percentiles: NormalizerState) -> CollectingInputs:
+        explore, rate = self.config.explore, self.config.ensemble.rate
+        weights = disagreement_weights(percentiles, rate=rate, intrinsic=explore.intrinsic, extrinsic=explore.extrinsic)
+        return CollectingInputs(explorer_params(params), weights)
 
     def _task_params(self) -> Params:
-        return planning_params(*devices.local((self.state.params, self.state.novelty)), self.config)
-
-    def _acting_shapes(self, shapes: Any) -> Any:
-        """Shapes of ``_collecting_params``, from those of the state."""
-        first, of = (planning_params, shapes) if shapes.explorer is None else (collecting_explorer, shapes.explorer)
-        return jax.eval_shape(functools.partial(first, config=self.config), shapes.params, of.novelty)
+        return devices.local(self.state.params)
 
     def _draw(self, batch_size: int) -> Drawn:
         size = batch_size // self.group.count  # this process's rows of the global batch

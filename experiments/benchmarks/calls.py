@@ -22,7 +22,7 @@ def measure_collecting(config: Config, repeats: int) -> list[Row]:
     import jax
 
     from dreamjax.agents.agent import make_agent
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
     from dreamjax.training.collection.collector import Collector, make_policy
     from dreamjax.training.collection.compiled_collector import CompiledSteps
     from dreamjax.training.storage import recording
@@ -66,7 +66,7 @@ def measure_updates(config: Config, repeats: int) -> list[Row]:
 
     from dreamjax.agents.agent import make_agent
     from dreamjax.algorithms.update import TASK
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
     from dreamjax.training.schedule import Pending
     from dreamjax.training.storage import recording
     from dreamjax.training.updates import Updates

@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from dreamjax.agents.agent import Agent
+from dreamjax.algorithms.planning.model import DisagreementWeights
 from dreamjax.config import Config
 from dreamjax.envs.adapter import Adapter
 from dreamjax.training.collection.collector import Policy, acting_shapes, make_policy
 from dreamjax.training.collection.compiled_collector import CompiledSteps
 from dreamjax.training.runtime.background_compiler import BackgroundCompiler, Wait, log_compilation
+from dreamjax.types import Params
+
+
+class CollectingInputs(NamedTuple):
+    """What a run with an explorer collects with: parameters, and in its phase the weights of disagreement."""
+
+    params: Params
+    disagreement: DisagreementWeights | None
 
 
 class Acting(NamedTuple):
@@ -22,21 +31,29 @@ class Acting(NamedTuple):
 
 
 def acts_by(config: Config, when: Literal["collect", "evaluate"]) -> str:
-    """Who acts in a run then: "search", "planner", or the actor's "policy"."""
-    return next((name for name in ("search", "planner") if getattr(getattr(config, name), when)), "policy")
+    """Who acts in a run then: the "planner", or the actor's "policy"."""
+    return "planner" if getattr(config.planner, when) else "policy"
 
 
-def policy_by(agent: Agent, name: str) -> Policy:
-    """One of ``agent``'s ways to act, compiled: by "search", where it is configured, by "planner" or by "policy"."""
-    fn = getattr(agent, "policy" if name == "policy" else f"{name}_policy")
-    assert fn is not None
-    return make_policy(fn, agent.initial_carry)
+def policy_by(agent: Agent, name: str, *, exploring: bool = False) -> Policy:
+    """One of ``agent``'s ways to act, compiled: by "planner" or by "policy".
+
+    Args:
+        exploring: it is called with ``CollectingInputs`` in the place of parameters.
+    """
+    fn = agent.policy if name == "policy" else agent.planner_policy
+
+    def explore(inputs: CollectingInputs, *args: Any, **kwargs: Any) -> Any:
+        return fn(inputs.params, *args, disagreement=inputs.disagreement, **kwargs)
+
+    return make_policy(explore if exploring else fn, agent.initial_carry)
 
 
 def make_acting(agent: Agent, config: Config, env: Adapter | None, params: Any, compiler: BackgroundCompiler) -> Acting:
     """Builds the policies of a run; the one that collects starts to compile, for ``params`` of these shapes.
 
     Args:
+        params: what the collector acts with: parameters, or ``CollectingInputs`` where there is an explorer.
         env: None where nothing is collected.
 
     Raises:
@@ -47,7 +64,8 @@ def make_acting(agent: Agent, config: Config, env: Adapter | None, params: Any, 
         return policy._replace(act=log_compilation("the policy", policy.act, wait))
 
     by_collecting, by_evaluating = acts_by(config, "collect"), acts_by(config, "evaluate")
-    policy, wait, steps = policy_by(agent, by_collecting), None, None
+    exploring = config.explore.steps > 0
+    policy, wait, steps = policy_by(agent, by_collecting, exploring=exploring), None, None
     if env is not None and config.schedule.steps_per_call > 1:
         steps = CompiledSteps(
             policy,
@@ -62,6 +80,5 @@ def make_acting(agent: Agent, config: Config, env: Adapter | None, params: Any, 
     elif env is not None:
         wait = compiler.submit(policy.act, *acting_shapes(policy, params, env.spec, env.num_envs), greedy=False)
     collect = logged(policy, wait)
-    return Acting(
-        collect, collect if by_evaluating == by_collecting else logged(policy_by(agent, by_evaluating)), steps
-    )
+    same = by_evaluating == by_collecting and not exploring
+    return Acting(collect, collect if same else logged(policy_by(agent, by_evaluating)), steps)

@@ -26,7 +26,7 @@ MUTANTS = [
     ),
     Mutant(
         "explorer_collects_for_ever",
-        "Trainer._collecting_params",
+        "Trainer._collecting_inputs",
         "self.step >= self.config.explore.steps",
         "not self.config.explore.steps",
     ),
