@@ -79,7 +79,7 @@ class Updates:
         for (phases, count), update in self._compiled.items():
             program = compiler.submit(update, state, stack_shapes(batches[phases], count))
             name = f"the update of {', '.join(phases)}" if count == 1 else f"{count} updates of {', '.join(phases)}"
-            self._compiled[phases, count] = log_compilation(f"{name} for {place}", update, program)
+            self._compiled[phases, count] = log_compilation(f"{name} for {place}", update, program, with_memory=True)
 
     def __call__(
         self, call: Pending, state: TrainState, batches: Sequence[Batch]

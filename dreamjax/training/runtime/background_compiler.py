@@ -53,11 +53,14 @@ def _compile(lowered: Any) -> Compilation:
     return Compilation(time.monotonic() - start, None if stats is None else stats.temp_size_in_bytes)
 
 
-def log_compilation(name: str, fn: Callable[..., Any], wait: Wait | None = None) -> Callable[..., Any]:
-    """``fn``, whose first call logs that it is compiled, how long that took, and its memory where that is known.
+def log_compilation(
+    name: str, fn: Callable[..., Any], wait: Wait | None = None, *, with_memory: bool = False
+) -> Callable[..., Any]:
+    """``fn``, whose first call logs that it is compiled and how long that took.
 
     Args:
         wait: of ``BackgroundCompiler.submit``; the first call waits for it.
+        with_memory: also log the memory that it takes, where that is known.
     """
     called = False
 
@@ -71,7 +74,7 @@ def log_compilation(name: str, fn: Callable[..., Any], wait: Wait | None = None)
         compilation = wait() if wait is not None else Compilation(0.0, None)
         result = fn(*args, **kwargs)
         LOG.info("compiled %s in %.1f s", name, max(compilation.seconds, time.monotonic() - start))
-        if compilation.temporary_bytes is not None:
+        if with_memory and compilation.temporary_bytes is not None:
             LOG.info(
                 "%s takes %s of device memory beside its state", name, memory.gigabytes(compilation.temporary_bytes)
             )
