@@ -37,7 +37,7 @@ OTHER: dict[str, Any] = {
     "imagination": dict(last=2, use_ring=True),
     "replay": dict(sampler="prioritised", even=0.5, keep_latents=False, min_size=10),
     "schedule": dict(kind="plan"),
-    "planner": dict(collect=True, evaluate=True), "search": dict(learn="add"),
+    "planner": dict(collect=True, evaluate=True),
 }  # fmt: skip
 
 # What dreamerv3/configs.yaml of the reference says (its `defaults` and `size1m`), by our names.
@@ -58,8 +58,7 @@ REFERENCE: dict[str, Any] = {
     "loss.return_norm": "percentile", "loss.return_norm_rate": 0.01, "loss.return_norm_limit": 1.0, "loss.reach": 20.0,
     "replay.sampler": "uniform", "replay.online": 1.0, "replay.keep_latents": True, "replay.min_size": 1024,
     "model.kind": "rssm", "model.latent": "categorical", "imagination.use_ring": False, "schedule.kind": "ratio",
-    "planner.collect": False, "planner.evaluate": False, "search.learn": "off", "search.collect": False,
-    "search.evaluate": False,
+    "planner.collect": False, "planner.evaluate": False,
 }  # fmt: skip
 
 

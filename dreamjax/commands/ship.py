@@ -54,7 +54,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.storage.load import load
 
     shipped.check_name(known.name)
-    shipped.check_planner(config.planner)
     seed = evaluation_seed(known.seed)
     num_envs = min(config.eval.num_envs, known.episodes)
     try:

@@ -23,11 +23,8 @@ SIZES: dict[str, dict[str, int]] = {
     "400m": dict(deter=12288, hidden=1536, classes=96, units=1536, conv_depth=96),
 }
 
-# Who acts is the actor: neither planner nor search, nor what they teach.
-ACTOR_ALONE: dict[str, Any] = {
-    "planner": dict(collect=False, evaluate=False),
-    "search": dict(learn="off", collect=False, evaluate=False),
-}
+# The actor collects and is evaluated, not the planner.
+ACTOR_ALONE: dict[str, Any] = {"planner": dict(collect=False, evaluate=False)}
 
 
 def size(name: str) -> dict[str, Any]:

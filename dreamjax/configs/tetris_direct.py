@@ -43,7 +43,7 @@ def get_config(variant: str = "") -> ConfigDict:
         # critic learn from the others, which occur as they do in play.
         replay=dict(capacity=300_000, min_size=2_000, sampler="prioritised", priority_exponent=2.0, even=0.5),
         # Steps enough to reach a wall and drop. Plans find what the model has wrong, so they must see what comes of it.
-        planner=dict(method="held", candidates=8, horizon=7, collect=True, evaluate=True),
+        planner=dict(method="piecewise", candidates=8, horizon=7, collect=True, evaluate=True),
         eval=dict(every=30_000, episodes=32, num_envs=32),
         checkpoint=dict(every=15_000),
     )

@@ -187,13 +187,13 @@ def test_a_fresh_state_has_no_weak_types(kind):
     assert [jax.tree_util.keystr(path) for path, x in jax.tree.leaves_with_path(state) if x.weak_type] == []
 
 
-# Acting by search.
+# Planning one step ahead.
 
 
-def test_greedy_search_takes_the_best_legal_action(tiny_config):
+def test_greedy_planning_by_one_step_takes_the_best_legal_action(tiny_config):
     """By brute force: every legal action, imagined from the filtered state with the row's own key."""
-    searched = {"search": {"evaluate": True}, "model": {"reward_head": "mse"}, "critic": {"head": "mse"}}
-    config = small.vary(tiny_config, **searched)
+    planner = {"method": "one_step", "actions": 0}
+    config = small.vary(tiny_config, planner=planner, model={"reward_head": "mse"}, critic={"head": "mse"})
     agent = make_agent(config, SPEC)
     params = small.noise_like(jax.eval_shape(agent.init, jax.random.key(0)).params)
     carry, obs = situation(agent)
@@ -202,12 +202,12 @@ def test_greedy_search_takes_the_best_legal_action(tiny_config):
 
     @functools.partial(jax.jit, compiler_options=small.QUICK)
     def both(params, *keys):
-        acted = [agent.search_policy(params, carry, obs, is_first, keys[i], greedy=i == 0) for i in (0, 1)]
+        acted = [agent.planner_policy(params, carry, obs, is_first, keys[i], greedy=i == 0) for i in (0, 1)]
         state, wm = acted[0][2], agent.world_model
-        luck = jax.vmap(lambda key: jax.random.split(jax.random.split(key)[1], 3)[1])(keys[2])
+        shared = jax.vmap(lambda key: jax.random.split(jax.random.split(key)[1], 3)[1])(keys[2])
 
         def value(action):
-            following, _ = wm.imagine(params["world_model"], state, jnp.tile(action[None], (N, 1)), luck)
+            following, _ = wm.imagine(params["world_model"], state, jnp.tile(action[None], (N, 1)), shared)
             feat = wm.feat(following)
             ends = jax.nn.sigmoid(wm.cont(params["world_model"], feat)) / config.loss.gamma
             reward = wm.reward(params["world_model"], feat)[..., 0]
@@ -223,14 +223,3 @@ def test_greedy_search_takes_the_best_legal_action(tiny_config):
     np.testing.assert_array_equal(best[1], action_record(SPEC.action, best[0].action))
     chosen = np.argmax(drawn[0].action[:, :3], 1)
     assert np.all(obs["action_mask"][np.arange(N), chosen] > 0)
-
-
-@pytest.mark.parametrize(("field", "value"), [("learn", "replace"), ("collect", True), ("evaluate", True)])
-def test_search_is_refused_where_actions_cannot_be_listed(tiny_config, field, value):
-    config = small.vary(tiny_config, search={field: value})
-    buttons = EnvSpec(SPEC.obs, ActionSpec((ActionPart("binary", 13),)))
-    with pytest.raises(ConfigError, match=rf"^search\.{field}={value!r} is not allowed: .* continuous .* is allowed"):
-        make_agent(config, small.EVERY_ACTION)
-    with pytest.raises(ConfigError, match=rf"^search\.{field}={value!r} is not allowed: .* more than 4096"):
-        make_agent(config, buttons)
-    assert make_agent(tiny_config, small.EVERY_ACTION).search_policy is None

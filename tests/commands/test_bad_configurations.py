@@ -112,8 +112,6 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"schedule.steps_per_call": "2", "offline.replay": "x"}, "schedule.steps_per_call"),
     ({"ensemble.size": "1"}, "ensemble.size"),
     ({"ensemble.bonus": "1"}, "ensemble.bonus"),  # removed
-    ({"search.learn": "replace", "imagination.use_ring": "true"}, "imagination.use_ring"),
-    ({"search.last": "33"}, "search.last"),
     ({"seed": "9000000"}, "seed"),
     ({"init_from.modules": ""}, "init_from.modules"),
     ({"seed": "1.5"}, "seed"),

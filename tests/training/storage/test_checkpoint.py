@@ -96,20 +96,6 @@ def test_parameters_alone_do_not_need_the_rest(workdir: Path) -> None:
     assert meta["update"] == 10
 
 
-def test_novelty_alone(tmp_path: Path) -> None:
-    novelty = NormalizerState(jnp.float32(0.25), jnp.float32(4.0), jnp.asarray(7, jnp.int32))
-    path = checkpoint.save(tmp_path, 1, make_state().replace(novelty=novelty), HOST, {}, keep=1)
-    shutil.rmtree(path / "params")
-    assert_same(checkpoint.restore_novelty(path, jax.eval_shape(lambda: novelty)), novelty)
-    damaged = next(file for file in (path / "learner").rglob("*") if file.is_file() and file.stat().st_size)
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="has changed"):
-        checkpoint.restore_novelty(path, novelty)
-    other = checkpoint.save(tmp_path, 2, make_state(), HOST, {}, keep=2)
-    with pytest.raises(CheckpointError, match=r"learner/novelty\.count is nothing there"):
-        checkpoint.restore_novelty(other, novelty)
-
-
 def test_damage_to_any_file_is_named_and_the_checkpoint_before_is_used(workdir: Path) -> None:
     before, path = checkpoint.all_checkpoints(workdir)
     files = [file for file in path.rglob("*") if file.is_file()]
