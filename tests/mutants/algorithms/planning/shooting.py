@@ -8,7 +8,12 @@ MUTANTS = [
     Mutant("shots_that_are_illegal", "masked", "actor.probs > 0", "actor.probs >= 0"),
     Mutant("shots_keep_the_worst", "plan_cem", "jnp.argmax(returns, 1)", "jnp.argmin(returns, 1)"),
     Mutant(
-        "shots_refitted_to_the_worst",
+        Mutant(
+            "shots_refitted_to_the_worst",
+            "plan_cem",
+            "jax.lax.top_k(returns, config.elites)",
+            "jax.lax.top_k(-returns, config.elites)",
+        ),
         "plan_cem",
         "jax.lax.top_k(returns, config.elites)",
         "jax.lax.top_k(-returns, config.elites)",
