@@ -8,8 +8,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.distributions import (
-    action_vector,
     binary_loss,
     observation_loss,
     scalar_decode,

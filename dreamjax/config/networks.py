@@ -59,7 +59,7 @@ class ModelConfig(Options):
         "model.kind=grid only: rows above and below the action's cell that the action may change.",
         unit="cells",
         at_least=0,
-        zero="one object moves as a whole",
+        zero="an object moves as a whole where the grid has one, else 4",
     )
 
     def check(self) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.models import grid_layers
 from dreamjax.models.ensemble import GridPredictor
-from dreamjax.models.grid_layers import grid_layout
+from dreamjax.models.grid import pointer
+from dreamjax.models.grid.layout import grid_layout
 from dreamjax.models.nets import MLP
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, RSSMState
 
@@ -81,7 +81,7 @@ def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config, mo
     feat[:, :24] = rng.integers(0, 2, (2, 24))
     action = np.eye(24, dtype=np.float32)[[2 * 4 + 0, 4 * 4 + 1]]
     params = small.random_params(lambda key: ensemble.init(key, feat.shape[-1]))
-    monkeypatch.setattr(grid_layers, "SCORE", 1e9)
+    monkeypatch.setattr(pointer, "SCORE", 1e9)
     params["RowPointer_0"]["score"]["bias"] = np.tile(np.float32([5e3, 0, 0, 0, 0]), (3, 1))
     params["RowPointer_0"]["blank"]["bias"] = np.full((3, 1), -5e3, np.float32)
     params["keep"] = np.full_like(params["keep"], 30)

@@ -6,7 +6,6 @@ import pytest
 import small
 
 from dreamjax.algorithms.distributions import make_policy, scalar_decode
-from dreamjax.models.heads import policy_outputs
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec
 
 FEAT = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
@@ -14,7 +13,7 @@ FEAT = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
 
 def test_outputs_by_part():
     parts = (ActionPart("categorical", 5), ActionPart("binary", 3), ActionPart("continuous", 2))
-    assert policy_outputs(ActionSpec(parts)) == 5 + 3 + 2 * 2
+    assert ActionSpec(parts).output_size == 5 + 3 + 2 * 2
 
 
 def test_an_untrained_policy_is_within_two_percent_of_uniform(tiny_config):

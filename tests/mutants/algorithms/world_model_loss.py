@@ -41,14 +41,14 @@ MUTANTS = [
         "world_model_loss",
         "jnp.asarray(batch.is_first, known.dtype)[:, 0]",
         "0.0",
-        tests="tests/models/test_grid.py::test_first_steps_without_a_past_are_not_reconstructed",
+        tests="tests/models/grid/test_model.py::test_first_steps_without_a_past_are_not_reconstructed",
     ),
     Mutant(
         "grid_first_steps_with_a_past_unread",
         "world_model_loss",
         "world_model.needs_previous and batch.context is None",
         "world_model.needs_previous",
-        tests="tests/models/test_grid.py::test_first_steps_without_a_past_are_not_reconstructed",
+        tests="tests/models/grid/test_model.py::test_first_steps_without_a_past_are_not_reconstructed",
     ),
     Mutant(
         "a_switch_without_effect",

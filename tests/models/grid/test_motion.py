@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.models.grid_layers import GridLayout, focus_place
-from dreamjax.models.grid_motion import (
+from dreamjax.models.grid.layout import GridLayout, focus_place
+from dreamjax.models.grid.motion import (
     MARGIN,
     SHIFT,
     SIDEWAYS,

@@ -22,19 +22,12 @@ import numpy as np
 from dreamjax.config import ModelConfig
 from dreamjax.models.encoders import zero_inputs
 from dreamjax.models.fast.grid import grid_fast_path
-from dreamjax.models.grid_layers import (
-    CellScores,
-    GridLayout,
-    GridTrunk,
-    RowPointer,
-    button_pairs,
-    focus_place,
-    grid_layout,
-    split_state,
-)
-from dreamjax.models.grid_motion import EPS, make_edit
+from dreamjax.models.grid.layers import CellScores, GridTrunk
+from dreamjax.models.grid.layout import GridLayout, button_pairs, focus_place, grid_layout, split_state
+from dreamjax.models.grid.motion import EPS, make_edit
+from dreamjax.models.grid.pointer import RowPointer
 from dreamjax.models.latents import entropy, gaussian_logit, kl, sample, unimix_logit
-from dreamjax.models.nets import MLP, Dtype, symlog
+from dreamjax.models.nets import MLP, Dtype, logit, symlog
 from dreamjax.models.rssm import DenseGRU, reset_where
 from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel
 
@@ -82,7 +75,7 @@ class GridModel(nn.Module):
         return jnp.concatenate([tokens, obs.astype(tokens.dtype)], -1)
 
     def outcome(self, shown: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The grid as the action leaves it, before rows move and chance decides: as ``grid_motion.make_edit``.
+        """The grid as the action leaves it, before rows move and chance decides: as ``motion.make_edit``.
 
         From what is shown, ``[N, cells + vector]``, alone: so a window's steps can all be done at once.
         """
@@ -94,8 +87,8 @@ class GridModel(nn.Module):
 
     def effect(self, shown: jax.Array, action: jax.Array) -> jax.Array:
         """Features of what the action did, rows that may move included: ``[N, E]``."""
-        logit, hidden, _ = self.outcome(shown, action)
-        rows = jnp.sum(self.pointer.row_features(jax.nn.sigmoid(logit)), 1).astype(self.dtype)
+        edited, hidden, _ = self.outcome(shown, action)
+        rows = jnp.sum(self.pointer.row_features(jax.nn.sigmoid(edited)), 1).astype(self.dtype)
         return self.event(jnp.concatenate([hidden, rows], -1))
 
     def memory(self, state: RSSMState, action: jax.Array, effect: jax.Array) -> jax.Array:
@@ -138,19 +131,19 @@ class GridModel(nn.Module):
         """
         layout = self.layout
         vector = split_state(layout, state.deter)[1]
-        logit, _, room = self.outcome(state.deter[..., : layout.cells + layout.vector], action)
+        edited, _, room = self.outcome(state.deter[..., : layout.cells + layout.vector], action)
         latent = stoch.reshape(stoch.shape[0], -1)
         known = [x.astype(self.dtype) for x in (vector, self._action(action), latent, memory)]
         whole = jnp.concatenate(known, -1)
-        probs = jax.nn.sigmoid(logit)
+        probs = jax.nn.sigmoid(edited)
         moved = self.pointer(probs, hard)
         share = jax.nn.sigmoid(self.movable + 2.0)[None]
         probs = (1 - share) * probs + share * moved
         if layout.focus != "action":
             # After rows have moved: what appears at fixed places does not move with them.
             bounded = jnp.clip(probs, EPS, 1 - EPS)
-            appears = self.absolute(whole).astype(jnp.float32).reshape(logit.shape)
-            probs = jax.nn.sigmoid(jnp.log(bounded) - jnp.log1p(-bounded) + room[..., None, None] * appears)
+            appears = self.absolute(whole).astype(jnp.float32).reshape(edited.shape)
+            probs = jax.nn.sigmoid(logit(bounded) + room[..., None, None] * appears)
         following = self.vector_out(whole) if layout.vector else vector
         return probs, following.astype(jnp.float32)
 
@@ -213,9 +206,9 @@ def make_grid_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> World
         state, action = reset_where(is_first, state, action)
         effect = call("effect", params, state.deter[:, :shown], action)
         memory = call("memory", params, state, action, effect)
-        logit = call("post_logit", params, memory, embed[..., : model.units])
+        post_logit = call("post_logit", params, memory, embed[..., : model.units])
         deter = jnp.concatenate([embed[..., model.units :], memory], -1).astype(dtype)
-        return RSSMState(deter, sample(logit, keys, kind).astype(dtype)), logit
+        return RSSMState(deter, sample(post_logit, keys, kind).astype(dtype)), post_logit
 
     def read(probs: jax.Array) -> jax.Array:
         """Cells of the most likely grid ``[N, cells]``."""
@@ -242,11 +235,11 @@ def make_grid_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> World
     def imagine(params: Params, state: RSSMState, action: jax.Array, keys: jax.Array) -> tuple[RSSMState, jax.Array]:
         effect = call("effect", params, state.deter[:, :shown], action)
         memory = call("memory", params, state, action, effect)
-        logit = call("prior_logit", params, memory)
-        stoch = sample(logit, keys, kind).astype(dtype)
+        prior_logit = call("prior_logit", params, memory)
+        stoch = sample(prior_logit, keys, kind).astype(dtype)
         probs, vector = call("predict", params, state, action, memory, stoch, True)
         deter = jnp.concatenate([read(probs), settle(vector), memory.astype(jnp.float32)], -1).astype(dtype)
-        return RSSMState(deter, stoch), logit
+        return RSSMState(deter, stoch), prior_logit
 
     def named(cell_logit: jax.Array, vector: jax.Array) -> dict[str, jax.Array]:
         result = {layout.name: cell_logit}
@@ -260,8 +253,7 @@ def make_grid_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> World
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[len(lead) :]), (previous, action, state))
         memory = split_state(layout, flat[2].deter)[2]
         probs, vector = call("predict", params, flat[0], flat[1], memory, flat[2].stoch)
-        probs = jnp.clip(probs, 1e-5, 1 - 1e-5)
-        outputs = jnp.log(probs) - jnp.log1p(-probs), vector
+        outputs = logit(jnp.clip(probs, EPS, 1 - EPS)), vector
         return named(*(x.reshape(*lead, *x.shape[1:]) for x in outputs))
 
     def decode(params: Params, feat: jax.Array) -> dict[str, jax.Array]:

@@ -1,6 +1,6 @@
 from tests.mutants import Mutant
 
-TESTS = "tests/models/test_grid_motion.py"
+TESTS = "tests/models/grid/test_motion.py"
 
 MUTANTS = [
     Mutant("motion_turns_at_first", "ObjectMotion._turn", "NONE + CAP", "NONE", tests="::test_nothing_turns_at_first"),

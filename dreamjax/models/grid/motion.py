@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.models.grid_layers import BandEdit, GridLayout, LocalEdit, bounded, place, window
-from dreamjax.models.nets import MLP, Dense, Dtype
+from dreamjax.models.grid.layers import LocalEdit, bounded
+from dreamjax.models.grid.layout import GridLayout, place, window
+from dreamjax.models.nets import MLP, Dense, Dtype, logit
 
 MARGIN = 3
 ROWS, COLUMNS = (3, 5), (3, 5)  # how far from its corner, up and down, left and right, its shape is read
@@ -22,6 +23,7 @@ CAP = 5.0  # the greatest logit: a motion that is wrong for most objects can sti
 NONE = 3.0  # how much less likely every turn begins than its logit says
 SIDEWAYS = 2  # columns that it may go in one step
 EPS = 1e-5  # the least probability of a cell
+DEFAULT_RADIUS = 4  # of local edits on a grid without an object
 
 
 def overlaps(mask: jax.Array, blocked: jax.Array) -> jax.Array:
@@ -188,27 +190,25 @@ class ObjectMotion(nn.Module):
         rest = 1 - (1 - jax.nn.sigmoid(still[:, :-1])) * (1 - joined)
         probs = EPS + (1 - 2 * EPS) * jnp.concatenate([rest, ((1 - joins)[..., None] * landed)[:, None]], 1)
         room = jnp.zeros((count, layout.channels)).at[:, -1].set(joins[:, 0])
-        return jnp.log(probs) - jnp.log1p(-probs), features, room
+        return logit(probs), features, room
 
-    def _turn(self, logit: jax.Array) -> jax.Array:
+    def _turn(self, scores: jax.Array) -> jax.Array:
         """Weights ``[N, 4, A, A]`` of turns: of none, which misses nothing, and of three, each where it may end.
 
         At first nothing turns: else turns, which may miss the middle by a column, learn what is a step sideways.
         """
         side = 2 * SHIFT + 1
-        weight = jax.nn.softmax(bounded((logit - NONE).at[:, 0].add(NONE + CAP), CAP))
-        turns = jnp.zeros((logit.shape[0], 4, side, side)).at[:, 0, SHIFT, SHIFT].set(weight[:, 0])
+        weight = jax.nn.softmax(bounded((scores - NONE).at[:, 0].add(NONE + CAP), CAP))
+        turns = jnp.zeros((scores.shape[0], 4, side, side)).at[:, 0, SHIFT, SHIFT].set(weight[:, 0])
         return turns.at[:, 1:].set(weight[:, 1:].reshape(-1, 3, side, side))
 
 
-def make_edit(layout: GridLayout, units: int, act: str, reach: int, dtype: Dtype) -> nn.Module:
-    """What an action does to the grid.
+def make_edit(layout: GridLayout, units: int, act: str, radius: int, dtype: Dtype) -> nn.Module:
+    """What an action does to the grid: a local edit, or with ``radius`` 0 the motion of an object where there is one.
 
     Every edit maps ``(cells, still, row, column, cond)`` to logits ``[N, C, H, W]``, features ``[N, F]`` and the room
     ``[N, C]`` in [0, 1] that it leaves in each channel for what appears at fixed places.
     """
-    if reach:
-        return LocalEdit(layout, units, act, reach, dtype)
-    if layout.focus == "object":
+    if layout.focus == "object" and not radius:
         return ObjectMotion(layout, units, act, dtype)
-    return BandEdit(layout, units // 4, act, dtype)
+    return LocalEdit(layout, units, act, radius or DEFAULT_RADIUS, dtype)
