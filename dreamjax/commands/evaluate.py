@@ -60,7 +60,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     print(f"dreamjax: {episodes} episodes of {config.env.id} by the agent of {known.workdir}", flush=True)
 
     cli.prepare(config.parallel)
-    from dreamjax.envs.adapter import EnvError
+    from dreamjax.envs.checks import EnvError
     from dreamjax.training.collection.acting import policy_by
     from dreamjax.training.storage.checkpoint import CheckpointError
     from dreamjax.training.storage.load import load

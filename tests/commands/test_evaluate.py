@@ -118,7 +118,7 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
         return result | {"lines": entry, "pieces": entry}
 
     monkeypatch.setattr("dreamjax.training.storage.load.load", load)
-    monkeypatch.setattr("dreamjax.envs.adapter.make_env", make_env)
+    monkeypatch.setattr("dreamjax.envs.make.make_env", make_env)
     monkeypatch.setattr("dreamjax.training.collection.acting.make_policy", lambda *_: counting_policy())
     monkeypatch.setattr("dreamjax.training.evaluation.evaluator.evaluate", lines_by_length)
     file = tmp_path / "result.json"
