@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
-METHODS = ("gumbel", "one_step", "piecewise", "cem", "mppi", "held")
+METHODS = ("gumbel", "one_step", "piecewise", "cem", "held")
 ONE_STEP_ACTIONS = 64  # candidates of --agent=search; a piece of Tetris has fewer legal placements
 # Arguments of the planner, by their name in PlannerConfig: flag and least value.
 PLANNER = {
