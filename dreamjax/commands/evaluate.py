@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
-ONE_STEP_ACTIONS = (
-    64  # candidates of --method=one_step in a run of another method; a piece of Tetris has fewer legal placements
-)
+ONE_STEP_ACTIONS = 64  # candidates of one_step in a run of another method: more than a piece has placements
 # Arguments of the planner, by their name in PlannerConfig: flag and least value.
 PLANNER = {
     "num_simulations": ("simulations", 1),
