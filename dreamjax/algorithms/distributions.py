@@ -9,11 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.algorithms.actions import Policy as Policy
-from dreamjax.algorithms.actions import PolicyPart as PolicyPart
-from dreamjax.algorithms.actions import action_record as action_record
-from dreamjax.algorithms.actions import action_vector as action_vector
-from dreamjax.algorithms.actions import make_policy as make_policy
 from dreamjax.models.nets import symexp, symlog
 from dreamjax.types import ObsSpec
 

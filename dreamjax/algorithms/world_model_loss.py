@@ -9,13 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.algorithms.actions import action_vector
-from dreamjax.algorithms.distributions import (
-    binary_loss,
-    observation_loss,
-    scalar_decode,
-    scalar_loss,
-    weighted_sum,
-)
+from dreamjax.algorithms.distributions import binary_loss, observation_loss, scalar_decode, scalar_loss, weighted_sum
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.config import LossConfig
 from dreamjax.models.encoders import preprocess
