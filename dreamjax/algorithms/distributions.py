@@ -45,7 +45,7 @@ def two_hot_position(target: jax.Array, num: int, symlog_limit: float = SYMLOG_L
     step = 2 * symlog_limit / (num - 1)
     target = jnp.clip(target.astype(jnp.float32), bins[0], bins[-1])
     lower = jnp.clip(jnp.floor((symlog(target) + symlog_limit) / step).astype(jnp.int32), 0, num - 2)
-    # Rounding in symlog may be off by one bin near a centre.
+    # Rounding in symlog may be off by one bin near a center.
     lower = jnp.clip(lower - (target < bins[lower]) + (target >= bins[lower + 1]), 0, num - 2)
     weight = (target - bins[lower]) / (bins[lower + 1] - bins[lower])
     return lower, weight
