@@ -85,7 +85,8 @@ def world_model_loss(
 
     The sum of reconstructions, reward, continue, ``dyn = KL(sg(post) || prior)`` and ``rep = KL(post || sg(prior))``. KLs
     are summed over latents, then clipped from below at the free nats. Losses sum over event dimensions and average over
-    ``[B, T]``. The continue target is ``1 - is_terminal``, times the discount where configured: truncation is not termination.
+    ``[B, T]``. The continue target is ``1 - is_terminal``, times the discount where configured; truncation is not
+    termination.
 
     Args:
         params: of the world model; the gradient is for these.
