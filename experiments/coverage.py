@@ -123,7 +123,8 @@ def curve(run: Path, steps: list[int]) -> list[Point]:
 
 def random_play(config: Config, steps: list[int], *, chance: np.ndarray | None, seed: int) -> list[Point]:
     """The same of random play: buttons pressed with probabilities ``chance [bits]`` (None: 1/2 each), or legal cells."""
-    from dreamjax.envs.adapter import EnvError, make_env
+    from dreamjax.envs.checks import EnvError
+    from dreamjax.envs.make import make_env
     from dreamjax.types import MASK_KEY
 
     try:

@@ -16,7 +16,8 @@ from tiny import SIZES
 import dreamjax.envs  # noqa: F401 - registers the ids
 from dreamjax.buffers.sequence_buffer import nbytes_for
 from dreamjax.config import ReplayConfig
-from dreamjax.envs.spaces import ActionCodec, ObsCodec
+from dreamjax.envs.action_codec import ActionCodec
+from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.training.storage import recording
 from dreamjax.types import EnvSpec
 

@@ -19,7 +19,7 @@ RANKS = {
 BASE = ("types", "seeds", "config", "presets", "configs")
 TOUCH_FILES = ("reporting", "training", "top", "commands", "experiments")
 # A worker process that dies or hangs leaves its traceback in a temporary file for its parent: no other way out is sure.
-MAY_TOUCH_FILES = ("dreamjax/envs/worker_process.py", "dreamjax/envs/workers.py")
+MAY_TOUCH_FILES = ("dreamjax/envs/workers/process.py", "dreamjax/envs/workers/vector_env.py")
 FILE_CALLS = {
     "open", "read_text", "write_text", "read_bytes", "write_bytes", "mkdir", "makedirs", "unlink", "rmtree", "savez",
     "savez_compressed", "memmap", "fdopen",

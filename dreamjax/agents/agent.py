@@ -95,9 +95,9 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     networks = make_networks(config, spec)
     learner = make_learner(networks, config, spec)
     world_model = networks.world_model
-    doubt = None
+    disagreement = None
     if networks.ensemble is not None:
-        doubt = functools.partial(state_disagreement, world_model, networks.ensemble)
+        disagreement = functools.partial(state_disagreement, world_model, networks.ensemble)
 
     def initial_carry(num_envs: int) -> Carry:
         action = jnp.zeros((num_envs, spec.action.vector_size))
@@ -114,7 +114,7 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         world_model=world_model,
         networks=networks,
         spec=spec,
-        disagreement=doubt,
+        disagreement=disagreement,
     )
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
-METHODS = ("gumbel", "one_step", "piecewise", "cem", "mppi", "held")
+METHODS = ("gumbel", "one_step", "piecewise", "cem", "held")
 ONE_STEP_ACTIONS = 64  # candidates of --agent=search; a piece of Tetris has fewer legal placements
 # Arguments of the planner, by their name in PlannerConfig: flag and least value.
 PLANNER = {
@@ -60,7 +60,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     print(f"dreamjax: {episodes} episodes of {config.env.id} by the agent of {known.workdir}", flush=True)
 
     cli.prepare(config.parallel)
-    from dreamjax.envs.adapter import EnvError
+    from dreamjax.envs.checks import EnvError
     from dreamjax.training.collection.acting import policy_by
     from dreamjax.training.storage.checkpoint import CheckpointError
     from dreamjax.training.storage.load import load

@@ -19,7 +19,8 @@ from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.algorithms.planning.model import disagreement_weights
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
-from dreamjax.envs.adapter import Adapter, make_env
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.make import make_env
 from dreamjax.reporting.logger import Logger
 from dreamjax.seeds import evaluation_seed
 from dreamjax.training.calls import in_calls, separate

@@ -118,7 +118,7 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
         return result | {"lines": entry, "pieces": entry}
 
     monkeypatch.setattr("dreamjax.training.storage.load.load", load)
-    monkeypatch.setattr("dreamjax.envs.adapter.make_env", make_env)
+    monkeypatch.setattr("dreamjax.envs.make.make_env", make_env)
     monkeypatch.setattr("dreamjax.training.collection.acting.make_policy", lambda *_: counting_policy())
     monkeypatch.setattr("dreamjax.training.evaluation.evaluator.evaluate", lines_by_length)
     file = tmp_path / "result.json"
@@ -159,7 +159,7 @@ def test_planner_acts_where_it_is_asked_for_though_the_run_had_none(agent, monke
 
     monkeypatch.setattr("dreamjax.training.storage.load.load", load)
     monkeypatch.setattr("dreamjax.training.collection.acting.make_policy", make_policy)
-    budget = ["--simulations=7", "--method=mppi"] if agent == "planner" else []
+    budget = ["--simulations=7", "--method=cem"] if agent == "planner" else []
     assert (
         evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", "--num_envs=3", *budget]) == cli.OK
     )
@@ -169,7 +169,7 @@ def test_planner_acts_where_it_is_asked_for_though_the_run_had_none(agent, monke
     planner = {
         "policy": config.planner,
         "search": dataclasses.replace(config.planner, method="one_step", actions=64),
-        "planner": dataclasses.replace(config.planner, num_simulations=7, method="mppi"),
+        "planner": dataclasses.replace(config.planner, num_simulations=7, method="cem"),
     }[agent]
     assert changed.planner == planner
     assert "time per move: " in capsys.readouterr().out

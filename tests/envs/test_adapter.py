@@ -13,7 +13,9 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from dreamjax.config import EnvConfig
-from dreamjax.envs.adapter import Adapter, EnvError, make_env, make_env_from
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.make import make_env, make_env_from
 from dreamjax.types import ActionPart, ObsSpec, Records
 
 NUM_ENVS = len(scripted.SCRIPTS)
@@ -341,5 +343,5 @@ def test_older_final_infos_as_an_array_of_dictionaries() -> None:
 
 
 def test_wrong_number_of_environments() -> None:
-    with pytest.raises(EnvError, match="holds 4 environments, not 2"):
+    with pytest.raises(EnvError, match="has 4 environments, not 2"):
         make_env_from(lambda: scripted.ScriptedVectorEnv(4, AutoresetMode.NEXT_STEP), 2, seed=0)

@@ -12,7 +12,9 @@ import pytest
 import scripted
 
 from dreamjax.config import EnvConfig
-from dreamjax.envs.adapter import Adapter, EnvError, make_env, make_env_from
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.make import make_env, make_env_from
 from dreamjax.types import Records
 
 ZERO = np.zeros((3, 1), np.int32)

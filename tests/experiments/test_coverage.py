@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dreamjax.config import ReplayConfig
-from dreamjax.envs.adapter import make_env
+from dreamjax.envs.make import make_env
 from dreamjax.training.storage import recording
 from dreamjax.training.storage.workdir import UsageError, write_config
 from dreamjax.types import ActionSpec, EnvSpec, ObsSpec

@@ -11,7 +11,8 @@ import jax
 from dreamjax.agents.agent import Agent, make_agent
 from dreamjax.agents.player import Player
 from dreamjax.config import Config, from_dict, merge, to_dict
-from dreamjax.envs.adapter import Adapter, make_env
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.make import make_env
 from dreamjax.training.storage import checkpoint, shipped
 from dreamjax.training.storage.workdir import UsageError, read_config, resolve
 from dreamjax.types import Params

@@ -14,7 +14,8 @@ from runs import assert_same
 from small import QUICK
 
 from dreamjax.config import ConfigError, EnvConfig
-from dreamjax.envs.adapter import Adapter, make_env
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.make import make_env
 from dreamjax.training.collection.collector import Collector, Policy, make_policy
 from dreamjax.training.collection.compiled_collector import CompiledSteps, engine_of
 from dreamjax.types import MASK_KEY, RSSMState

@@ -16,7 +16,7 @@ from small import noise_like
 import dreamjax
 from dreamjax.agents.agent import make_agent
 from dreamjax.commands import ship
-from dreamjax.envs.adapter import make_env
+from dreamjax.envs.make import make_env
 from dreamjax.training.storage import checkpoint, load, shipped, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError

@@ -1,15 +1,13 @@
-"""Environments in spawned worker processes that survive a crash, a hang or an exception.
+"""A vector environment over spawned worker processes that survives crashes, hangs and exceptions.
 
-Each worker hosts several environments and steps them one after another. When one fails, the stream goes on:
+Each worker hosts several environments and steps them one after another. If an environment fails, its stream continues:
 
-- The broken episode ends with a record that repeats its last observation, with reward 0, truncated (``is_last`` but not
-  ``is_terminal``). The next record comes from a reset, with ``is_first``.
-- An exception breaks the episode of its environment only, which is built anew. A crash, or a step that takes longer
-  than ``timeout``, ends the whole process and the episodes of all its environments.
-- Each failure counts as a restart of that worker and is told in a warning, with the traceback from inside the worker
-  (of a hang, too). One more than ``max_restarts`` raises ``EnvError``.
-
-Neither this module nor ``worker_process`` imports jax: a worker starts as fast as its environment's own imports.
+- The broken episode is truncated: its last observation is returned again with reward 0, and ``info["broken"]`` is True.
+  The next observation comes from a reset.
+- An exception breaks only the episode of its environment, which is then rebuilt. A crash, or a step that takes longer
+  than ``timeout``, breaks the episodes of all environments of the process, which is then restarted.
+- Each failure counts as a restart of its worker and is reported by a warning with the traceback from inside the worker,
+  also for a hang. If the number of restarts exceeds ``max_restarts``, ``EnvError`` is raised.
 """
 
 from __future__ import annotations
@@ -33,14 +31,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from dreamjax.envs.checks import EnvError
-from dreamjax.envs.worker_process import Reply, serve
+from dreamjax.envs.workers.process import Reply, serve
 from dreamjax.seeds import derived_seed
 
 START_TIMEOUT = 120.0  # seconds for imports and construction, on a busy machine
 
 
 class _Worker:
-    """A process and the environments it hosts; replaced by a fresh one after a crash or a hang."""
+    """A handle of a worker process, which is started again after a crash or a hang.
+
+    Args:
+        factory: pickled function that makes one environment.
+        indices: the environments that the worker hosts.
+        stacks: the file to which the worker writes tracebacks of crashes and hangs.
+    """
 
     def __init__(self, factory: bytes, indices: list[int], stacks: Path) -> None:
         self.indices = indices
@@ -57,11 +61,11 @@ class _Worker:
         child.close()
 
     def send(self, command: str, payload: Any = None) -> None:
-        with contextlib.suppress(OSError):  # a process that is gone is noticed by receive
+        with contextlib.suppress(OSError):  # `receive` reports a process that has ended
             self.connection.send((command, payload))
 
     def receive(self, deadline: float) -> Any:
-        """The next answer; raises ``_WorkerError`` with what is known of a crash or a hang."""
+        """Returns the next answer; raises ``_WorkerError`` with the traceback after a crash or a hang."""
         try:
             if self.connection.poll(max(0.0, deadline - time.monotonic())):
                 return self.connection.recv()
@@ -70,12 +74,12 @@ class _Worker:
             raise _WorkerError(f"crashed (exit code {self.process.exitcode})\n{self._stack()}") from None
         if hasattr(signal, "SIGUSR1") and self.process.pid is not None and self.process.is_alive():
             os.kill(self.process.pid, signal.SIGUSR1)
-            time.sleep(0.2)  # for the fault handler to write
+            time.sleep(0.2)  # the fault handler writes the traceback
         raise _WorkerError(f"did not answer in time\n{self._stack()}")
 
     def _stack(self) -> str:
         text = self._stacks.read_text() if self._stacks.exists() else ""
-        return text.strip() or "(it left no traceback)"
+        return text.strip() or "(no traceback)"
 
     def kill(self) -> None:
         self.connection.close()
@@ -91,18 +95,18 @@ class _WorkerError(Exception):
 
 
 class WorkerVectorEnv(VectorEnv):
-    """A Gymnasium vector environment (NEXT_STEP autoreset) over worker processes; see the module for failures.
+    """A Gymnasium vector environment (NEXT_STEP autoreset) over worker processes; the module describes failures.
 
     Args:
         factory: makes one environment; pickled by cloudpickle.
-        num_envs: N, spread over the workers as evenly as can be.
-        workers: processes; at most ``num_envs`` are started.
-        timeout: seconds within which a worker must answer one step or reset of all its environments.
-        max_restarts: failures that one worker may have.
-        seed: of environments that are built anew after a failure; None leaves them unseeded.
+        num_envs: N, distributed evenly over the workers.
+        workers: number of processes; at most ``num_envs`` are started.
+        timeout: seconds within which a worker must step or reset all its environments.
+        max_restarts: number of failures allowed per worker.
+        seed: base seed of environments that are rebuilt after a failure; None leaves them unseeded.
 
     Raises:
-        EnvError: when the first environment of a worker cannot be built, or spaces differ between workers.
+        EnvError: if an environment cannot be built, or the environments differ in their spaces.
     """
 
     def __init__(
@@ -122,21 +126,21 @@ class WorkerVectorEnv(VectorEnv):
         self._workers: list[_Worker] = []
         self._finalize = multiprocessing.util.Finalize(self, _end, args=(self._workers,), exitpriority=10)
         self._ended = np.zeros(num_envs, bool)
-        self._failures = np.zeros(num_envs, np.int64)  # of each environment, to seed what is built anew
-        self._anew = np.zeros(num_envs, bool)  # built anew and not yet reset
+        self._failures = np.zeros(num_envs, np.int64)  # by environment; rebuilt ones are seeded by it
+        self._rebuilt = np.zeros(num_envs, bool)  # rebuilt and not reset since
         self._last_obs: list[Any] = [None] * num_envs
         try:
             for number, share in enumerate(shares):
                 self._workers.append(_Worker(pickled, share.tolist(), Path(self._directory.name, f"{number}.txt")))
             for worker in self._workers:
-                worker.send("spaces")  # to all first: they build side by side
-            found = [spaces for worker in self._workers for spaces in self._built(worker)]
-            if any(spaces[:2] != found[0][:2] for spaces in found):
+                worker.send("spaces")  # before the first answer is read, so that the workers build in parallel
+            built = [spaces for worker in self._workers for spaces in self._receive_spaces(worker)]
+            if any(spaces[:2] != built[0][:2] for spaces in built):
                 raise EnvError("the environments of the workers differ in their spaces")
         except BaseException:
             self.close_extras()
             raise
-        self.single_observation_space, self.single_action_space, metadata, self.render_mode = found[0]
+        self.single_observation_space, self.single_action_space, metadata, self.render_mode = built[0]
         self.metadata = {**metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -144,17 +148,17 @@ class WorkerVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Resets every environment; an int seeds environment i by ``seed + i``."""
+        """Resets all environments; an integer seeds environment i by ``seed + i``."""
         if isinstance(seed, int | np.integer):
             self._seed = int(seed)
             seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
         else:
             seeds = [None] * self.num_envs if seed is None else list(seed)
-        observation, _, _, _, infos = self._stack(self._reset({i: seeds[i] for i in range(self.num_envs)}, options))
+        observation, _, _, _, infos = self._batch(self._reset({i: seeds[i] for i in range(self.num_envs)}, options))
         return observation, infos
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Steps every environment, resets those that ended; rewards float64 ``[N]``."""
+        """Steps all environments and resets those whose episode has ended; rewards are float64 ``[N]``."""
         rows = list(iterate(self.action_space, actions))
         ended = np.flatnonzero(self._ended).tolist()
         commands: dict[int, _Command] = {i: ("step", rows[i]) for i in range(self.num_envs)}
@@ -164,10 +168,10 @@ class WorkerVectorEnv(VectorEnv):
         for i, reply in replies.items():
             if reply.kind != "ok":
                 replies[i] = Reply("ok", self._last_obs[i], truncated=True, info={"broken": True})
-        return self._stack(replies)
+        return self._batch(replies)
 
     def render(self) -> tuple[Any, ...]:
-        """One frame of each environment."""
+        """Returns one frame per environment."""
         for worker in self._workers:
             worker.send("render")
         deadline = time.monotonic() + self._timeout
@@ -179,7 +183,7 @@ class WorkerVectorEnv(VectorEnv):
         self._directory.cleanup()
 
     def _reset(self, seeds: dict[int, int | None], options: dict[str, Any] | None = None) -> dict[int, Reply]:
-        """Resets some environments, again and with other seeds where that fails."""
+        """Resets some environments; those that fail are reset again with other seeds."""
         replies: dict[int, Reply] = {}
         pending = dict(seeds)
         while pending:
@@ -189,20 +193,20 @@ class WorkerVectorEnv(VectorEnv):
         return replies
 
     def _fresh_seed(self, i: int) -> int | None:
-        """None, except for an environment built anew: it must not play the episodes of its predecessor again."""
-        if self._seed is None or not self._anew[i]:
+        """Returns a seed for a rebuilt environment, which must not repeat the episodes of its predecessor; else None."""
+        if self._seed is None or not self._rebuilt[i]:
             return None
         return derived_seed(self._seed, i, int(self._failures[i]))
 
     def _exchange(self, commands: dict[int, _Command]) -> dict[int, Reply]:
-        """Sends each environment its command; the answers, of any kind, once every worker is in order again."""
-        asked = [(worker, [i for i in worker.indices if i in commands]) for worker in self._workers]
-        asked = [(worker, mine) for worker, mine in asked if mine]
-        for worker, mine in asked:
+        """Sends each environment its command, restarts workers that fail, and returns the replies of any kind."""
+        commanded = [(worker, [i for i in worker.indices if i in commands]) for worker in self._workers]
+        commanded = [(worker, mine) for worker, mine in commanded if mine]
+        for worker, mine in commanded:
             worker.send("answer", [(worker.indices.index(i), *commands[i]) for i in mine])
         deadline = time.monotonic() + self._timeout
         replies: dict[int, Reply] = {}
-        for worker, mine in asked:
+        for worker, mine in commanded:
             try:
                 answers = worker.receive(deadline)
             except _WorkerError as error:
@@ -213,13 +217,13 @@ class WorkerVectorEnv(VectorEnv):
                 if reply.kind == "error":
                     self._failed(worker, [i], f"environment {i} raised\n{reply.message.strip()}")
                 elif reply.kind == "ok" and commands[i][0] == "reset":
-                    self._anew[i] = False
+                    self._rebuilt[i] = False
         return replies
 
     def _failed(self, worker: _Worker, indices: list[int], message: str) -> None:
-        """Counts and tells one failure, which all the environments ``indices`` had."""
+        """Counts one failure of the environments ``indices`` and warns about it."""
         self._failures[indices] += 1
-        self._anew[indices] = True
+        self._rebuilt[indices] = True
         worker.restarts += 1
         if worker.restarts > self._max_restarts:
             raise EnvError(f"more than max_restarts={self._max_restarts} restarts of one worker: {message}")
@@ -233,14 +237,14 @@ class WorkerVectorEnv(VectorEnv):
             worker.start()
             worker.send("spaces")
             try:
-                self._built(worker)
+                self._receive_spaces(worker)
                 return
             except EnvError as error:
                 worker.kill()
                 message = str(error)
 
-    def _built(self, worker: _Worker) -> list[tuple[Any, ...]]:
-        """Spaces, metadata and render mode of the environments that a new worker was told to build."""
+    def _receive_spaces(self, worker: _Worker) -> list[tuple[Any, ...]]:
+        """Returns spaces, metadata and render mode of each environment of a new worker."""
         try:
             replies = worker.receive(time.monotonic() + START_TIMEOUT)
         except _WorkerError as error:
@@ -250,7 +254,7 @@ class WorkerVectorEnv(VectorEnv):
                 raise EnvError(f"the environment cannot be made; in the worker:\n{reply.message.strip()}")
         return [reply.observation for reply in replies]
 
-    def _stack(self, replies: dict[int, Reply]) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    def _batch(self, replies: dict[int, Reply]) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         rows = [replies[i] for i in range(self.num_envs)]
         self._last_obs = [reply.observation for reply in rows]
         terminated = np.array([reply.terminated for reply in rows])
@@ -266,7 +270,7 @@ class WorkerVectorEnv(VectorEnv):
 
 
 def _end(workers: list[_Worker]) -> None:
-    """Ends processes; also when the interpreter exits with environments still open."""
+    """Ends the processes; also called when the interpreter exits with open environments."""
     for worker in workers:
         worker.send("close")
     deadline = time.monotonic() + 2.0

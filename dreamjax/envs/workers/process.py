@@ -1,4 +1,4 @@
-"""What runs inside a worker process: it hosts some environments and answers the parent's commands."""
+"""The code of a worker process: it hosts environments and answers the commands of its parent."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from dreamjax.envs.checks import CheckedEnv
 
 @dataclass
 class Reply:
-    """What one environment answers: a transition, the traceback of an exception, or that it has no episode."""
+    """The reply of one environment.
 
-    kind: str  # "ok", "error", "lost"
+    ``kind`` is "ok" (a transition), "error" (an exception, with its traceback as ``message``) or "lost" (a step without a
+    running episode).
+    """
+
+    kind: str
     observation: Any = None
     reward: float = 0.0
     terminated: bool = False
@@ -31,8 +35,15 @@ class Reply:
 
 
 def serve(connection: Connection, factory: bytes, indices: list[int], stacks: str) -> None:
-    """Answers commands until "close" or until the parent is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole process group; the parent decides when to end
+    """Answers commands until "close" is received or the parent has ended.
+
+    Args:
+        connection: to the parent.
+        factory: pickled function that makes one environment.
+        indices: the environments to host.
+        stacks: the file for tracebacks of crashes and, on SIGUSR1, of hangs.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal signals the whole process group; the parent decides
         signal.signal(number, signal.SIG_IGN)
     stack_file = open(stacks, "w")  # noqa: SIM115 - stays open for the fault handler
     faulthandler.enable(stack_file)
@@ -55,7 +66,7 @@ def serve(connection: Connection, factory: bytes, indices: list[int], stacks: st
 
 
 class _Slot:
-    """One environment of a worker, built when it is first needed and again after an exception."""
+    """One environment of a worker, built on first use and rebuilt after an exception."""
 
     def __init__(self, factory: bytes, index: int) -> None:
         self._factory, self._index = factory, index
@@ -102,6 +113,6 @@ class _Slot:
 
 
 def _sendable(info: dict[str, Any]) -> dict[str, Any]:
-    """The numbers and arrays of ``info``: all that records hold of it."""
+    """Returns the numbers and arrays of ``info``, the only entries that records use."""
     kinds = (bool, int, float, np.number, np.bool_, np.ndarray)
     return {name: value for name, value in info.items() if isinstance(value, kinds) or name == "action_mask"}
