@@ -145,7 +145,7 @@ class SequenceBuffer:
         self.head = count.astype(np.int64)
 
     def stored(self) -> tuple[Records, np.ndarray]:
-        """Returns all steps ``[N]``, by environment and then by time, and their actions ``[N, K]``, in the form of ``fill``."""
+        """Returns all steps ``[N]``, ordered by environment and time, and their actions ``[N, K]``, for ``fill``."""
         env, step = expand_ranges(np.maximum(self.head - self.size, 0), self.head)
         read = {name: column.read(self._row(env, step)) for name, column in self._columns.items()}
         flags = read["flags"]
