@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
-from dreamjax.algorithms.optimisers import make_optimiser
 
 from dreamjax.algorithms import distributions as dist
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss
+from dreamjax.algorithms.normalization import init_normalizer, normalizer_scale, update_normalizer
+from dreamjax.algorithms.optimizers import make_optimizer
 from dreamjax.algorithms.returns import lambda_return
 from dreamjax.config import ActorConfig, Config, OptimiserConfig
 from dreamjax.models import latents
@@ -47,12 +47,13 @@ def policy_gradient(raw):
         feat=both, action=chosen.mode(), log_prob=-1e9 * ones, mask=None, reward=both, row=None,
         cont=jnp.array([[0.0, 0], [1, 0], [1, 1]]),
     )  # fmt: skip
-    return actor_loss(chosen, rollouts, 1e9 * ones, -1e9 * both, jnp.ones(()), CONFIG, off_policy=True)[0]
+    constants = dict(gamma=CONFIG.loss.gamma, entropy_scale=CONFIG.actor.entropy, off_policy=True)
+    return actor_loss(chosen, rollouts, 1e9 * ones, -1e9 * both, jnp.ones(()), **constants)[0]
 
 
 def returns(reward):
     value = lambda_return(reward, jnp.abs(SIGN), -reward, gamma=0.99, lam=0.95)
-    return value / normaliser_scale(update_normaliser(init_normaliser(), value, rate=0.01), rate=0.01, limit=1.0)
+    return value / normalizer_scale(update_normalizer(init_normalizer(), value, rate=0.01), rate=0.01, limit=1.0)
 
 
 def observations(x):
@@ -73,7 +74,7 @@ def observations(x):
 def optimiser(grads):
     """A first step from parameters of zero; part of the gradient is zero. Nothing differentiates through it."""
     grads = jax.lax.stop_gradient(grads)
-    made = make_optimiser(OptimiserConfig(warmup=0), 0.1)
+    made = make_optimizer(OptimiserConfig(warmup=0), 0.1)
     tree = {"a": grads, "b": 0 * grads}
     return made.update(tree, made.init(jax.tree.map(jnp.zeros_like, tree)), jax.tree.map(jnp.zeros_like, tree))[0]["a"]
 
@@ -91,7 +92,8 @@ CASES = {
     "policy_gradient": (lambda x: policy_gradient(jnp.tile(x, (2, 3))[:3]), (1e1, 1e2, 1e9)),
     "two_hot": (lambda x: dist.two_hot_loss(jnp.stack([x, -x, x], -1), x) + dist.two_hot_decode(jnp.stack([x, -x, x], -1)),
                 (0.0, 1e9)),
-    "critic": (lambda x: critic_loss(jnp.stack([x, -x, x], -1), jnp.stack([-x, x, x], -1), x, jnp.ones((2, 3)), CONFIG),
+    "critic": (lambda x: critic_loss(jnp.stack([x, -x, x], -1), jnp.stack([-x, x, x], -1), x, jnp.ones((2, 3)),
+                                     slow_regularizer=CONFIG.critic.slow_regulariser, symlog_limit=CONFIG.loss.reach),
                (0.0, 1e9)),
     "mse_head": (lambda x: dist.scalar_loss(x[..., None] / 1e8, x) + symexp(x / 1e8), (0.0, 1e9)),
     "returns": (returns, (0.0, 1e9)),
