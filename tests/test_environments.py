@@ -20,6 +20,7 @@ from small import QUICK
 
 from dreamjax.reporting import dreams
 from dreamjax.training import trainer as trainer_lib
+from dreamjax.training import updates
 from dreamjax.training.collection import collector
 from dreamjax.training.runtime import devices
 from dreamjax.training.trainer import Trainer
@@ -94,7 +95,7 @@ class QuickJax:
 
 @pytest.fixture(autouse=True)
 def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (trainer_lib, devices, collector, dreams):
+    for module in (trainer_lib, updates, devices, collector, dreams):
         monkeypatch.setattr(module, "jax", QuickJax())
     monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
     gymnasium.register("Mixed-v0", Mixed)

@@ -9,7 +9,7 @@ import pytest
 import small
 
 from dreamjax.algorithms import actor_critic, imagination
-from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.actions import make_policy
 from dreamjax.types import ActionPart, ActionSpec, Imagination, RSSMState, WorldModel
 
 ARMS = ActionSpec((ActionPart("categorical", 2),))

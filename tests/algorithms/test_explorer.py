@@ -11,7 +11,7 @@ import small
 from algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, with_heads
 from fingerprints import fingerprints
 
-from dreamjax.algorithms.distributions import action_vector
+from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.algorithms.update.behavior import imagine_from, last_steps
 from dreamjax.algorithms.update.state import explorer_behavior

@@ -13,14 +13,15 @@ from plain_update import cross_entropy, decode, lambda_return, log_prob_and_entr
 from scans import matrix_products
 
 from dreamjax.agents.agent import make_agent
-from dreamjax.algorithms.distributions import make_policy, scalar_loss
+from dreamjax.algorithms.actions import make_policy
+from dreamjax.algorithms.distributions import scalar_loss
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import fast, init_state
 from dreamjax.algorithms.update.behavior import last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
-from dreamjax.training.calls import several
 from dreamjax.training.runtime import memory
+from dreamjax.training.updates import scan_updates
 
 
 def leaves(tree):
@@ -161,7 +162,7 @@ def test_several_updates_in_one_call_are_single_ones_bit_for_bit(learner):
     for batch in batches:
         state, *given = x.update(state, batch)
         single.append(given)
-    both = jax.jit(several(x.agent.update), compiler_options=small.QUICK)
+    both = jax.jit(scan_updates(x.agent.update), compiler_options=small.QUICK)
     after, metrics, outs = both(x.state(), jax.tree.map(lambda *parts: np.stack(parts), *batches))
     bits = lambda tree: jax.tree.map(lambda x: jax.random.key_data(x) if x.dtype == state.key.dtype else x, tree)
     jax.tree.map(np.testing.assert_array_equal, bits(after), bits(state))

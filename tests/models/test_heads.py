@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.algorithms.distributions import make_policy, scalar_decode
+from dreamjax.algorithms.actions import make_policy
+from dreamjax.algorithms.distributions import scalar_decode
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec
 
 FEAT = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.algorithms.distributions import Policy, PolicyPart
+from dreamjax.algorithms.actions import Policy, PolicyPart
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.piecewise import (
     draw_piecewise,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import small
 
-from dreamjax.algorithms.distributions import Policy, PolicyPart, make_policy
+from dreamjax.algorithms.actions import Policy, PolicyPart, make_policy
 from dreamjax.algorithms.planning.candidates import NEVER, joint_actions
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.tree import propose, tree_search
