@@ -14,7 +14,7 @@ from dreamjax.types import Params, Records
 
 
 def episodes_per_env(episodes: int, num_envs: int) -> np.ndarray:
-    """int ``[num_envs]``: how many of ``episodes`` each environment plays, fixed beforehand."""
+    """int ``[num_envs]``: how many of ``episodes`` each environment plays."""
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1
     return quota
@@ -59,7 +59,7 @@ def evaluate(
     Args:
         policy: compiled policy. params: its parameters. env: ``num_envs`` environments, reset here by ``seed``.
         greedy: act by the policy's mode. seed: of environments and policy; the result is a function of it.
-        should_stop: asked after each step.
+        should_stop: called after each step.
 
     Returns:
         ``{name: {"mean", "stderr", "episodes": [...]}}`` for return, length, and lines and pieces where the environment

@@ -1,4 +1,4 @@
-"""Measures a world model's predictions on episodes that the agent plays now."""
+"""Measures a world model's predictions on episodes that the agent plays for this purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking a run to stop: Ctrl-C and SIGTERM set a flag that the loop reads between steps."""
+"""Stopping a run: Ctrl-C and SIGTERM set a flag that the loop reads between steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 class Stop:
     """A flag that signals set; a second SIGINT interrupts at once, for when a step hangs.
 
-    As a context it takes over SIGINT and SIGTERM of this process, and gives them back at its end.
+    As a context manager it handles SIGINT and SIGTERM of this process, and restores the handlers at its end.
     """
 
     def __init__(self) -> None:

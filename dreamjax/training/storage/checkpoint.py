@@ -1,10 +1,10 @@
-"""Checkpoints: everything a run needs to go on, complete or invisible, verified when read.
+"""Checkpoints: everything a run needs to continue, complete or invisible, verified when read.
 
 ``checkpoints/<step>/`` holds ``params/`` and ``learner/`` (the rest of the ``TrainState``) as Orbax trees, ``host/``
 (collector, sampler, ...) as one ``.npy`` file for each array and ``host.json`` for the rest, ``replay/`` the stored steps
 (see ``segments``; ``host.<i>/``, ``host.<i>.json`` and ``replay.<i>/`` for the other processes of a run of several),
-``meta.json``, and ``manifest.json`` with the size and SHA-256 of every other file. It is written beside its place and
-renamed into it.
+``meta.json``, and ``manifest.json`` with the size and SHA-256 of every other file. It is written under a
+temporary name and renamed, by all processes in step, when it is complete.
 Only arrays and JSON are read: nothing in a checkpoint can run code.
 """
 
@@ -52,7 +52,7 @@ def step_of(path: Path) -> int:
 
 
 def saved_again(path: Path) -> int:
-    """n of ``<step>.<n>``, 0 of ``<step>``."""
+    """The number n in the name ``<step>.<n>``; 0 for ``<step>``."""
     return int(path.name.partition(".")[2] or 0)
 
 
@@ -86,11 +86,11 @@ def save(
 
     Args:
         step: environment steps, the checkpoint's name.
-        state: what learning changes.
+        state: the learner's.
         host: nested dictionaries and lists of NumPy arrays, numbers, strings and None.
         meta: small facts as JSON; ``score``, where present, is the evaluation's mean return.
         replay: whose steps are saved, those written since the last checkpoint only.
-        group: the processes of the run (default: those there are).
+        group: the processes of the run (default: all).
 
     Raises:
         CheckpointError: it could not be written (no space, no permission, ...), by whichever process; earlier ones are
@@ -191,7 +191,7 @@ def restore_some(path: Path, like: dict[str, Any]) -> dict[str, np.ndarray]:
 def restore_latest(
     workdir: str | Path, like: TrainState, group: Group | None = None
 ) -> tuple[Path, TrainState, dict[str, Any], dict[str, Any]]:
-    """The newest checkpoint that is intact; damaged ones are named in a warning and passed over.
+    """The newest intact checkpoint; a warning names each damaged one that is skipped.
 
     Process 0 of a run of several verifies and chooses; each reads what it wrote.
 

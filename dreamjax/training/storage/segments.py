@@ -1,8 +1,8 @@
-"""Replay in a checkpoint: segments of steps, each written once, and what changes, written every time.
+"""Replay in a checkpoint: segments of steps, each written once, and its small changing state, written every time.
 
 A checkpoint's ``replay/`` holds ``segment.<n>.npz`` files that together cover the stored steps. The next checkpoint links
 those that still hold a stored step (a hard link; a copy where the file system has none) and writes one more: so every
-checkpoint is whole in itself, deleting one frees only what no other holds, and a save costs what is new.
+checkpoint is complete by itself, deleting one frees only what no other holds, and a save costs what is new.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
 
-MOST = 64  # segments of one checkpoint; one more, and all steps are written anew into one
+MOST = 64  # segments of one checkpoint; beyond that all steps are rewritten as one
 State = dict[str, np.ndarray]
 
 

@@ -1,4 +1,4 @@
-"""Beginning a run from the parameters of another."""
+"""Starting a run from the parameters of another."""
 
 from __future__ import annotations
 
