@@ -14,8 +14,8 @@ from fingerprints import fingerprints
 
 from dreamjax.algorithms.distributions import action_vector
 from dreamjax.algorithms.exploration import NOVELTY, collecting_explorer, explorer_params, planning_params
-from dreamjax.algorithms.update.behaviour import imagine_from, last_steps
-from dreamjax.algorithms.update.state import explorer_behaviour
+from dreamjax.algorithms.update.behavior import imagine_from, last_steps
+from dreamjax.algorithms.update.state import explorer_behavior
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.config import ConfigError
 from dreamjax.types import NormalizerState
@@ -132,7 +132,7 @@ def test_the_explorer_touches_nothing_but_its_own(learner):
 def test_the_explorer_learns_with_its_own_critics_and_scale(learner):
     state = learner("exploring").state()
     marked = state.replace(explorer=state.explorer.replace(slow_critic="its slow critic", retnorm="its scale"))
-    own = explorer_behaviour(marked)
+    own = explorer_behavior(marked)
     assert (own.slow_critic, own.retnorm) == ("its slow critic", "its scale")
     assert own.critic is state.params["explorer_critic"]
     assert own.actor is state.params["explorer_actor"]

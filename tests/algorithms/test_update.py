@@ -1,4 +1,4 @@
-"""One update: the behaviour phase against NumPy, phases alone, accumulation, several devices, precision, extremes."""
+"""One update: the behavior phase against NumPy, phases alone, accumulation, several devices, precision, extremes."""
 
 import functools
 import operator
@@ -17,7 +17,7 @@ from dreamjax.algorithms.distributions import make_policy, scalar_loss
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import fast, init_state
-from dreamjax.algorithms.update.behaviour import last_steps
+from dreamjax.algorithms.update.behavior import last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.training.calls import several
 from dreamjax.training.runtime import memory
@@ -44,10 +44,10 @@ def test_last_steps():
     np.testing.assert_array_equal(last_steps(x, 0).ravel(), np.arange(6))
 
 
-# The behaviour phase.
+# The behavior phase.
 
 
-def test_the_behaviour_phase_against_numpy(learner):
+def test_the_behavior_phase_against_numpy(learner):
     """Contracts 3, 15, 17, 18, 19, 23, 24, 25, 26: imagined from the last states of each window, the losses of actor,
     critic and replayed values, the scale of returns, the priorities, all recomputed from the rollouts in NumPy."""
     x = learner("plain")
@@ -177,25 +177,25 @@ def test_phases_alone_leave_the_others_parameters_and_agree_with_both(learner):
     parameters; what a phase does not train stays as it is, the slow critic and the return scale included."""
     x = learner("plain")
     before = x.state()
-    both, model, behaviour = (
+    both, model, behavior = (
         fn(x.state(), x.batch)[0] for fn in (x.update, x.update_world_model, x.update_actor_critic)
     )
     moved = lambda after: {name for name in before.params if changed(before.params[name], after.params[name])}
     assert moved(both) == {"world_model", "actor", "critic"}
     assert moved(model) == {"world_model"}
-    assert moved(behaviour) == {"actor", "critic"}
+    assert moved(behavior) == {"actor", "critic"}
     assert_close(model.params["world_model"], both.params["world_model"])
     for name in ("actor", "critic"):
-        assert_close(behaviour.params[name], both.params[name])
+        assert_close(behavior.params[name], both.params[name])
     for name in ("slow_critic", "retnorm"):
         assert not changed(getattr(before, name), getattr(model, name))
-        assert_close(getattr(behaviour, name), getattr(both, name))
-    assert not changed(before.opt_state["world_model"], behaviour.opt_state["world_model"])
-    assert [int(s.step) for s in (both, model, behaviour)] == [8, 8, 8]
+        assert_close(getattr(behavior, name), getattr(both, name))
+    assert not changed(before.opt_state["world_model"], behavior.opt_state["world_model"])
+    assert [int(s.step) for s in (both, model, behavior)] == [8, 8, 8]
     assert jnp.all(jax.random.key_data(both.key) == jax.random.key_data(before.key))
 
 
-def test_behaviours_learn_from_the_evenly_drawn_windows_alone(learner):
+def test_behaviors_learn_from_the_evenly_drawn_windows_alone(learner):
     """Windows 1 and 3 of four; the model learns from all, and what is surprising in them is its loss alone."""
     x = learner("even")
     np.testing.assert_array_equal(x.config.replay.even_rows(4), [1, 3])
@@ -319,11 +319,11 @@ def test_accumulation_equals_the_whole_batch(learner):
 
 
 @pytest.mark.parametrize("variant", ["plain", "ring"])
-def test_behaviours_learned_in_parts_are_those_learned_at_once(learner, variant, monkeypatch):
+def test_behaviors_learned_in_parts_are_those_learned_at_once(learner, variant, monkeypatch):
     x = learner(variant)
     whole = x.update(x.state(), x.batch)
     monkeypatch.setattr(fast, "CACHED_STATES", 1)
-    assert fast.behaviour_parts((24, 4), 4, least=1) == 4
+    assert fast.behavior_parts((24, 4), 4, least=1) == 4
     agent = make_agent(x.config, x.spec)
     assert_close(jax.jit(agent.update, compiler_options=small.QUICK)(x.state(), x.batch), whole, rtol=5e-3, atol=1e-4)
 
@@ -340,7 +340,7 @@ def test_behaviours_learned_in_parts_are_those_learned_at_once(learner, variant,
     ],
 )
 def test_parts_are_whole_and_small(states, windows, least, parts):
-    assert fast.behaviour_parts(states, windows, least=least) == parts
+    assert fast.behavior_parts(states, windows, least=least) == parts
 
 
 def test_the_ring_keeps_rollouts_in_order_and_learns_from_draws(learner):

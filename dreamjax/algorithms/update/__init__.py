@@ -13,7 +13,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from dreamjax.algorithms.update.behaviour import add_value_error, behaviour_phase, dream, through_ring
+from dreamjax.algorithms.update.behavior import add_value_error, behavior_phase, dream, through_ring
 from dreamjax.algorithms.update.explorer import disagreement_of_rollouts, explorer_phase
 from dreamjax.algorithms.update.init import init_state
 from dreamjax.algorithms.update.state import (
@@ -21,11 +21,11 @@ from dreamjax.algorithms.update.state import (
     Phases,
     apply_gradients,
     make_optimizers,
-    task_behaviour,
+    task_behavior,
     update_keys,
     update_slow_critics,
 )
-from dreamjax.algorithms.update.world_model import behaviour_windows, ensemble_phase, world_model_phase
+from dreamjax.algorithms.update.world_model import behavior_windows, ensemble_phase, world_model_phase
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
 
 TASK: Phases = ("world_model", "actor_critic")
@@ -61,17 +61,17 @@ def update(
         )
 
     # Actor and critic: imagine rollouts from the posterior states, and learn from the returns that the model predicts.
-    windows, post = behaviour_windows(learner.replay, batch, model.post)
+    windows, post = behavior_windows(learner.replay, batch, model.post)
     ring, retnorm, explorer = state.ring, state.retnorm, state.explorer
     if "actor_critic" in phases:
-        task = task_behaviour(state)
-        rollouts = dream(learner, state.params["world_model"], task.actor, windows, post, keys.dream)
+        task = task_behavior(state)
+        dreamed = dream(learner, state.params["world_model"], task.actor, windows, post, keys.dream)
         if ring is not None:
-            ring, rollouts = through_ring(ring, rollouts, keys.ring, axis_name)
+            ring, dreamed = through_ring(ring, dreamed, keys.ring, axis_name)
         if learner.networks.ensemble is not None:
-            disagreement = disagreement_of_rollouts(learner, state.params["ensemble"], rollouts.rollouts)
+            disagreement = disagreement_of_rollouts(learner, state.params["ensemble"], dreamed.rollouts)
             metrics["imagination/disagreement"] = jnp.mean(disagreement)
-        learned = behaviour_phase(learner, task, rollouts, windows, post, axis_name=axis_name)
+        learned = behavior_phase(learner, task, dreamed, windows, post, axis_name=axis_name)
         grads |= {"actor": learned.actor_grad, "critic": learned.critic_grad}
         metrics, retnorm = metrics | learned.metrics, learned.retnorm
         priority = add_value_error(learner.replay, priority, learned.value_error)

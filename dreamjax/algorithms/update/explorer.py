@@ -17,8 +17,8 @@ from dreamjax.algorithms.exploration import (
 )
 from dreamjax.algorithms.micro_batches import accumulate
 from dreamjax.algorithms.normalization import update_normalizer
-from dreamjax.algorithms.update.behaviour import behaviour_phase, dream
-from dreamjax.algorithms.update.state import Learner, explorer_behaviour
+from dreamjax.algorithms.update.behavior import behavior_phase, dream
+from dreamjax.algorithms.update.state import Learner, explorer_behavior
 from dreamjax.algorithms.world_model_loss import Posterior
 from dreamjax.types import Batch, ExplorerState, Imagination, Metrics, Params, RSSMState, TrainState
 
@@ -40,7 +40,7 @@ def explorer_phase(
     units of its moving range (Plan2Explore, Sekar et al. 2020).
     """
     assert state.explorer is not None
-    own, params = explorer_behaviour(state), state.params
+    own, params = explorer_behavior(state), state.params
     dreamed = dream(learner, params["world_model"], own.actor, batch, post, key)
 
     imagined = disagreement_of_rollouts(learner, params["ensemble"], dreamed.rollouts)
@@ -54,7 +54,7 @@ def explorer_phase(
     rollouts = dataclasses.replace(rollouts, reward=mixed_reward(rollouts.reward, imagined, scale, **weights))
     batch = dataclasses.replace(batch, reward=mixed_reward(batch.reward, replayed, scale, **weights))
     dreamed = dataclasses.replace(dreamed, rollouts=rollouts)
-    learned = behaviour_phase(learner, own, dreamed, batch, post, axis_name=axis_name)
+    learned = behavior_phase(learner, own, dreamed, batch, post, axis_name=axis_name)
 
     metrics = {f"explorer/{name.split('/', 1)[1]}": value for name, value in learned.metrics.items()}
     metrics["explorer/disagreement"] = jnp.mean(imagined)

@@ -43,7 +43,7 @@ def policy_outputs_again(learner: Learner, actor: Params, dreamed: Rollouts) -> 
     return apply_recorded(learner.networks.actor, actor, dreamed.rollouts.feat, dreamed.activations)
 
 
-def behaviour_parts(states: tuple[int, ...], windows: int, *, least: int) -> int:
+def behavior_parts(states: tuple[int, ...], windows: int, *, least: int) -> int:
     """Parts that the losses on rollouts of ``states`` ``(N, H + 1)`` are computed in: ``least``, and more on CPUs.
 
     There the fewest that divide rollouts and windows and leave at most ``CACHED_STATES`` to a part: a head's outputs for

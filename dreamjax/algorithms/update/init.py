@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.algorithms.normalization import init_normalizer
-from dreamjax.algorithms.update.behaviour import example_rollout
+from dreamjax.algorithms.update.behavior import example_rollout
 from dreamjax.algorithms.update.state import Learner, Stream, fold
 from dreamjax.buffers import imagination_buffer
 from dreamjax.types import ExplorerState, Params, TrainState

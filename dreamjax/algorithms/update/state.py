@@ -55,7 +55,7 @@ class Learner(NamedTuple):
     micro_batches: int
 
 
-class Behaviour(NamedTuple):
+class Behavior(NamedTuple):
     """An actor and its critic, the task's or the explorer's.
 
     Attributes:
@@ -68,16 +68,16 @@ class Behaviour(NamedTuple):
     retnorm: NormalizerState
 
 
-def task_behaviour(state: TrainState) -> Behaviour:
+def task_behavior(state: TrainState) -> Behavior:
     """The actor and critic that learn the task."""
-    return Behaviour(state.params["actor"], state.params["critic"], state.slow_critic, state.retnorm)
+    return Behavior(state.params["actor"], state.params["critic"], state.slow_critic, state.retnorm)
 
 
-def explorer_behaviour(state: TrainState) -> Behaviour:
+def explorer_behavior(state: TrainState) -> Behavior:
     """The actor and critic that learn to explore."""
     assert state.explorer is not None
     params, own = state.params, state.explorer
-    return Behaviour(params["explorer_actor"], params["explorer_critic"], own.slow_critic, own.retnorm)
+    return Behavior(params["explorer_actor"], params["explorer_critic"], own.slow_critic, own.retnorm)
 
 
 class Stream(enum.IntEnum):

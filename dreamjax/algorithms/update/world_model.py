@@ -85,7 +85,7 @@ def ensemble_phase(
     return accumulate(micro, (batch, post.state), learner.micro_batches)[0]
 
 
-def behaviour_windows(replay: ReplayConfig, batch: Batch, post: Posterior) -> tuple[Batch, Posterior]:
+def behavior_windows(replay: ReplayConfig, batch: Batch, post: Posterior) -> tuple[Batch, Posterior]:
     """The windows that actor and critic learn from: those drawn uniformly, where a sampler mixes them with others."""
     if not replay.even:
         return batch, post

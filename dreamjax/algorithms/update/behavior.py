@@ -16,7 +16,7 @@ from dreamjax.algorithms.normalization import normalizer_scale, update_normalize
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.returns import step_weights
 from dreamjax.algorithms.update import fast
-from dreamjax.algorithms.update.state import Behaviour, Learner
+from dreamjax.algorithms.update.state import Behavior, Learner
 from dreamjax.algorithms.world_model_loss import Posterior
 from dreamjax.buffers import imagination_buffer
 from dreamjax.config import ReplayConfig
@@ -39,7 +39,7 @@ class ReplayedSteps(NamedTuple):
     is_terminal: jax.Array
 
 
-class BehaviourUpdate(NamedTuple):
+class BehaviorUpdate(NamedTuple):
     """What the actor-critic phase gives: gradients, metrics, the moved percentiles of returns, and by replayed step the
     value's error float32 ``[B, t]``."""
 
@@ -66,7 +66,7 @@ def last_steps(tree: T, count: int) -> T:
 def add_value_error(replay: ReplayConfig, priority: jax.Array, error: jax.Array) -> jax.Array:
     """Priorities float32 ``[B, T]`` with the value's error ``[B, t]`` of the last steps added.
 
-    Where behaviours learn from some windows alone, the error is known for these only, and priorities stay without it.
+    Where behaviors learn from some windows alone, the error is known for these only, and priorities stay without it.
     """
     if replay.even:
         return priority
@@ -161,15 +161,15 @@ def through_ring(
     return ring, fast.Rollouts(dataclasses.replace(drawn, row=rows), None)
 
 
-def behaviour_phase(
+def behavior_phase(
     learner: Learner,
-    behaviour: Behaviour,
+    behavior: Behavior,
     dreamed: fast.Rollouts,
     batch: Batch,
     post: Posterior,
     *,
     axis_name: str | None,
-) -> BehaviourUpdate:
+) -> BehaviorUpdate:
     """Gradients of an actor and its critic from imagined rollouts, and of the critic from the replayed steps as well.
 
     The critic comes first: its values make the returns, whose percentiles, over the whole batch and all devices, scale the
@@ -179,18 +179,18 @@ def behaviour_phase(
     steps = ReplayedSteps(feat, batch.reward, batch.is_last, batch.is_terminal)
     steps = jax.tree.map(lambda x: x[:, -learner.imagination.last :], steps)
     rollouts = dreamed.rollouts
-    parts = fast.behaviour_parts(rollouts.reward.shape, steps.reward.shape[0], least=learner.micro_batches)
+    parts = fast.behavior_parts(rollouts.reward.shape, steps.reward.shape[0], least=learner.micro_batches)
 
     def critic_micro(part: tuple[Imagination, ReplayedSteps]) -> tuple[Any, CriticOutputs]:
         grad_fn = jax.grad(critic_losses, argnums=1, has_aux=True)
-        grad, (metrics, outputs) = grad_fn(learner, behaviour.critic, behaviour.slow_critic, *part)
+        grad, (metrics, outputs) = grad_fn(learner, behavior.critic, behavior.slow_critic, *part)
         return (grad, metrics), outputs
 
     (critic_grad, metrics), critic = accumulate(critic_micro, (rollouts, steps), parts)
-    retnorm, scale = return_scale(learner, behaviour.retnorm, critic.returns, axis_name=axis_name)
+    retnorm, scale = return_scale(learner, behavior.retnorm, critic.returns, axis_name=axis_name)
 
     def actor_micro(part: tuple[fast.Rollouts, CriticOutputs]) -> tuple[Any, None]:
-        return jax.grad(actor_losses, argnums=1, has_aux=True)(learner, behaviour.actor, *part, scale), None
+        return jax.grad(actor_losses, argnums=1, has_aux=True)(learner, behavior.actor, *part, scale), None
 
     (actor_grad, actor_metrics), _ = accumulate(actor_micro, (dreamed, critic), parts)
     metrics = (
@@ -204,7 +204,7 @@ def behaviour_phase(
             "imagination/return_scale": scale,
         }
     )
-    return BehaviourUpdate(actor_grad, critic_grad, metrics, retnorm, critic.error)
+    return BehaviorUpdate(actor_grad, critic_grad, metrics, retnorm, critic.error)
 
 
 def return_scale(
