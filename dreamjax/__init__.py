@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from dreamjax.agents.agent import make_agent
     from dreamjax.config import Config, ConfigError, from_dict
     from dreamjax.configs import load_config
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
     from dreamjax.training.storage.load import load_player as load
     from dreamjax.training.storage.recording import make_replay
     from dreamjax.training.trainer import Trainer
@@ -71,7 +71,7 @@ _SOURCES = {
     "load": ("dreamjax.training.storage.load", "load_player"),
     "load_config": ("dreamjax.configs", "load_config"),
     "make_agent": ("dreamjax.agents.agent", "make_agent"),
-    "make_env": ("dreamjax.envs.adapter", "make_env"),
+    "make_env": ("dreamjax.envs.make", "make_env"),
     "make_replay": ("dreamjax.training.storage.recording", "make_replay"),
 }
 

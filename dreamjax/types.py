@@ -22,6 +22,8 @@ Array = Any  # jax.Array, or np.ndarray on the host
 Params = Any  # a nested dict of arrays, as Flax makes it
 Metrics = dict[str, Array]
 
+ActionForm = Literal["record", "vector", "outputs"]  # a record, a vector, or an actor's raw outputs
+
 MASK_KEY = "action_mask"
 
 
@@ -73,6 +75,11 @@ class ActionPart:
         """Columns this part takes in an action record."""
         return 1 if self.kind == "categorical" else self.size
 
+    @property
+    def outputs(self) -> int:
+        """Raw outputs that an actor needs for it: a logit for each class or bit, mean and deviation for each number."""
+        return 2 * self.size if self.kind == "continuous" else self.size
+
 
 @dataclass(frozen=True)
 class ActionSpec:
@@ -94,6 +101,27 @@ class ActionSpec:
     def vector_size(self) -> int:
         """A, the length of an action vector."""
         return sum(part.size for part in self.parts)
+
+    @property
+    def output_size(self) -> int:
+        """P, the raw outputs of an actor."""
+        return sum(part.outputs for part in self.parts)
+
+    def slices(self, form: ActionForm) -> list[slice]:
+        """Where each part lies in the last axis of a record, a vector or an actor's raw outputs."""
+        sizes = {
+            "record": [part.columns for part in self.parts],
+            "vector": [part.size for part in self.parts],
+            "outputs": [part.outputs for part in self.parts],
+        }[form]
+        ends = np.cumsum(sizes).tolist()
+        return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+    def split(self, x: Array, form: ActionForm) -> list[Array]:
+        """``x [..., size]`` cut into its parts, in order; ``form`` says what ``x`` is."""
+        slices = self.slices(form)
+        assert x.shape[-1] == slices[-1].stop, (x.shape, form, self)
+        return [x[..., where] for where in slices]
 
     @property
     def masked(self) -> bool:
@@ -141,7 +169,7 @@ class RSSMState:
 
     Attributes:
         deter: ``[..., D]``, compute dtype; the recurrent part. The grid model keeps cells, vector and memory in it, flat
-            (``models.grid.split_state``).
+            (``models.grid.layout.split_state``).
         stoch: ``[..., S, K]`` the sample: one-hot over K classes, or K = 1 for a Gaussian.
     """
 
@@ -161,7 +189,6 @@ class Batch:
         row: int32 ``[B]``, the row's index in the *global* batch: randomness folds by it.
         prev_action: ``[B, K]``, the action record just before the window (ignored where the window begins an episode).
         context: latent state just before the window, or None to begin each window from the initial state.
-        weight: float32 ``[B]`` importance weights of the sampler, or None for ones.
     """
 
     obs: dict[str, Array]
@@ -173,7 +200,6 @@ class Batch:
     row: Array
     prev_action: Array
     context: RSSMState | None = None
-    weight: Array | None = None
 
 
 @struct.dataclass

@@ -228,7 +228,7 @@ def _play(start: jax.Array, pieces: jax.Array, num_pieces: jax.Array, actions: j
                 "y": state.y,
                 "hold": jnp.where(state.hold == rules.NO_PIECE, 0, word(held, state.hold_rotation)),
                 "hold_used": state.hold_used,
-                "queue": jnp.stack([rules.coming(state, i) for i in range(4)]),
+                "queue": jnp.stack([rules.peek(state, i) for i in range(4)]),
                 "lines": output.lines_cleared,
                 "terminated": output.terminated,
                 "reward": output.reward,

@@ -11,16 +11,17 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from tiny import SIZES
 
 import dreamjax.envs  # noqa: F401 - registers the ids
 from dreamjax.buffers.sequence_buffer import nbytes_for
 from dreamjax.config import ReplayConfig
-from dreamjax.envs.spaces import ActionCodec, ObsCodec
+from dreamjax.envs.action_codec import ActionCodec
+from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.training.storage import recording
 from dreamjax.types import EnvSpec
+from tests.helpers import ROOT
+from tests.helpers.configs import SIZES
 
-ROOT = Path(__file__).resolve().parents[1]
 MILLION = 1_000_000
 LONG = {
     "total_steps": MILLION,

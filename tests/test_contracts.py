@@ -4,19 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dreamjax.algorithms.normalisation import init_normaliser, normaliser_scale, update_normaliser
-from dreamjax.algorithms.optimisers import make_optimiser
 
 from dreamjax.algorithms import distributions as dist
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss
+from dreamjax.algorithms.normalization import init_normalizer, normalizer_scale, update_normalizer
+from dreamjax.algorithms.optimizers import make_optimizer
 from dreamjax.algorithms.returns import lambda_return
-from dreamjax.config import ActorConfig, Config, OptimiserConfig
+from dreamjax.config import ActorConfig, OptimiserConfig
 from dreamjax.models import latents
 from dreamjax.models.nets import symexp, symlog
 from dreamjax.types import ActionPart, ActionSpec, Imagination, ObsSpec
 
 SIGN = np.array([[1, -1, 1], [-1, 1, -1]], np.float32)
-ACTOR, CONFIG = ActorConfig(unimix=0.0, min_std=1e-3), Config()
+ACTOR = ActorConfig(unimix=0.0, min_std=1e-3)
 EVERYTHING = ActionSpec(
     (ActionPart("categorical", 3, masked=True), ActionPart("binary", 2), ActionPart("continuous", 2))
 )
@@ -47,12 +47,14 @@ def policy_gradient(raw):
         feat=both, action=chosen.mode(), log_prob=-1e9 * ones, mask=None, reward=both, row=None,
         cont=jnp.array([[0.0, 0], [1, 0], [1, 1]]),
     )  # fmt: skip
-    return actor_loss(chosen, rollouts, 1e9 * ones, -1e9 * both, jnp.ones(()), CONFIG, off_policy=True)[0]
+    return actor_loss(
+        chosen, rollouts, 1e9 * ones, -1e9 * both, jnp.ones(()), gamma=0.997, entropy_scale=3e-4, off_policy=True
+    )[0]
 
 
 def returns(reward):
     value = lambda_return(reward, jnp.abs(SIGN), -reward, gamma=0.99, lam=0.95)
-    return value / normaliser_scale(update_normaliser(init_normaliser(), value, rate=0.01), rate=0.01, limit=1.0)
+    return value / normalizer_scale(update_normalizer(init_normalizer(), value, rate=0.01), rate=0.01, limit=1.0)
 
 
 def observations(x):
@@ -70,10 +72,10 @@ def observations(x):
     )
 
 
-def optimiser(grads):
+def optimizer(grads):
     """A first step from parameters of zero; part of the gradient is zero. Nothing differentiates through it."""
     grads = jax.lax.stop_gradient(grads)
-    made = make_optimiser(OptimiserConfig(warmup=0), 0.1)
+    made = make_optimizer(OptimiserConfig(warmup=0), 0.1)
     tree = {"a": grads, "b": 0 * grads}
     return made.update(tree, made.init(jax.tree.map(jnp.zeros_like, tree)), jax.tree.map(jnp.zeros_like, tree))[0]["a"]
 
@@ -91,12 +93,13 @@ CASES = {
     "policy_gradient": (lambda x: policy_gradient(jnp.tile(x, (2, 3))[:3]), (1e1, 1e2, 1e9)),
     "two_hot": (lambda x: dist.two_hot_loss(jnp.stack([x, -x, x], -1), x) + dist.two_hot_decode(jnp.stack([x, -x, x], -1)),
                 (0.0, 1e9)),
-    "critic": (lambda x: critic_loss(jnp.stack([x, -x, x], -1), jnp.stack([-x, x, x], -1), x, jnp.ones((2, 3)), CONFIG),
+    "critic": (lambda x: critic_loss(jnp.stack([x, -x, x], -1), jnp.stack([-x, x, x], -1), x, jnp.ones((2, 3)),
+                                     slow_regularizer=1.0, symlog_limit=20.0),
                (0.0, 1e9)),
     "mse_head": (lambda x: dist.scalar_loss(x[..., None] / 1e8, x) + symexp(x / 1e8), (0.0, 1e9)),
     "returns": (returns, (0.0, 1e9)),
     "observations": (observations, (0.0, 1e2, 1e9)),
-    "optimiser": (optimiser, (0.0, 1e-18, 1e9)),
+    "optimizer": (optimizer, (0.0, 1e-18, 1e9)),
 }  # fmt: skip
 
 

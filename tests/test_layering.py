@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT
 
 # A module imports from its own room and from rooms of a lower rank. Those in `BASE` make one room; `top` is the package's
 # own `__init__`, where the public names come from, and its `__main__` is one of the commands.
@@ -19,7 +19,7 @@ RANKS = {
 BASE = ("types", "seeds", "config", "presets", "configs")
 TOUCH_FILES = ("reporting", "training", "top", "commands", "experiments")
 # A worker process that dies or hangs leaves its traceback in a temporary file for its parent: no other way out is sure.
-MAY_TOUCH_FILES = ("dreamjax/envs/worker_process.py", "dreamjax/envs/workers.py")
+MAY_TOUCH_FILES = ("dreamjax/envs/workers/process.py", "dreamjax/envs/workers/vector_env.py")
 FILE_CALLS = {
     "open", "read_text", "write_text", "read_bytes", "write_bytes", "mkdir", "makedirs", "unlink", "rmtree", "savez",
     "savez_compressed", "memmap", "fdopen",

@@ -22,7 +22,7 @@ OTHER: dict[str, Any] = {
         head_layers=2, prior_layers=1, posterior_layers=2, grid_encoder="conv", conv_depth=3, unimix=0.5, symlog=False,
         act="tanh", norm="none", reward_head="mse", bins=5,
     ),
-    "actor": dict(layers=1, units=8, unimix=0.5, entropy=1.0, imitation=0.5, min_std=0.2, max_std=2.0, output_scale=1.0),
+    "actor": dict(layers=1, units=8, unimix=0.5, entropy=1.0, min_std=0.2, max_std=2.0, output_scale=1.0),
     "critic": dict(
         layers=1, units=8, head="mse", bins=5, slow_rate=1.0, slow_target=True, slow_regulariser=0.0, replay_scale=0.0
     ),
@@ -37,7 +37,7 @@ OTHER: dict[str, Any] = {
     "imagination": dict(last=2, use_ring=True),
     "replay": dict(sampler="prioritised", even=0.5, keep_latents=False, min_size=10),
     "schedule": dict(kind="plan"),
-    "planner": dict(collect=True, evaluate=True), "search": dict(learn="add"),
+    "planner": dict(collect=True, evaluate=True),
 }  # fmt: skip
 
 # What dreamerv3/configs.yaml of the reference says (its `defaults` and `size1m`), by our names.
@@ -52,14 +52,13 @@ REFERENCE: dict[str, Any] = {
     "loss.rec": 1.0, "loss.reward": 1.0, "loss.cont": 1.0, "loss.dyn": 1.0, "loss.rep": 0.1, "critic.replay_scale": 0.3,
     "optimiser.world_model_lr": 4e-5, "optimiser.actor_lr": 4e-5, "optimiser.critic_lr": 4e-5, "optimiser.agc": 0.3,
     "optimiser.eps": 1e-20, "optimiser.beta1": 0.9, "optimiser.beta2": 0.999, "optimiser.kind": "laprop",
-    "optimiser.warmup": 1000, "optimiser.clip": 0.0, "optimiser.actor_delay": 0, "actor.imitation": 0.0, "replay.even": 0.0,
+    "optimiser.warmup": 1000, "optimiser.clip": 0.0, "optimiser.actor_delay": 0, "replay.even": 0.0,
     "imagination.last": 0, "loss.gamma": 1 - 1 / 333, "loss.cont_discount": True, "loss.lam": 0.95,
     "actor.entropy": 3e-4, "critic.slow_regulariser": 1.0, "critic.slow_target": False, "critic.slow_rate": 0.02,
     "loss.return_norm": "percentile", "loss.return_norm_rate": 0.01, "loss.return_norm_limit": 1.0, "loss.reach": 20.0,
     "replay.sampler": "uniform", "replay.online": 1.0, "replay.keep_latents": True, "replay.min_size": 1024,
     "model.kind": "rssm", "model.latent": "categorical", "imagination.use_ring": False, "schedule.kind": "ratio",
-    "planner.collect": False, "planner.evaluate": False, "search.learn": "off", "search.collect": False,
-    "search.evaluate": False,
+    "planner.collect": False, "planner.evaluate": False,
 }  # fmt: skip
 
 

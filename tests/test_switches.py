@@ -25,17 +25,13 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-import conftest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from fingerprints import fingerprints
 
 from dreamjax import config as config_lib
 from dreamjax.agents.agent import Agent, dummy_batch, make_agent
-from dreamjax.algorithms.exploration import planning_params
 from dreamjax.algorithms.update import make_optimizers
 from dreamjax.config import Config
 from dreamjax.training.collection.acting import make_acting
@@ -43,9 +39,12 @@ from dreamjax.training.runtime.background_compiler import Ahead
 from dreamjax.training.schedule import make_schedule
 from dreamjax.training.storage import recording
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
+from tests.helpers.batches import make_tiny_spec
+from tests.helpers.configs import make_tiny_config, vary
+from tests.helpers.fingerprints import fingerprints
 
 ACTIONS = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 1)))
-BOARD = conftest.make_tiny_spec()
+BOARD = make_tiny_spec()
 SPECS = {
     "vector": EnvSpec({"vector": ObsSpec("vector", (3,), "float32")}, ACTIONS),
     "board": BOARD,
@@ -79,14 +78,6 @@ EXPLORER_TOLD = {
 EXPLORER_PAID = (EXPLORER | EXPLORER_TOLD) - {
     f"explorer/{name}" for name in ("actor_entropy", "cont", "value", "disagreement")
 }
-# What a search says of itself, and what follows from other targets of it for the actor, and for both.
-SEARCH_ACTOR = {"actor", "train/grad_norm/actor", "train/loss/actor_search"}
-SEARCH_CRITIC = {
-    "critic", "slow_critic", "train/grad_norm/critic", "train/loss/critic_search", "search/target",
-    "search/value_error", "search/model_bias", "priority",
-}  # fmt: skip
-SEARCHED = {*SEARCH_ACTOR, *SEARCH_CRITIC, "search/value", "imagination/return"}
-SEARCHED_BESIDE = {*SEARCHED, "search/agreement"} - {"imagination/return"}  # with what is imagined
 ACTING = {"collecting", "evaluating"}
 
 RING = {"imagination": {"use_ring": True, "capacity": 60}}
@@ -96,14 +87,10 @@ ADAM = {"optimiser": {"kind": "adam"}}
 PRIORITISED = {"replay": {"sampler": "prioritised"}}
 ENSEMBLE = {"ensemble": {"size": 3, "units": 16}}
 EXPLORE = {"ensemble": {"size": 3, "units": 16}, "explore": {"steps": 100}}
-BONUS = {"ensemble": {"size": 3, "bonus": 0.5}}
 PLAN = {"schedule": {"kind": "plan"}}
-SEARCH = {"search": {"learn": "replace", "collect": True, "evaluate": True, "actions": 6, "act_actions": 6}}
-TREE = config_lib.merge(SEARCH, {"search": {"method": "tree", "simulations": 4}})
 PLANNER = {"planner": {"collect": True, "evaluate": True, "num_simulations": 4, "actions": 4, "considered": 4}}
-UNSURE = config_lib.merge(PLANNER, ENSEMBLE)
-UNSURE_TREE = config_lib.merge(ENSEMBLE, TREE, {"search": {"learn": "add"}})
-HELD = config_lib.merge(PLANNER, {"planner": {"method": "held", "horizon": 2, "candidates": 4}})
+ONE_STEP = config_lib.merge(PLANNER, {"planner": {"method": "one_step"}})
+PIECEWISE = config_lib.merge(PLANNER, {"planner": {"method": "piecewise", "horizon": 2, "candidates": 4}})
 CEM = config_lib.merge(PLANNER, {"planner": {"method": "cem", "horizon": 2, "candidates": 4, "elites": 2}})
 MPPI = config_lib.merge(CEM, {"planner": {"method": "mppi"}})
 
@@ -170,7 +157,6 @@ ROWS = [
     Row("actor.units", 24, "init", {"actor"}),
     Row("actor.output_scale", 1.0, "start", {"actor"}),
     Row("actor.entropy", 0.1, "behaviour", ACTOR),
-    Row("actor.imitation", 0.5, "behaviour", {"actor", "train/grad_norm/actor", "train/loss/actor_imitation"}),
     Row("actor.unimix", 0.2, "behaviour", DREAMS),
     Row("actor.min_std", 0.2, "behaviour", DREAMS),
     Row("actor.max_std", 2.0, "behaviour", DREAMS),
@@ -205,19 +191,14 @@ ROWS = [
     Row("imagination.use_ring", True, "behaviour", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
     Row("imagination.use_ring", True, "init", {"ring"}),
     Row("imagination.capacity", 80, "init", {"ring"}, RING),
-    Row("imagination.draw", 4, "behaviour", DREAMS - REPLAYED, RING),
-    # The ensemble: beside everything else, until its bonus enters the imagined rewards.
+    # The ensemble: beside everything else; the explorer is paid by it.
     Row("ensemble.size", 3, "init", {"ensemble"}),
     Row("ensemble.size", 3, "start", {"ensemble"}),
     Row("ensemble.size", 3, "model", {"ensemble", "train/loss/ensemble", "train/grad_norm/ensemble"}),
-    Row("ensemble.size", 3, "behaviour", {"novelty", "imagination/disagreement"}),
+    Row("ensemble.size", 3, "behaviour", {"imagination/disagreement"}),
     Row("ensemble.layers", 1, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.units", 8, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.lr", 1e-3, "optimiser", {"ensemble"}, ENSEMBLE),
-    Row("ensemble.bonus", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.extrinsic", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.penalty", 0.5, "behaviour", {*RETURNS, "imagination/reward"}, ENSEMBLE),
-    Row("ensemble.limit", 2.0, "behaviour", {*RETURNS, "imagination/cont", "imagination/trusted"}, ENSEMBLE),
     # The explorer: beside everything else, in a phase of its own.
     Row("explore.steps", 100, "init", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
     Row("explore.steps", 100, "start", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
@@ -228,34 +209,8 @@ ROWS = [
     Row("explore.steps", 100, "schedule", {"phases", "counts", "windows"}, ENSEMBLE),
     Row("explore.intrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
     Row("explore.extrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
-    Row("ensemble.rate", 0.5, "behaviour", {*RETURNS, "imagination/reward", "novelty"}, BONUS),
-    # Search: other targets, or other actions.
-    Row("search.learn", "replace", "behaviour", {*DREAMS, *SEARCHED, "search/agreement"}, spec="board"),
-    Row("search.learn", "add", "behaviour", SEARCHED_BESIDE, spec="board"),
-    Row("search.learn", "replace", "acting", set(), spec="board"),
-    Row("search.collect", True, "acting", {"collecting"}, spec="board"),
-    Row("search.collect", True, "behaviour", set(), spec="board"),
-    Row("search.evaluate", True, "acting", {"evaluating"}, spec="board"),
-    Row("search.evaluate", True, "behaviour", set(), spec="board"),
-    Row("search.actions", 4, "behaviour", SEARCHED | {"search/agreement"}, SEARCH, "board"),
-    Row("search.actions", 4, "acting", set(), SEARCH, "board"),
-    Row("search.act_actions", 4, "acting", ACTING, SEARCH, "board"),
-    Row("search.act_actions", 4, "behaviour", set(), SEARCH, "board"),
-    Row("search.last", 2, "behaviour", SEARCHED | {"search/agreement", "train/actor_entropy"}, SEARCH, "board"),
-    Row("search.temperature", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
-    Row("search.temperature", 0.5, "acting", set(), SEARCH, "board"),
-    Row("search.act_temperature", 0.5, "acting", ACTING, SEARCH, "board"),
-    Row("search.act_temperature", 0.5, "behaviour", set(), SEARCH, "board"),
-    Row("search.bootstrap", 0.0, "acting", ACTING, SEARCH, "board"),
-    Row("search.bootstrap", 0.0, "behaviour", set(), SEARCH, "board"),
-    Row("search.trace", 0.5, "behaviour", SEARCH_CRITIC, SEARCH, "board"),
-    Row("search.prior", 0.5, "behaviour", SEARCHED, SEARCH, "board"),
-    Row("search.prior", 0.5, "acting", set(), SEARCH, "board"),
-    Row("search.method", "tree", "behaviour", SEARCHED | {"search/agreement"}, SEARCH, "board"),
-    Row("search.method", "tree", "acting", set(), SEARCH, "board"),
-    Row("search.simulations", 3, "behaviour", SEARCHED | {"search/agreement"}, TREE, "board"),
-    Row("search.simulations", 3, "behaviour", set(), SEARCH, "board"),
-    # Planning: other actions; the tree's own constants are those of what it teaches, too.
+    Row("ensemble.rate", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
+    # Planning: other actions.
     Row("planner.collect", True, "acting", {"collecting"}, spec="board"),
     Row("planner.evaluate", True, "acting", {"evaluating"}, spec="board"),
     Row("planner.method", "cem", "acting", ACTING, PLANNER, "board"),
@@ -264,24 +219,26 @@ ROWS = [
     Row("planner.actions", 3, "acting", ACTING, PLANNER, "board"),
     Row("planner.considered", 2, "acting", ACTING, PLANNER, "board"),
     Row("planner.value_scale", 0.2, "acting", ACTING, PLANNER, "board"),
-    Row("planner.value_scale", 0.2, "behaviour", SEARCHED | {"search/agreement"}, TREE, "board"),
     Row("planner.visit_offset", 20.0, "acting", ACTING, PLANNER, "board"),
     Row("planner.horizon", 3, "acting", ACTING, CEM, "board"),
     Row("planner.horizon", 3, "acting", set(), PLANNER, "board"),
     Row("planner.candidates", 5, "acting", ACTING, CEM, "board"),
-    Row("planner.method", "held", "acting", ACTING, CEM, "board"),
-    Row("planner.horizon", 3, "acting", ACTING, HELD, "board"),
-    Row("planner.candidates", 5, "acting", ACTING, HELD, "board"),
-    Row("planner.iterations", 3, "acting", set(), HELD, "board"),
+    Row("planner.method", "piecewise", "acting", ACTING, CEM, "board"),
+    Row("planner.horizon", 3, "acting", ACTING, PIECEWISE, "board"),
+    Row("planner.candidates", 5, "acting", ACTING, PIECEWISE, "board"),
+    Row("planner.iterations", 3, "acting", set(), PIECEWISE, "board"),
     Row("planner.iterations", 3, "acting", ACTING, CEM, "board"),
     Row("planner.policy_share", 0.5, "acting", ACTING, CEM, "board"),
     Row("planner.elites", 3, "acting", ACTING, CEM, "board"),
     Row("planner.temperature", 0.2, "acting", ACTING, MPPI, "board"),
     Row("planner.temperature", 0.2, "acting", set(), CEM, "board"),
-    Row("planner.penalty", 0.5, "acting", ACTING, UNSURE, "board"),
-    Row("planner.limit", 2.0, "acting", ACTING, UNSURE, "board"),
-    Row("planner.limit", 2.0, "behaviour", SEARCHED_BESIDE, UNSURE_TREE, "board"),
-    Row("planner.limit", 2.0, "behaviour", set(), UNSURE, "board"),
+    Row("planner.method", "one_step", "acting", ACTING, PLANNER, "board"),
+    Row("planner.actions", 3, "acting", ACTING, ONE_STEP, "board"),
+    Row("planner.bootstrap", 0.0, "acting", ACTING, ONE_STEP, "board"),
+    Row("planner.bootstrap", 0.0, "acting", set(), PLANNER, "board"),
+    Row("planner.act_temperature", 0.5, "acting", ACTING, ONE_STEP, "board"),
+    Row("planner.act_temperature", 0.5, "acting", set(), PLANNER, "board"),
+    Row("planner.method", "cem", "behaviour", set(), PLANNER, "board"),
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
@@ -316,7 +273,6 @@ CLASSES = (
     "imagination",
     "ensemble",
     "explore",
-    "search",
     "planner",
     "replay",
     "schedule",
@@ -329,7 +285,7 @@ def test_every_field_has_a_row() -> None:
 
 
 def make_config(*layers: dict[str, Any]) -> Config:
-    base = conftest.make_tiny_config(
+    base = make_tiny_config(
         batch_size=2,
         batch_length=3,
         horizon=2,
@@ -341,7 +297,7 @@ def make_config(*layers: dict[str, Any]) -> Config:
             "collect_steps": 16,
         },
     )
-    return small.vary(base, **config_lib.merge(*layers))
+    return vary(base, **config_lib.merge(*layers))
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:
@@ -403,6 +359,8 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         "behaviour": (("actor_critic",), {"world_model", "ensemble", *EXPLORER}),
         "exploring": (("actor_critic", "explorer"), {"world_model", "ensemble"}),
     }[view]
+    if not config.explore.steps:
+        phases = tuple(phase for phase in phases if phase != "explorer")
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
     marked = mock.patch.object(jax, "value_and_grad", marked_value_and_grad)
@@ -435,7 +393,7 @@ def optimiser_outputs(config: Config) -> dict[str, int]:
 
 def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
     state = jax.eval_shape(agent.init, jax.random.key(0))
-    params = jax.eval_shape(functools.partial(planning_params, config=config), state.params, state.novelty)
+    params = state.params
     obs = jax.eval_shape(lambda: dummy_batch(agent.spec, 2, 1)).obs
     obs = {name: jax.ShapeDtypeStruct((2, *x.shape[2:]), x.dtype) for name, x in obs.items()}
     carry = jax.eval_shape(lambda: agent.initial_carry(2))
@@ -508,7 +466,6 @@ def test_constants_leave_fresh_parameters_as_they_are() -> None:
 
 def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
-    others["imagination"].pop("draw")
     others["replay"].pop("even")  # does not go with replay.online
     assert difference("model", "vector", {}, others)[0] == set()
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from dreamjax.agents.acting import Carry, by_policy, make_acting
+from dreamjax.agents.acting import Carry, decide_by_policy, make_acting
 from dreamjax.agents.open_loop import make_open_loop
-from dreamjax.agents.planning_agent import initial_plan, make_decision
-from dreamjax.algorithms.distributions import Policy, scalar_decode
+from dreamjax.agents.planning import initial_plan, make_decision
 from dreamjax.algorithms.exploration import state_disagreement
-from dreamjax.algorithms.search import NEVER, candidates, evaluate_candidates, joint_actions, standardise
 from dreamjax.algorithms.update import Learner, init_state, make_optimizers, update
-from dreamjax.config import Config, ConfigError, SearchConfig
+from dreamjax.config import Config, ConfigError
 from dreamjax.models.ensemble import make_ensemble
 from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
-from dreamjax.types import Array, Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
+from dreamjax.types import Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
 
 
 class Agent(NamedTuple):
@@ -32,10 +29,10 @@ class Agent(NamedTuple):
         update: ``(state, batch, *, phases=TASK, axis_name=None) -> (state, metrics, replay_outs)``, see
             ``algorithms.update.update``.
         initial_carry: ``(num_envs) -> Carry``.
-        policy: ``(params, carry, obs, is_first, keys, *, greedy) -> (carry, action record [N, K], latents)``; ``obs`` in
-            the records' dtypes, ``keys`` typed ``[N]``, consumed; ``greedy`` takes the policy's mode.
-        search_policy: as ``policy``, by one step of search (``algorithms.search``), or None where it is not configured.
-        planner_policy: as ``policy``, by ``config.planner``; see ``agents.planning_agent``.
+        policy: ``(params, carry, obs, is_first, keys, *, greedy, disagreement=None) -> (carry, action record [N, K],
+            latents)``; ``obs`` in the records' dtypes, ``keys`` typed ``[N]``, consumed; ``greedy`` takes the policy's
+            mode. ``disagreement`` is for an explorer's planner (``DisagreementWeights``).
+        planner_policy: as ``policy``, by ``config.planner``; see ``agents.planning``.
         open_loop: ``(params, batch, key, *, context) -> dict``, see ``make_open_loop``.
         world_model: the world model's own functions. networks: these, actor and critic.
         spec: the environment.
@@ -47,30 +44,12 @@ class Agent(NamedTuple):
     update: Callable
     initial_carry: Callable[[int], Carry]
     policy: Callable
-    search_policy: Callable | None
     planner_policy: Callable
     open_loop: Callable
     world_model: WorldModel
     networks: Networks
     spec: EnvSpec
     disagreement: Callable[[dict[str, Params], RSSMState, jax.Array], jax.Array] | None = None
-
-
-def listed_actions(config: Config, spec: EnvSpec) -> np.ndarray | None:
-    """The actions that search tries, float32 ``[M, A]``, or None where no search is configured.
-
-    Raises:
-        ConfigError: if they cannot be listed.
-    """
-    search, off = config.search, SearchConfig()
-    asked = [name for name in ("learn", "collect", "evaluate") if getattr(search, name) != getattr(off, name)]
-    if not asked:
-        return None
-    try:
-        return joint_actions(spec.action)
-    except ValueError as error:
-        value, allowed = (getattr(x, asked[0]) for x in (search, off))
-        raise ConfigError(f"search.{asked[0]}={value!r} is not allowed: {error}; {allowed!r} is allowed") from None
 
 
 def make_networks(config: Config, spec: EnvSpec) -> Networks:
@@ -107,8 +86,7 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     """The agent of a configuration for an environment.
 
     Raises:
-        ConfigError: if ``actor.binary_bias`` does not fit the action space, or search is configured for actions that cannot
-            be listed.
+        ConfigError: if ``actor.binary_bias`` does not fit the action space, or the planner does not.
     """
     bits = [part.size for part in spec.action.parts if part.kind == "binary"]
     bias = config.actor.binary_bias
@@ -117,54 +95,26 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     networks = make_networks(config, spec)
     learner = make_learner(networks, config, spec)
     world_model = networks.world_model
-    doubt = None
+    disagreement = None
     if networks.ensemble is not None:
-        doubt = functools.partial(state_disagreement, world_model, networks.ensemble)
+        disagreement = functools.partial(state_disagreement, world_model, networks.ensemble)
 
     def initial_carry(num_envs: int) -> Carry:
         action = jnp.zeros((num_envs, spec.action.vector_size))
-        return Carry(world_model.initial(num_envs), action, initial_plan(config, spec, num_envs))
+        return Carry(world_model.initial(num_envs), action, initial_plan(config.planner, spec.action, num_envs))
 
-    joint = listed_actions(config, spec)
-
-    def searched(
-        params: dict[str, Params],
-        state: RSSMState,
-        obs: Mapping[str, Array],
-        prior: Policy,
-        plan: Array,
-        keys: jax.Array,
-        greedy: bool,
-    ) -> tuple[jax.Array, Array]:
-        assert joint is not None
-        split = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
-        tried = candidates(prior, joint, config.search.act_actions, None if greedy else split[:, 0])
-        value_fn = lambda feat: scalar_decode(networks.critic.apply(params["critic"], feat), config.loss.reach)  # noqa: E731
-        found = evaluate_candidates(
-            world_model, params["world_model"], value_fn, state, tried, split[:, 1], config,
-            bootstrap=config.search.bootstrap,
-        )  # fmt: skip
-        score = standardise(found.q, tried.legal) / config.search.act_temperature
-        score = jnp.where(tried.legal, score, NEVER)
-        if not greedy:
-            score += jax.vmap(lambda key: jax.random.gumbel(key, score.shape[1:]))(split[:, 2])
-        index = jnp.argmax(score, 1)
-        return jnp.take_along_axis(tried.action, index[:, None, None], 1)[:, 0], plan
-
-    planned = make_decision(networks, config, spec)
-    act = functools.partial(make_acting, networks, config, spec)
+    act = functools.partial(make_acting, networks, spec, config.actor)
     return Agent(
         init=functools.partial(init_state, learner),
         update=functools.partial(update, learner),
         initial_carry=initial_carry,
-        policy=act(by_policy),
-        search_policy=None if joint is None else act(searched),
-        planner_policy=act(planned),
+        policy=act(decide_by_policy),
+        planner_policy=act(make_decision(networks, config, spec)),
         open_loop=make_open_loop(world_model, spec, networks.ensemble, symlog=config.model.symlog),
         world_model=world_model,
         networks=networks,
         spec=spec,
-        disagreement=doubt,
+        disagreement=disagreement,
     )
 
 

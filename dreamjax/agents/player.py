@@ -10,7 +10,8 @@ import numpy as np
 
 from dreamjax.agents.acting import Carry
 from dreamjax.agents.agent import Agent
-from dreamjax.envs.spaces import ActionCodec, ObsCodec
+from dreamjax.envs.action_codec import ActionCodec
+from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.types import MASK_KEY, Params
 
 

@@ -5,34 +5,16 @@ Plan2Explore (Sekar et al. 2020, eqs. 1-3).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import chex
 import jax
 import jax.numpy as jnp
 
 from dreamjax.algorithms.normalization import normalizer_scale
 from dreamjax.algorithms.randomness import row_keys
-from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble
 from dreamjax.types import Imagination, NormalizerState, Params, RSSMState, WorldModel
 
-NOVELTY = "novelty"  # among parameters: a ``Novelty``, where planners heed disagreement
 SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
-
-
-class Novelty(NamedTuple):
-    """What disagreement about a step is to planners, all float32 ``[]``.
-
-    Attributes:
-        scale: its unit, the moving 5th-to-95th-percentile range of imagined steps.
-        intrinsic, extrinsic: weights of ``mixed`` rewards. limit: units after which nothing more is to come.
-    """
-
-    scale: jax.Array
-    intrinsic: jax.Array
-    extrinsic: jax.Array
-    limit: jax.Array
 
 
 def bootstrap_weights(key: jax.Array, row: jax.Array, count: int) -> jax.Array:
@@ -145,39 +127,3 @@ def disagreement_scale(state: NormalizerState, *, rate: float) -> jax.Array:
 def explorer_params(params: dict[str, Params]) -> dict[str, Params]:
     """Parameters with the explorer's actor and critic in the place of the task's."""
     return {**params, "actor": params["explorer_actor"], "critic": params["explorer_critic"]}
-
-
-def collecting_explorer(params: dict[str, Params], novelty: NormalizerState, config: Config) -> dict[str, Params]:
-    """What an explorer collects with: ``explorer_params``, and that its planners are paid for disagreement."""
-    scale = disagreement_scale(novelty, rate=config.ensemble.rate)
-    weights = jnp.float32(config.explore.intrinsic), jnp.float32(config.explore.extrinsic)
-    return {**explorer_params(params), NOVELTY: Novelty(scale, *weights, jnp.float32(jnp.inf))}
-
-
-def planning_params(params: dict[str, Params], novelty: NormalizerState | None, config: Config) -> dict[str, Params]:
-    """What the task's agent acts with: ``params``, and what ``planner.penalty`` and ``planner.limit`` make of disagreement.
-
-    Until something was imagined its unit is not known, and nothing is made of it.
-
-    Args:
-        novelty: ``TrainState.novelty``.
-    """
-    planner = config.planner
-    if not planner.heeds_disagreement:
-        return params
-    assert novelty is not None
-    scale = disagreement_scale(novelty, rate=config.ensemble.rate)
-    scale = jnp.where(novelty.count > 0, scale, jnp.inf)
-    return {
-        **params,
-        NOVELTY: Novelty(scale, *map(jnp.float32, (-planner.penalty, 1.0, planner.limit or jnp.inf))),
-    }
-
-
-def heed(reward: jax.Array, discount: jax.Array, disagreed: jax.Array, novelty: Novelty) -> tuple[jax.Array, jax.Array]:
-    """Reward and discount of planned steps, float32 ``[...]``, with disagreement paid and, beyond the limit, an end.
-
-    The step beyond the limit is still paid, as in ``stop_where_unsure``.
-    """
-    paid = mixed(reward, disagreed, novelty.scale, intrinsic=novelty.intrinsic, extrinsic=novelty.extrinsic)
-    return paid, jnp.where(disagreed > novelty.limit * novelty.scale, 0.0, discount)

@@ -9,7 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from dreamjax.algorithms.distributions import REACH, Policy, scalar_decode
+from dreamjax.algorithms.actions import Policy
+from dreamjax.algorithms.distributions import SYMLOG_LIMIT, continue_probability, scalar_decode
 from dreamjax.algorithms.randomness import step_keys
 from dreamjax.models.fast.steps import imagine_step
 from dreamjax.types import Imagination, Params, RSSMState, WorldModel
@@ -29,7 +30,7 @@ def imagine(
     start_mask: jax.Array | None = None,
     gamma: float,
     cont_discount: bool,
-    symlog_limit: float = REACH,
+    symlog_limit: float = SYMLOG_LIMIT,
 ) -> tuple[Imagination, Any]:
     """Imagines ``horizon`` steps from each start. Nothing here is differentiated; every output is stop-gradient.
 
@@ -80,16 +81,13 @@ def imagine(
     if masks is not None and last_mask is not None:
         masks = jnp.swapaxes(jnp.concatenate([masks, last_mask[None]], 0), 0, 1)
 
-    cont = jax.nn.sigmoid(world_model.cont(params, feats))
-    if cont_discount:
-        cont = jnp.minimum(cont / gamma, 1.0)
     rollouts = Imagination(
         feat=feats,
         action=actions,
         log_prob=log_probs,
         mask=masks,
         reward=scalar_decode(world_model.reward(params, feats), symlog_limit),
-        cont=cont,
+        cont=continue_probability(world_model.cont(params, feats), gamma=gamma, cont_discount=cont_discount),
         row=row,
     )
     # As many as there are features, so that these need not be cut (and copied) where both are used.

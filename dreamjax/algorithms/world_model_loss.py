@@ -8,8 +8,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.distributions import (
-    action_vector,
     binary_loss,
     observation_loss,
     scalar_decode,
@@ -137,8 +137,7 @@ def world_model_loss(
 
     chex.assert_shape(list(losses.values()), batch.reward.shape)
     by_step = weighted_sum(losses, weights)
-    row_weight = jnp.ones(()) if batch.weight is None else jnp.expand_dims(batch.weight, 1)
-    total = jnp.mean(by_step * jnp.broadcast_to(row_weight, by_step.shape))
+    total = jnp.mean(by_step)
 
     metrics = {f"train/loss/{name}": jnp.mean(value) for name, value in losses.items()}
     metrics["train/world_model_loss"] = total

@@ -1,4 +1,4 @@
-"""A ring of imagined rollouts on the device: pure functions, all shapes fixed, no synchronisation with the host."""
+"""A ring of imagined rollouts on the device: pure functions, all shapes fixed, no synchronization with the host."""
 
 from __future__ import annotations
 

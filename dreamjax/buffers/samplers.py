@@ -74,7 +74,7 @@ class UniformSampler:
 
 
 class SumTree:
-    """Sums of ``size`` non-negative leaves in a binary tree; all operations are vectorised over leaves.
+    """Sums of ``size`` non-negative leaves in a binary tree; all operations are vectorized over leaves.
 
     Every inner node is its two children's sum, whatever the order of writes, so that equal leaves give equal trees.
     """

@@ -336,7 +336,7 @@ def nbytes_for(
 ) -> int:
     """Bytes of a buffer before it is made.
 
-    Not counted: a prioritised sampler (20 to 36 bytes a step) and tables of distinct values (below 1 MB each).
+    Not counted: a prioritized sampler (20 to 36 bytes a step) and tables of distinct values (below 1 MB each).
 
     Args:
         promoted: assume that every float32 vector has more than 65,536 distinct values (see ``columns.CodedColumn``).

@@ -27,9 +27,10 @@ from rich.markup import escape
 
 from dreamjax.commands import cli
 from dreamjax.config import EnvConfig
-from dreamjax.envs.adapter import make_env
+from dreamjax.envs.action_codec import ActionCodec
 from dreamjax.envs.checks import EnvError, fetch, leaves, path_name
-from dreamjax.envs.spaces import ActionCodec, ObsCodec
+from dreamjax.envs.make import make_env
+from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.types import MASK_KEY, EnvSpec, ObsSpec, Records
 

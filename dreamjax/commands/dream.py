@@ -54,7 +54,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     cli.prepare(config.parallel)
     import jax
 
-    from dreamjax.envs.adapter import EnvError
+    from dreamjax.envs.checks import EnvError
     from dreamjax.reporting.dreams import dream_report
     from dreamjax.reporting.visualization import plot_curves
     from dreamjax.training.storage.checkpoint import CheckpointError

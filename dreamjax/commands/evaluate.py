@@ -1,7 +1,7 @@
 """Plays whole episodes with a trained agent and reports mean, standard error and every episode.
 
     dreamjax evaluate --workdir=runs/tetris_direct --episodes=100 --json=result.json
-    dreamjax evaluate --workdir=runs/tetris_locked --agent=search    # one step of search in the model
+    dreamjax evaluate --workdir=runs/tetris_locked --agent=search    # planner.method=one_step
     dreamjax evaluate --workdir=tetris_locked --agent=planner --simulations=50    # tree search in the model
     dreamjax evaluate --workdir=runs/tetris_locked --agent=planner --rules=real    # plans with the rules of Tetris
     dreamjax evaluate --workdir=runs/tetris_locked --world-model     # how often the model is right
@@ -34,15 +34,14 @@ if TYPE_CHECKING:
 TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
-METHODS = ("gumbel", "cem", "mppi", "held")
+METHODS = ("gumbel", "one_step", "piecewise", "cem", "mppi", "held")
+ONE_STEP_ACTIONS = 64  # candidates of --agent=search; a piece of Tetris has fewer legal placements
 # Arguments of the planner, by their name in PlannerConfig: flag and least value.
 PLANNER = {
     "num_simulations": ("simulations", 1),
     "method": ("method", None),
     "horizon": ("horizon", 1),
     "candidates": ("candidates", 2),
-    "penalty": ("penalty", 0),
-    "limit": ("limit", 0),
 }
 
 
@@ -61,7 +60,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     print(f"dreamjax: {episodes} episodes of {config.env.id} by the agent of {known.workdir}", flush=True)
 
     cli.prepare(config.parallel)
-    from dreamjax.envs.adapter import EnvError
+    from dreamjax.envs.checks import EnvError
     from dreamjax.training.collection.acting import policy_by
     from dreamjax.training.storage.checkpoint import CheckpointError
     from dreamjax.training.storage.load import load
@@ -75,7 +74,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     except CheckpointError as error:
         return cli.fail(error)
     print(f"checkpoint {loaded.path.name}, {loaded.meta['update']:,} updates", flush=True)
-    policy = by_real_rules(loaded) if known.rules == "real" else policy_by(loaded.agent, known.agent)
+    acts_by = "policy" if known.agent == "policy" else "planner"
+    policy = by_real_rules(loaded) if known.rules == "real" else policy_by(loaded.agent, acts_by)
     watch = Stopwatch(policy.act)
     policy = policy._replace(act=watch)
     play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy)
@@ -98,7 +98,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         return cli.OK
     facts = {"agent": known.agent, "greedy": known.greedy, "seed": seed, "step": loaded.meta["step"]}
     facts |= {"seconds_per_move": seconds / num_envs, "num_envs": num_envs}
-    if known.agent == "planner":
+    if acts_by == "planner":
         facts |= {"planner": dataclasses.asdict(loaded.config.planner), "rules": known.rules}
     try:
         known.json.parent.mkdir(parents=True, exist_ok=True)
@@ -125,9 +125,11 @@ def _changes(known: argparse.Namespace, config: Config, games: Games) -> dict[st
             raise UsageError(f"--rules=real is for {TETRIS}, not for {config.env.id}")
         changes["env"] = {"workers": 0}
     if known.agent == "search":
-        changes["search"] = {"evaluate": True}
+        changes["planner"] = {"method": "one_step"}
+        if config.planner.method != "one_step":
+            changes["planner"]["actions"] = ONE_STEP_ACTIONS
         if known.bootstrap is not None:
-            changes["search"]["bootstrap"] = known.bootstrap
+            changes["planner"]["bootstrap"] = known.bootstrap
     elif known.agent == "planner":
         changes["planner"] = {name: value for name in PLANNER if (value := getattr(known, name)) is not None}
     return changes
@@ -151,16 +153,12 @@ def _parser() -> cli.Parser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result to this file")
 
     planner = parser.add_argument_group("the planner (default of each: the run's)")
-    planner.add_argument("--method", choices=METHODS, help="tree search, shooting, or sequences of held buttons")
+    planner.add_argument("--method", choices=METHODS, help="as planner.method; held: old name of piecewise")
     planner.add_argument(
         "--simulations", dest="num_simulations", type=int, metavar="N", help="simulations of each tree search"
     )
     planner.add_argument("--horizon", type=int, metavar="N", help="steps of each sequence that shooting tries")
     planner.add_argument("--candidates", type=int, metavar="N", help="number of sequences that shooting tries")
-    planner.add_argument("--penalty", type=float, metavar="X", help="weight of disagreement in planned rewards")
-    planner.add_argument(
-        "--limit", type=float, metavar="X", help="disagreement at which a planned rollout is truncated"
-    )
     planner.add_argument(
         "--rules",
         choices=("model", "real"),

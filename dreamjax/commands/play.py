@@ -196,7 +196,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         cli.prepare(config.parallel)
     else:
         compile_cache.enable()
-    from dreamjax.envs.adapter import EnvError
+    from dreamjax.envs.checks import EnvError
     from dreamjax.training.storage.checkpoint import CheckpointError
 
     try:

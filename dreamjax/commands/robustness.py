@@ -33,7 +33,7 @@ def games_of(known: argparse.Namespace) -> Games:
 
 def compare(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int, games: Games) -> dict[str, Any]:
     """Plays each of ``games`` and prints its lines, and the lines lost against the first."""
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
     from dreamjax.training.evaluation.evaluator import evaluate
 
     results: dict[str, Any] = {}

@@ -46,7 +46,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     print(f"dreamjax: shipping the agent of {known.workdir} as {known.name}", flush=True)
 
     cli.prepare(config.parallel)
-    from dreamjax.envs.adapter import EnvError
+    from dreamjax.envs.checks import EnvError
     from dreamjax.training.collection.acting import acts_by, policy_by
     from dreamjax.training.evaluation.evaluator import evaluate
     from dreamjax.training.storage import shipped
@@ -54,7 +54,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.storage.load import load
 
     shipped.check_name(known.name)
-    shipped.check_planner(config.planner)
     seed = evaluation_seed(known.seed)
     num_envs = min(config.eval.num_envs, known.episodes)
     try:

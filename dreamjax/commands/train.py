@@ -111,7 +111,7 @@ def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given
 
 
 def _run(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:
-    from dreamjax.envs.adapter import EnvError
+    from dreamjax.envs.checks import EnvError
     from dreamjax.training.trainer import CheckpointError, Trainer, TrainError
 
     try:

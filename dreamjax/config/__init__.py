@@ -9,7 +9,7 @@ from dreamjax.config.config import Config, defaults, from_dict, to_dict
 from dreamjax.config.environment import EnvConfig
 from dreamjax.config.learning import ExploreConfig, ImaginationConfig, LossConfig, OptimiserConfig, ScheduleConfig
 from dreamjax.config.networks import ActorConfig, CriticConfig, EnsembleConfig, ModelConfig
-from dreamjax.config.planning import PlannerConfig, SearchConfig
+from dreamjax.config.planning import PlannerConfig
 from dreamjax.config.replay import OfflineConfig, ReplayConfig
 from dreamjax.config.running import CheckpointConfig, EvalConfig, InitFromConfig, LogConfig, ParallelConfig
 from dreamjax.config.schema import ConfigError, merge
@@ -17,6 +17,6 @@ from dreamjax.config.schema import ConfigError, merge
 __all__ = [
     "ActorConfig", "CheckpointConfig", "Config", "ConfigError", "CriticConfig", "EnsembleConfig", "EnvConfig", "EvalConfig",
     "ExploreConfig", "ImaginationConfig", "InitFromConfig", "LogConfig", "LossConfig", "ModelConfig", "OfflineConfig",
-    "OptimiserConfig", "ParallelConfig", "PlannerConfig", "ReplayConfig", "ScheduleConfig", "SearchConfig", "defaults",
-    "from_dict", "merge", "to_dict",
+    "OptimiserConfig", "ParallelConfig", "PlannerConfig", "ReplayConfig", "ScheduleConfig", "defaults", "from_dict",
+    "merge", "to_dict",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from dreamjax.config import legacy
 from dreamjax.config.environment import EnvConfig
 from dreamjax.config.learning import ExploreConfig, ImaginationConfig, LossConfig, OptimiserConfig, ScheduleConfig
 from dreamjax.config.networks import ActorConfig, CriticConfig, EnsembleConfig, ModelConfig
-from dreamjax.config.planning import PlannerConfig, SearchConfig
+from dreamjax.config.planning import PlannerConfig
 from dreamjax.config.replay import OfflineConfig, ReplayConfig
 from dreamjax.config.running import CheckpointConfig, EvalConfig, InitFromConfig, LogConfig, ParallelConfig
 from dreamjax.config.schema import Options, build, option, require
@@ -40,7 +40,6 @@ class Config(Options):
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     explore: ExploreConfig = field(default_factory=ExploreConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -55,9 +54,7 @@ class Config(Options):
         _check_windows(self)
         _check_explorer(self)
         _check_calls(self)
-        _check_planner(self)
         _check_batches(self)
-        _check_search(self)
         _check_ring(self)
 
     @property
@@ -79,8 +76,8 @@ def _check_windows(config: Config) -> None:
     length, per_env = config.batch_length, config.replay.capacity // config.num_envs
     allowed = f"a window must fit one environment's share of the replay, replay.capacity / num_envs = {per_env}"
     require(length <= per_env, "batch_length", length, allowed)
-    for name, last in (("imagination.last", config.imagination.last), ("search.last", config.search.last)):
-        require(last <= length, name, last, f"must be at most batch_length={length}")
+    last = config.imagination.last
+    require(last <= length, "imagination.last", last, f"must be at most batch_length={length}")
 
 
 def _check_explorer(config: Config) -> None:
@@ -88,7 +85,6 @@ def _check_explorer(config: Config) -> None:
     if steps := config.explore.steps:
         conditions = {
             "needs an ensemble: ensemble.size=2 or more": config.ensemble.size > 0,
-            "must be 0 with search.collect, which acts for the task": not config.search.collect,
             "must be 0 with offline.replay: nothing is collected": not config.offline.replay,
         }
         for allowed, holds in conditions.items():
@@ -103,19 +99,6 @@ def _check_calls(config: Config) -> None:
             require(unset, "schedule.steps_per_call", config.schedule.steps_per_call, allowed)
 
 
-def _check_planner(config: Config) -> None:
-    """The planner alone acts, and asks an ensemble only where there is one."""
-    for name in ("collect", "evaluate"):
-        both = getattr(config.search, name) and getattr(config.planner, name)
-        require(not both, f"planner.{name}", True, f"search.{name} acts already: one of the two")
-    for name in ("penalty", "limit"):
-        value = getattr(config.planner, name)
-        size, learn = config.ensemble.size, config.search.learn
-        require(size > 0 or value == 0, f"planner.{name}", value, "needs an ensemble: ensemble.size=2 or more")
-        allowed = "must be 0: search.learn='replace' imagines nothing, which disagreement is measured by"
-        require(learn != "replace" or value == 0, f"planner.{name}", value, allowed)
-
-
 def _check_batches(config: Config) -> None:
     """Batches split into equal parts: over devices, over micro-batches, and into windows drawn uniformly."""
     devices, accumulate = config.parallel.num_devices, config.optimiser.accumulate
@@ -128,25 +111,12 @@ def _check_batches(config: Config) -> None:
         )
         require(windows >= 1 and abs(windows - round(windows)) < 1e-6, "replay.even", config.replay.even, allowed)
     if devices:
-        batches = {"batch_size": config.batch_size, "imagination.draw": config.imagination.draw}
+        batches = {"batch_size": config.batch_size}
         if config.schedule.kind == "plan":
             batches["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
         for name, size in batches.items():
             allowed = f"must be a multiple of parallel.num_devices x optimiser.accumulate = {devices * accumulate}"
             require(size % (devices * accumulate) == 0, name, size, allowed)
-
-
-def _check_search(config: Config) -> None:
-    """Where search replaces imagination, nothing depends on imagination."""
-    if config.search.learn == "replace":
-        unused: dict[str, tuple[Any, Any]] = {
-            "ensemble.bonus": (config.ensemble.bonus, 0.0),
-            "ensemble.extrinsic": (config.ensemble.extrinsic, 1.0),
-            "imagination.use_ring": (config.imagination.use_ring, False),
-        }
-        for name, (value, off) in unused.items():
-            allowed = f"must be {off}: search.learn='replace' imagines nothing (search.learn='add' does)"
-            require(value == off, name, value, allowed)
 
 
 def _check_ring(config: Config) -> None:

@@ -83,13 +83,6 @@ class ImaginationConfig(Options):
     use_ring: bool = option(
         False, "Train actor and critic on rollouts drawn from the buffer instead of the newest ones."
     )
-    draw: int = option(
-        0,
-        "Rollouts drawn for each actor-critic phase, over all devices.",
-        unit="rollouts",
-        at_least=0,
-        zero="as many as were imagined",
-    )
 
 
 @dataclass(frozen=True)

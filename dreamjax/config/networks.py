@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from dreamjax.config.schema import Options, option, require
 
@@ -59,7 +59,7 @@ class ModelConfig(Options):
         "model.kind=grid only: rows above and below the action's cell that the action may change.",
         unit="cells",
         at_least=0,
-        zero="one object moves as a whole",
+        zero="an object moves as a whole where the grid has one, else 4",
     )
 
     def check(self) -> None:
@@ -83,7 +83,6 @@ class ActorConfig(Options):
         0.01, "Fraction of the uniform distribution mixed into categorical and binary policies.", at_least=0, at_most=1
     )
     entropy: float = option(3e-4, "Scale of the entropy bonus.", at_least=0)
-    imitation: float = option(0.0, "Scale of a loss towards the replayed actions.", at_least=0, zero="off")
     min_std: float = option(0.1, "Lower bound of the standard deviation of continuous policies.", above=0)
     max_std: float = option(1.0, "Upper bound of the standard deviation of continuous policies.", above=0)
     output_scale: float = option(
@@ -129,20 +128,3 @@ class EnsembleConfig(Options):
     rate: float = option(
         0.01, "Rate of the moving percentiles (5th to 95th) that normalize the disagreement.", above=0, at_most=1
     )
-    bonus: float = option(0.0, "Scale of the normalized disagreement added to imagined rewards.", at_least=0)
-    extrinsic: float = option(1.0, "Scale of the imagined rewards themselves.", at_least=0)
-    penalty: float = option(0.0, "Scale of the normalized disagreement subtracted from imagined rewards.", at_least=0)
-    limit: float = option(
-        0.0,
-        "Disagreement at which an imagined rollout is truncated, as a multiple of its mean on replayed steps.",
-        at_least=0,
-        zero="never",
-    )
-
-    def check(self) -> None:
-        """Raises ConfigError if rewards depend on an ensemble that is not there, or on its disagreement twice."""
-        unused: dict[str, Any] = {"bonus": 0, "extrinsic": 1, "penalty": 0, "limit": 0}
-        for name, value in unused.items():
-            allowed = "needs an ensemble: size=2 or more"
-            require(self.size > 0 or getattr(self, name) == value, name, getattr(self, name), allowed)
-        require(self.bonus == 0 or self.penalty == 0, "penalty", self.penalty, f"must be 0 beside bonus={self.bonus}")

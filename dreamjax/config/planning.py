@@ -9,32 +9,14 @@ from dreamjax.config.schema import Options, option, require
 
 
 @dataclass(frozen=True)
-class SearchConfig(Options):
-    """One step of search in the learned model, for actions that can be listed (cells, classes, up to 12 buttons)."""
-
-    learn: Literal["off", "replace", "add"] = option("off", "Learn from searching every replayed state.")
-    method: Literal["one_step", "tree"] = option("one_step", "Search that is learned from.")
-    simulations: int = option(16, "Model steps of a tree that is learned from.", above=0)
-    collect: bool = option(False, "Act by one step of search while collecting.")
-    evaluate: bool = option(False, "Act by one step of search in evaluations.")
-    actions: int = option(16, "Actions tried at each state that is learned from.", at_least=2)
-    act_actions: int = option(64, "Actions tried where it acts.", at_least=2)
-    last: int = option(0, "States at the end of each window that are searched.", at_least=0, zero="all")
-    temperature: float = option(0.3, "Temperature of the policy that is taught.", above=0)
-    act_temperature: float = option(0.1, "Temperature of the policy that collects.", above=0)
-    bootstrap: float = option(1.0, "Weight of the critic's value where search acts.", at_least=0, at_most=1)
-    trace: float = option(0.0, "Mixing of tree backup (0) and lambda-returns (1).", at_least=0, at_most=1)
-    prior: float = option(0.0, "Weight of the actor's log-probability in the policy that is taught.", at_least=0)
-
-
-@dataclass(frozen=True)
 class PlannerConfig(Options):
     """Planning in the learned model before every step: --agent=planner."""
 
-    method: Literal["gumbel", "cem", "mppi", "held"] = option(
+    method: Literal["gumbel", "one_step", "piecewise", "cem", "mppi"] = option(
         "gumbel",
-        "Gumbel tree search; sequences of actions refined in rounds (cem, mppi); or one round of piecewise-constant "
-        "sequences, with the plan of the step before as a further candidate (held).",
+        "Gumbel tree search; one step of every candidate action (one_step); one round of piecewise-constant sequences, "
+        "with the plan of the step before as a further candidate (piecewise); or sequences of actions refined in rounds "
+        "(cem, mppi).",
     )
     collect: bool = option(False, "Act by the planner while collecting.")
     evaluate: bool = option(False, "Act by the planner in evaluations.")
@@ -42,7 +24,7 @@ class PlannerConfig(Options):
     depth: int = option(0, "gumbel: largest depth of the tree.", unit="steps", at_least=0, zero="no limit")
     actions: int = option(
         32,
-        "gumbel: the likeliest actions of one node, or as many samples where actions cannot be listed.",
+        "gumbel, one_step: the likeliest actions of one state, or as many samples where actions cannot be listed.",
         at_least=2,
         zero="all legal actions",
     )
@@ -51,10 +33,16 @@ class PlannerConfig(Options):
         0.1, "gumbel: v in the score of an action, log prior + v (visit_offset + max visits) q.", at_least=0
     )
     visit_offset: float = option(50.0, "gumbel: the offset in that score.", at_least=0)
-    horizon: int = option(
-        8, "cem, mppi, held: steps of a sequence; the critic values what follows.", unit="steps", above=0
+    bootstrap: float = option(
+        1.0, "one_step: weight of the critic's value; 0 acts by the predicted reward.", at_least=0, at_most=1
     )
-    candidates: int = option(64, "cem, mppi, held: sequences of each round.", at_least=2)
+    act_temperature: float = option(
+        0.1, "one_step: temperature of sampled actions.", unit="standard deviations of values", above=0
+    )
+    horizon: int = option(
+        8, "cem, mppi, piecewise: steps of a sequence; the critic values what follows.", unit="steps", above=0
+    )
+    candidates: int = option(64, "cem, mppi, piecewise: sequences of each round.", at_least=2)
     iterations: int = option(4, "cem, mppi: rounds.", above=0)
     policy_share: float = option(
         0.25, "cem, mppi: fraction of the sequences that follow the actor.", at_least=0, at_most=1
@@ -63,13 +51,6 @@ class PlannerConfig(Options):
     temperature: float = option(
         0.5, "mppi: temperature of the weights.", unit="standard deviations of returns", above=0
     )
-    penalty: float = option(0.0, "Scale of the disagreement subtracted from the rewards of planned steps.", at_least=0)
-    limit: float = option(0.0, "Disagreement at which a planned rollout is truncated.", at_least=0, zero="never")
-
-    @property
-    def heeds_disagreement(self) -> bool:
-        """Whether the ensemble is asked about planned steps."""
-        return self.penalty > 0 or self.limit > 0
 
     def check(self) -> None:
         """Raises ConfigError if there are more elites than sequences."""

@@ -23,11 +23,8 @@ SIZES: dict[str, dict[str, int]] = {
     "400m": dict(deter=12288, hidden=1536, classes=96, units=1536, conv_depth=96),
 }
 
-# Who acts is the actor: neither planner nor search, nor what they teach.
-ACTOR_ALONE: dict[str, Any] = {
-    "planner": dict(collect=False, evaluate=False),
-    "search": dict(learn="off", collect=False, evaluate=False),
-}
+# The actor collects and is evaluated, not the planner.
+ACTOR_ALONE: dict[str, Any] = {"planner": dict(collect=False, evaluate=False)}
 
 
 def size(name: str) -> dict[str, Any]:
@@ -60,7 +57,7 @@ def dreamerv3() -> dict[str, Any]:
             reward_head="twohot", bins=255,
         ),
         "actor": dict(
-            layers=3, unimix=0.01, entropy=3e-4, imitation=0.0, min_std=0.1, max_std=1.0, output_scale=0.01, binary_bias=()
+            layers=3, unimix=0.01, entropy=3e-4, min_std=0.1, max_std=1.0, output_scale=0.01, binary_bias=()
         ),
         "critic": dict(
             layers=3, head="twohot", bins=255, slow_rate=0.02, slow_target=False, slow_regulariser=1.0, replay_scale=0.3
@@ -99,7 +96,7 @@ def dreamerv2() -> dict[str, Any]:
             head_layers=4, prior_layers=1, posterior_layers=1, grid_encoder="conv", conv_depth=48, unimix=0.0, symlog=False,
             act="elu", norm="none", reward_head="mse",
         ),
-        "actor": dict(layers=4, units=400, unimix=0.0, entropy=1e-3, imitation=0.0, output_scale=1.0, binary_bias=()),
+        "actor": dict(layers=4, units=400, unimix=0.0, entropy=1e-3, output_scale=1.0, binary_bias=()),
         "critic": dict(
             layers=4, units=400, head="mse", slow_rate=0.01, slow_target=True, slow_regulariser=0.0, replay_scale=0.0
         ),

@@ -60,4 +60,3 @@ class LogConfig(Options):
     dream_every: int = option(
         0, "Period of pictures of open-loop predictions.", unit="environment steps", at_least=0, zero="only at the end"
     )
-    coverage: int = option(0, "Distinct boards counted at most.", at_least=0, zero="none")

@@ -1,156 +1,53 @@
-"""Any Gymnasium environment as a stream of records.
+"""A Gymnasium vector environment as streams of records.
 
-A vector environment may show the end of an episode in three ways (Gymnasium's autoreset modes). Here all three give
-each environment the same stream: every record with ``is_last`` holds the terminal observation, the next one is the
-reset's with ``is_first`` and reward 0. Under NEXT_STEP both come in ``current``, one step apart; under SAME_STEP and
-DISABLED the terminal record comes as ``final``, in the same step as the reset's.
+Gymnasium has three autoreset modes, which report the end of an episode in different ways. The adapter makes the same
+stream of records from each: a record with ``is_last`` contains the terminal observation, and the next record, with
+``is_first`` and reward 0, the observation after the reset. With NEXT_STEP both are ``current`` records, one step apart.
+With SAME_STEP and DISABLED the terminal record is returned as ``final``, in the same step as the record of the reset.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
-import itertools
 import typing
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
-from dreamjax.config import EnvConfig
+from dreamjax.envs.action_codec import ActionCodec
 from dreamjax.envs.checks import CheckedEnv, EnvError
 from dreamjax.envs.infos import Infos, final_infos, mask_size, masks, numbers, overwrite
-from dreamjax.envs.spaces import ActionCodec, ObsCodec
-from dreamjax.envs.workers import WorkerVectorEnv
+from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.types import MASK_KEY, ActionSpec, EnvSpec, ObsSpec, Records
-
-__all__ = ["Adapter", "EnvError", "make_env", "make_env_from"]
 
 ROW_FIELDS = ("env", "reward", "is_first", "is_last", "is_terminal")
 EPISODE_INFO = ("episode_return", "episode_length")
 Watch = Callable[[Callable[[], str]], contextlib.AbstractContextManager[None]]
-StepResult = tuple[Any, Any, Any, Any, Infos]  # of a vector environment's step
+StepResult = tuple[Any, Any, Any, Any, Infos]  # returned by the step of a vector environment
 FINAL_OBS = ("final_obs", "final_observation")
 
 
-def make_env(config: EnvConfig, num_envs: int, *, seed: int, render_mode: str | None = None) -> Adapter:
-    """Makes ``num_envs`` environments of ``config.id``, side by side.
-
-    The id's own vector entry point is preferred (one program steps all of them); else single environments are stepped
-    in this process, or in ``config.workers`` worker processes. ``module:Id-v0`` imports the module first.
-
-    Args:
-        config: which environment; ``kwargs`` and ``action_mode`` (where not None) go to its constructor.
-        num_envs: N.
-        seed: of the first ``reset``; environment i of single ones is seeded by ``seed + i``.
-        render_mode: of the environments, None for no pictures.
-
-    Raises:
-        EnvError: on an unknown id, a space without a mapping, or a constructor or first reset that fails.
-    """
-    kwargs: dict[str, Any] = dict(config.kwargs)
-    if config.action_mode is not None:
-        kwargs["action_mode"] = config.action_mode
-    if render_mode is not None:
-        kwargs["render_mode"] = render_mode
-
-    def build() -> VectorEnv:
-        module, _, name = config.id.rpartition(":")
-        if module:
-            importlib.import_module(module)
-        if config.workers:
-            factory = functools.partial(gymnasium.make, config.id, **{"disable_env_checker": True, **kwargs})
-            return WorkerVectorEnv(
-                factory, num_envs, workers=config.workers, timeout=config.timeout, max_restarts=config.max_restarts,
-                seed=seed,
-            )  # fmt: skip
-        spec = gymnasium.registry.get(name)
-        if spec is not None and spec.vector_entry_point is not None and not spec.additional_wrappers:
-            return gymnasium.make_vec(name, num_envs, vectorization_mode="vector_entry_point", **kwargs)
-        count = itertools.count()
-        # Gymnasium's passive checker is left out: the adapter checks every observation itself.
-        return gymnasium.make_vec(
-            name, num_envs, vectorization_mode="sync", wrappers=[lambda env: CheckedEnv(env, next(count))],
-            disable_env_checker=True, **kwargs,
-        )  # fmt: skip
-
-    return _adapt(build, config.id, num_envs, seed)
-
-
-def make_env_from(
-    factory: Callable[[], Any],
-    num_envs: int,
-    *,
-    seed: int,
-    workers: int = 0,
-    timeout: float = 60.0,
-    max_restarts: int = 3,
-) -> Adapter:
-    """As ``make_env``, from a function without arguments that makes one environment, or one vector environment.
-
-    A vector environment must hold ``num_envs`` already. With ``workers`` the function is pickled (by cloudpickle).
-
-    Raises:
-        EnvError: as ``make_env``.
-    """
-
-    def build() -> VectorEnv:
-        if workers:
-            return WorkerVectorEnv(
-                factory, num_envs, workers=workers, timeout=timeout, max_restarts=max_restarts, seed=seed
-            )
-        first = factory()
-        if isinstance(first, VectorEnv):
-            return first
-        singles = [CheckedEnv(env, i) for i, env in enumerate([first, *(factory() for _ in range(num_envs - 1))])]
-        return SyncVectorEnv([functools.partial(_same, env) for env in singles])
-
-    return _adapt(build, getattr(factory, "__name__", type(factory).__name__), num_envs, seed)
-
-
-def _same(env: gymnasium.Env) -> gymnasium.Env:
-    return env
-
-
-def _adapt(build: Callable[[], VectorEnv], name: str, num_envs: int, seed: int) -> Adapter:
-    if num_envs < 1:
-        raise EnvError(f"num_envs={num_envs} is not allowed: must be 1 or more")
-    try:
-        env = build()
-    except EnvError as error:
-        raise EnvError(f"{name}: {error}") from error
-    except Exception as error:
-        raise EnvError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
-    try:
-        if env.num_envs != num_envs:
-            raise EnvError(f"{name}: the vector environment holds {env.num_envs} environments, not {num_envs}")
-        return Adapter(env, name=name, seed=seed)
-    except BaseException:
-        env.close()
-        raise
-
-
 class Adapter:
-    """A Gymnasium vector environment as records.
+    """A Gymnasium vector environment as streams of records.
 
     Args:
         env: the vector environment, in any autoreset mode (``metadata["autoreset_mode"]``).
-        name: what messages call it.
-        seed: of the first reset.
+        name: name of the environment in messages.
+        seed: seed of the first reset.
 
     Attributes:
-        spec: what it gives and takes.
+        spec: specification of observations and actions.
         num_envs: N.
-        env: the vector environment itself.
-        watch: around every step and reset; takes ``place``, see ``dreamjax.training.runtime.watchdog``.
+        env: the vector environment.
+        watch: makes a context manager, entered for every step and reset, from the function ``place``; see
+            ``dreamjax.training.runtime.watchdog``.
 
     Raises:
-        EnvError: on a space without a mapping or a reset that fails.
+        EnvError: if a space is not supported or the reset fails.
     """
 
     def __init__(self, env: VectorEnv, *, name: str = "environment", seed: int | None = None) -> None:
@@ -159,7 +56,7 @@ class Adapter:
         self._seed = seed
         self._mode = _autoreset_mode(env, name)
         self._steps = 0
-        self._ended = np.zeros(self.num_envs, bool)  # the last record was its episode's last
+        self._ended = np.zeros(self.num_envs, bool)  # whether the current record is the last of its episode
         self._return = np.zeros(self.num_envs)
         self._length = np.zeros(self.num_envs)
         self._info_names: dict[str, None] = {}
@@ -186,9 +83,10 @@ class Adapter:
         self.spec = EnvSpec(obs, ActionSpec(parts))
 
     def reset(self, seed: int | None = None) -> Records:
-        """Begins a new episode everywhere: all rows ``is_first``, reward 0.
+        """Starts a new episode in every environment; all records are ``is_first`` with reward 0.
 
-        The first reset without a seed uses the constructor's; later ones go on with the environments' own randomness.
+        Without a seed, the first reset uses the seed of the constructor, and later ones continue the random generators
+        of the environments.
         """
         seed, self._seed = (self._seed if seed is None else seed), None
         with self._located():
@@ -202,20 +100,21 @@ class Adapter:
         return self._current
 
     def step(self, action: np.ndarray) -> tuple[Records | None, Records]:
-        """Acts in every environment.
+        """Steps every environment.
 
         Args:
-            action: records ``[N, K]``, int32 or float32; rows whose last record ``is_last`` are ignored.
+            action: action records ``[N, K]``, int32 or float32; rows whose current record is ``is_last`` are ignored.
 
         Returns:
-            ``final``: the terminal records of the environments that ended and were reset within this step (only those;
-            ``env`` says which), or None. ``current``: one record for each environment, the ones to act from next.
-            Their ``info`` is float64: the environment's own numbers (NaN where it gave none), and ``episode_return``
-            and ``episode_length`` (steps) so far.
+            ``final``: the terminal records of the environments that ended and were reset in this step (``env`` contains
+            their indices), or None. ``current``: one record per environment, from which the next action is chosen.
+            Their ``info`` is float64: the numbers in the info of the environment (NaN if missing), and
+            ``episode_return`` and ``episode_length`` (steps) so far.
 
         Raises:
-            EnvError: on NaN, infinity, a wrong shape or a class out of range; it names environment, entry and step.
-            ValueError: on an action record that is none.
+            EnvError: if an observation or reward has NaN, infinity, a wrong shape or a class out of range; the message
+                names environment, entry and step.
+            ValueError: if an action record is not valid.
         """
         if len(action) != self.num_envs:
             raise ValueError(f"action records have {len(action)} rows, not {self.num_envs}")
@@ -223,21 +122,24 @@ class Adapter:
         self._steps += 1
         with self._located():
             result = self.env.step(native)
-        return self._arrive(result)
+        return self._records_of(result)
 
     def follow(self, results: Iterable[StepResult]) -> list[tuple[Records | None, Records]]:
-        """What ``step`` would have returned, for steps that the vector environment has taken by itself.
+        """Makes records of steps that the vector environment has taken by itself; requires NEXT_STEP.
 
         Args:
-            results: what its own ``step`` would have returned, in order; under NEXT_STEP only.
+            results: the results of the steps, as ``env.step`` returns them, in order.
+
+        Returns:
+            The results that ``step`` returns for the same steps.
         """
         followed = []
         for result in results:
             self._steps += 1
-            followed.append(self._arrive(result))
+            followed.append(self._records_of(result))
         return followed
 
-    def _arrive(self, result: StepResult) -> tuple[Records | None, Records]:
+    def _records_of(self, result: StepResult) -> tuple[Records | None, Records]:
         observation, rewards, terminated, truncated, infos = result
         with self._located():
             obs, reward = self._encode(observation, infos), self._reward(rewards)
@@ -256,14 +158,10 @@ class Adapter:
             rows = np.flatnonzero(last)
             with self._located():
                 if self._mode is AutoresetMode.SAME_STEP:
-                    final_obs, final_info = self._hidden_end(infos, rows)
+                    final_obs, final_info = self._same_step_final(infos, rows)
                 else:
                     final_obs, final_info = {key: value[rows] for key, value in obs.items()}, info
-                    observation, infos = self.env.reset(options={"reset_mask": last.copy()})
-                    fresh = self._encode(observation, infos)
-                    for key, value in obs.items():
-                        value[rows] = fresh[key][rows]
-                    info = overwrite(info, numbers(infos, self.num_envs), last)
+                    info = self._reset_rows(obs, info, last)
             final = self._records(final_obs, reward, none, last, terminal, final_info, rows)
             reward = np.where(last, 0, reward)
             self._return, self._length = np.where(last, 0, self._return), np.where(last, 0, self._length)
@@ -271,13 +169,23 @@ class Adapter:
         self._current = self._records(obs, reward, first, last, terminal, info)
         return final, self._current
 
+    def _reset_rows(
+        self, obs: dict[str, np.ndarray], info: dict[str, np.ndarray], ended: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Resets the environments ``ended`` (DISABLED), writes their observations to ``obs`` and returns the info."""
+        observation, infos = self.env.reset(options={"reset_mask": ended.copy()})
+        fresh = self._encode(observation, infos)
+        for key, value in obs.items():
+            value[ended] = fresh[key][ended]
+        return overwrite(info, numbers(infos, self.num_envs), ended)
+
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """One picture for each environment, where ``render_mode`` gives any."""
+        """Returns one picture per environment, or None if ``render_mode`` makes none."""
         frames: Any = self.env.render()
         return None if frames is None else tuple(frames)
 
     def get_state(self) -> dict[str, np.ndarray] | None:
-        """Everything that the next step depends on, as arrays; None where the environment cannot tell its state."""
+        """Returns everything that the next step depends on, or None if the environment has no ``get_state``."""
         state = self.env.get_state() if hasattr(self.env, "get_state") else None
         if state is None or self._current is None:
             return None
@@ -289,7 +197,7 @@ class Adapter:
         return result | {"return": self._return.copy(), "length": self._length.copy(), "steps": np.array(self._steps)}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> Records:
-        """Goes on from ``get_state``'s arrays and returns the records that were current then."""
+        """Restores the arrays of ``get_state`` and returns the records that were current then."""
         groups: dict[str, dict[str, np.ndarray]] = {"env": {}, "obs": {}, "info": {}}
         for key, value in state.items():
             group, _, name = key.partition("/")
@@ -299,19 +207,19 @@ class Adapter:
         fields = {name: np.array(state[name]) for name in ROW_FIELDS}
         self._current = Records(obs=groups["obs"], info=groups["info"], **fields)
         self._info_names = dict.fromkeys(name for name in groups["info"] if name not in EPISODE_INFO)
-        # Under the other two modes the current records are never an episode's last.
+        # In the modes other than NEXT_STEP, current records are never the last of an episode.
         self._ended = self._current.is_last.copy()
         self._return, self._length = np.array(state["return"]), np.array(state["length"])
         self._steps, self._seed = int(state["steps"]), None
         return self._current
 
     def place(self) -> str:
-        """Name and step, and which environment is at work where that can be told; also while a step is under way."""
+        """Returns name and step, and the environment that is being stepped, if known; callable during a step."""
         busy = [env.index for env in getattr(self.env, "envs", ()) if isinstance(env, CheckedEnv) and env.busy]
         return ": ".join([self._place, *(f"environment {index}" for index in busy)])
 
     def close(self) -> None:
-        """Ends the environments and their processes."""
+        """Closes the environments and their processes."""
         self.env.close()
 
     def _encode(self, observation: Any, infos: Infos) -> dict[str, np.ndarray]:
@@ -320,11 +228,11 @@ class Adapter:
             obs[MASK_KEY] = masks(infos, self.num_envs, self.spec.obs[MASK_KEY].size)
         return obs
 
-    def _hidden_end(self, infos: Infos, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Terminal observations of ``rows`` and numbers of all environments under SAME_STEP."""
+    def _same_step_final(self, infos: Infos, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Returns the terminal observations of ``rows`` and the info numbers of all environments (SAME_STEP)."""
         native = next((infos[key] for key in FINAL_OBS if key in infos), None)
         if native is None:
-            raise EnvError(f"environment {rows[0]}: no terminal observation: infos has no 'final_obs' at the end")
+            raise EnvError(f"environment {rows[0]}: no terminal observation: infos has no 'final_obs'")
         if isinstance(native, np.ndarray) and native.dtype == object:
             obs = self.observations.encode_rows([native[row] for row in rows], rows)
         else:
@@ -353,9 +261,9 @@ class Adapter:
         info: dict[str, np.ndarray],
         rows: np.ndarray | None = None,
     ) -> Records:
-        """Copies of the given rows of full-length columns; ``obs`` has those rows only."""
+        """Makes records of the given rows (default: all) of arrays ``[N]``; ``obs`` contains those rows only."""
         rows = np.arange(self.num_envs) if rows is None else rows
-        # A name seen once stays, so that the keys of info do not change from step to step.
+        # Names are kept once seen, so that all records have the same keys.
         self._info_names |= dict.fromkeys(info)
         absent = np.full(self.num_envs, np.nan)
         columns = {name: info.get(name, absent) for name in self._info_names}
@@ -376,7 +284,7 @@ class Adapter:
 
     @contextlib.contextmanager
     def _located(self) -> Iterator[None]:
-        """Says in every error which environment and which step it comes from."""
+        """Adds the name of the environment and the step to every error."""
         try:
             with self.watch(self.place):
                 yield
@@ -390,7 +298,7 @@ class Adapter:
 def _autoreset_mode(env: VectorEnv, name: str) -> AutoresetMode:
     mode = env.metadata.get("autoreset_mode")
     if mode is None:
-        message = f"{name} does not say its autoreset mode (metadata['autoreset_mode']): taken for NEXT_STEP"
+        message = f"{name} has no metadata['autoreset_mode']: NEXT_STEP is assumed"
         warnings.warn(message, stacklevel=3)
         return AutoresetMode.NEXT_STEP
     return AutoresetMode(mode)

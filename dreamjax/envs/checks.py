@@ -1,4 +1,7 @@
-"""Walking nested spaces, and what is checked where an environment runs; no jax, since worker processes import it."""
+"""Nested spaces, and the checks in the process that runs an environment.
+
+This module does not import jax, since worker processes import it.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,11 @@ ROOT = "observation"
 
 
 class EnvError(ValueError):
-    """An environment that cannot be made, mapped or trusted; the message says which, where and why."""
+    """Raised if an environment cannot be made, is not supported or returns invalid values."""
 
 
 def leaves(space: spaces.Space, path: Path = ()) -> Iterator[tuple[Path, spaces.Space]]:
-    """The spaces below nested Dict and Tuple spaces, in order, each with the keys that lead to it."""
+    """Yields the spaces inside nested Dict and Tuple spaces, in order, each with its path of keys."""
     if isinstance(space, spaces.Dict):
         for name, child in space.spaces.items():
             yield from leaves(child, (*path, name))
@@ -30,19 +33,19 @@ def leaves(space: spaces.Space, path: Path = ()) -> Iterator[tuple[Path, spaces.
 
 
 def path_name(path: Path, root: str = ROOT) -> str:
-    """The name of an entry: its keys joined by "/"."""
+    """Returns the name of an entry: its keys joined by "/", or ``root`` if there are none."""
     return "/".join(map(str, path)) or root
 
 
 def get_path(tree: Any, path: Path) -> Any:
-    """The entry of a nested observation or action that the keys lead to."""
+    """Returns the entry of a nested observation or action at a path."""
     for key in path:
         tree = tree[key]
     return tree
 
 
 def fetch(observation: Any, path: Path) -> Any:
-    """As ``get_path``, with an ``EnvError`` that names an entry which is missing."""
+    """Like ``get_path``; raises an ``EnvError`` that names the entry if it is missing."""
     try:
         return get_path(observation, path)
     except (KeyError, IndexError, TypeError):
@@ -51,10 +54,11 @@ def fetch(observation: Any, path: Path) -> Any:
 
 
 class CheckedEnv(gymnasium.Wrapper):
-    """Raises ``EnvError`` on an observation of another shape than its space says, before it is stacked with others.
+    """Raises ``EnvError`` if an observation has another shape than its space, before observations are stacked.
 
     Attributes:
-        index: which environment of several. busy: whether it is being stepped or reset.
+        index: index of the environment.
+        busy: whether the environment is being stepped or reset.
     """
 
     def __init__(self, env: gymnasium.Env, index: int) -> None:

@@ -1,6 +1,6 @@
-"""The ``infos`` of a vector environment: numbers to log, action masks, what SAME_STEP hides of an episode's end.
+"""The ``infos`` of a vector environment: numbers to log, action masks, and the final infos of SAME_STEP.
 
-Gymnasium keeps one array ``[N]`` for each name, with a presence mask ``_name`` where only some environments gave it.
+Gymnasium stores one array ``[N]`` per name, with a presence mask ``_name`` if not all environments have it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Infos = Mapping[str, Any]
 
 
 def numbers(infos: Infos, num_envs: int) -> dict[str, np.ndarray]:
-    """The scalar numbers among ``infos``: float64 ``[N]`` by name, NaN where an environment gave none."""
+    """Returns the scalar numbers in ``infos``, float64 ``[N]`` by name; NaN where an environment has none."""
     result = {}
     for name, value in infos.items():
         if name.startswith("_") or name == MASK_KEY or isinstance(value, Mapping):
@@ -28,13 +28,13 @@ def numbers(infos: Infos, num_envs: int) -> dict[str, np.ndarray]:
 
 
 def overwrite(old: dict[str, np.ndarray], new: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """``old`` with the rows (bool ``[N]``) of ``new``; a name that one of them lacks is NaN there."""
+    """Returns ``old`` with ``rows`` (bool ``[N]``) taken from ``new``; names missing in one of them are NaN there."""
     names = dict.fromkeys([*old, *new])
     return {name: np.where(rows, new.get(name, np.nan), old.get(name, np.nan)) for name in names}
 
 
 def mask_size(infos: Infos) -> int | None:
-    """Entries of the action mask in ``infos``, or None where there is none."""
+    """Returns the number of entries of the action mask in ``infos``, or None if there is no mask."""
     if MASK_KEY not in infos:
         return None
     row = next((row for row in np.asarray(infos[MASK_KEY]) if row is not None), None)
@@ -42,7 +42,7 @@ def mask_size(infos: Infos) -> int | None:
 
 
 def masks(infos: Infos, num_envs: int, size: int) -> np.ndarray:
-    """Legal classes, bool ``[N, size]``; all of them where an environment gave no mask."""
+    """Returns the legal classes, bool ``[N, size]``; all True where an environment has no mask."""
     result = np.ones((num_envs, size), bool)
     if MASK_KEY in infos:
         present = _present(infos, MASK_KEY, num_envs)
@@ -56,9 +56,9 @@ def masks(infos: Infos, num_envs: int, size: int) -> np.ndarray:
 
 
 def final_infos(infos: Infos, num_envs: int) -> Infos:
-    """The infos of terminal observations under SAME_STEP, in the layout of ``infos``.
+    """Returns the infos of terminal observations (SAME_STEP) in the layout of ``infos``.
 
-    ``final_info`` is such a dictionary already, or (in older environments) an object array ``[N]`` of dictionaries.
+    ``final_info`` has this layout, or in older environments is an object array ``[N]`` of dictionaries.
     """
     final = infos.get("final_info", {})
     if isinstance(final, Mapping):

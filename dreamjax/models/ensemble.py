@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.config import EnsembleConfig, ModelConfig
-from dreamjax.models.grid_layers import GridLayout, RowPointer, focus_place, grid_layout, split_state
-from dreamjax.models.grid_motion import make_edit
+from dreamjax.models.grid.layout import GridLayout, focus_place, grid_layout, split_state
+from dreamjax.models.grid.motion import make_edit
+from dreamjax.models.grid.pointer import RowPointer
 from dreamjax.models.nets import MLP, Dtype
 from dreamjax.types import EnvSpec, Params, RSSMState
 
@@ -33,7 +34,7 @@ class GridPredictor(nn.Module):
     layout: GridLayout
     units: int
     layers: int
-    reach: int
+    radius: int
     act: str
     norm: str
     dtype: Dtype
@@ -49,7 +50,7 @@ class GridPredictor(nn.Module):
         known = jnp.concatenate([vector.astype(self.dtype), chosen.astype(self.dtype)], -1)
         shape = (layout.channels, 1, 1)
         keep = self.param("keep", lambda *_: jnp.full(shape, 4.0, jnp.float32))
-        edit = make_edit(layout, self.units, self.act, self.reach, self.dtype)
+        edit = make_edit(layout, self.units, self.act, self.radius, self.dtype)
         logit, hidden, room = edit(cells, (2 * cells - 1) * keep[None], row, column, known)
         rest = jnp.concatenate([known, hidden, feat[:, layout.cells + layout.vector :].astype(self.dtype)], -1)
         mlp = dict(act=self.act, norm=self.norm, dtype=self.dtype)
@@ -113,7 +114,7 @@ def make_ensemble(
     if model.kind == "grid":
         layout = grid_layout(model, spec)
         size, member = layout.cells + layout.vector, GridPredictor
-        net |= dict(layout=layout, reach=model.reach)
+        net |= dict(layout=layout, radius=model.reach)
     else:
         size, member = model.stoch * (model.classes if model.latent == "categorical" else 1), FlatPredictor
         net |= dict(size=size)

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dreamjax.config import ActorConfig, CriticConfig, ModelConfig
 from dreamjax.models.ensemble import Ensemble
-from dreamjax.models.grid_layers import GridActor, GridTrunk, grid_layout
+from dreamjax.models.grid.layers import GridActor, GridTrunk
+from dreamjax.models.grid.layout import grid_layout
 from dreamjax.models.nets import MLP, Dtype
-from dreamjax.types import ActionSpec, EnvSpec, Params, WorldModel
+from dreamjax.types import EnvSpec, Params, WorldModel
 
 
 class Head(NamedTuple):
@@ -37,29 +39,22 @@ class Networks(NamedTuple):
     ensemble: Ensemble | None = None
 
 
-def policy_outputs(spec: ActionSpec) -> int:
-    """Outputs an actor needs: a logit for each class or bit, mean and deviation for each continuous dimension."""
-    return sum(part.size * (2 if part.kind == "continuous" else 1) for part in spec.parts)
-
-
 def make_actor(actor: ActorConfig, model: ModelConfig, env: EnvSpec, *, dtype: Dtype = jnp.float32) -> Head:
-    """The policy network, raw outputs ``[..., policy_outputs]``; ``actor.binary_bias`` is added to the logits of bits."""
+    """The policy network, raw outputs ``[..., P]``; ``actor.binary_bias`` is added to the logits of bits."""
     spec = env.action
-    net = dict(layers=actor.layers, units=actor.units, outputs=policy_outputs(spec), scale=actor.output_scale)
+    net = dict(layers=actor.layers, units=actor.units, outputs=spec.output_size, scale=actor.output_scale)
     head = _make_head(GridActor, net, model, env, dtype)
     if not actor.binary_bias:
         return head
     # A constant offset of the raw outputs equals an initial bias, and needs no surgery on the parameters.
-    offset: list[float] = []
-    for part in spec.parts:
+    offset = np.zeros(spec.output_size, np.float32)
+    for part, where in zip(spec.parts, spec.slices("outputs"), strict=True):
         if part.kind == "binary":
-            offset.extend(actor.binary_bias)
-        else:
-            offset.extend([0.0] * (part.size * (2 if part.kind == "continuous" else 1)))
+            offset[where] = actor.binary_bias
 
     def biased(params: Params, feat: jax.Array) -> jax.Array:
         raw = head.apply(params, feat)
-        return raw + jnp.broadcast_to(jnp.asarray(offset, jnp.float32), raw.shape)
+        return raw + jnp.broadcast_to(jnp.asarray(offset), raw.shape)
 
     return Head(head.init, biased)
 

@@ -39,6 +39,11 @@ def symexp(x: jax.Array) -> jax.Array:
     return jnp.sign(x) * jnp.expm1(jnp.abs(x))
 
 
+def logit(probs: jax.Array) -> jax.Array:
+    """``ln p - ln (1 - p)``, the inverse of ``sigmoid``; for ``p`` strictly between 0 and 1."""
+    return jnp.log(probs) - jnp.log1p(-probs)
+
+
 class RMSNorm(nn.Module):
     """``x / sqrt(mean(x^2) + eps) * scale`` over the last axis, computed in float32; eps is Dreamer's 1e-4.
 

@@ -14,7 +14,7 @@ from dreamjax.models import latents
 from dreamjax.models.decoders import Decoder
 from dreamjax.models.encoders import Encoder, zero_inputs
 from dreamjax.models.fast.rssm import rssm_fast_path
-from dreamjax.models.grid import make_grid_model
+from dreamjax.models.grid.model import make_grid_model
 from dreamjax.models.nets import MLP, Dtype
 from dreamjax.models.rssm import RSSM, reset_where
 from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel

@@ -10,10 +10,10 @@ import numpy as np
 from dreamjax.types import ObsSpec
 
 MEASURES = ("exact", "exact_unchanged", "cells", "cells_unchanged")
-Sums = dict[str, dict[str, np.ndarray]]
+AccuracyTotals = dict[str, dict[str, np.ndarray]]
 
 
-def count_right(
+def count_correct(
     entry: ObsSpec,
     real: np.ndarray,
     following: np.ndarray,
@@ -24,8 +24,8 @@ def count_right(
     cleared: np.ndarray,
     context: int,
     horizons: Sequence[int],
-) -> Sums:
-    """Sums over the steps of each window, for one observation of kind "grid".
+) -> AccuracyTotals:
+    """Totals over the steps of each window, for one observation of kind "grid".
 
     Args:
         entry: of the observation, with ``D`` cells.
@@ -54,7 +54,7 @@ def count_right(
 
 
 def counted_steps(valid: np.ndarray, begins: np.ndarray, context: int) -> np.ndarray:
-    """Bool ``[B, T-1]``: the steps one ahead that count; the arguments are those of ``count_right``."""
+    """Bool ``[B, T-1]``: the steps one ahead that count; the arguments are those of ``count_correct``."""
     index = np.arange(1, valid.shape[1])
     return valid[:, 1:] & (begins[:, None] | (index >= context)[None])
 
@@ -71,11 +71,11 @@ def _sums(
     return sums
 
 
-def accuracy(sums: Sums, episode: np.ndarray) -> dict[str, dict[str, Any]]:
+def accuracy(sums: AccuracyTotals, episode: np.ndarray) -> dict[str, dict[str, Any]]:
     """Shares from the sums of windows.
 
     Args:
-        sums: of ``count_right``. episode: int ``[B]``, which episode each window is of; negative ones are left out.
+        sums: of ``count_correct``. episode: int ``[B]``, which episode each window is of; negative ones are left out.
 
     Returns:
         By row ``{"steps": count, measure: {"mean", "stderr"}}``; see ``share``.

@@ -13,8 +13,8 @@ from dreamjax.reporting.media import write_gif, write_png
 from dreamjax.reporting.uncertainty import ERRORS, disagreement_map, rank_correlation
 from dreamjax.types import Batch, EnvSpec, ObsSpec
 
-CONTEXT_COLOUR: vis.Colour = (90, 90, 110)
-DREAM_COLOUR: vis.Colour = (150, 60, 200)
+CONTEXT_COLOR: vis.Color = (90, 90, 110)
+DREAM_COLOR: vis.Color = (150, 60, 200)
 SHOWN_WINDOWS = 3  # windows of the batch that the GIF shows
 STRIP_STEPS = 12  # steps that the PNG shows
 SHOWN_KINDS = ("grid", "image", "vector")
@@ -45,7 +45,7 @@ def dream_report(
     """Writes ``<name>.gif`` and ``<name>.png`` and returns the figures of ``dream_figures``.
 
     The GIF shows, for a few windows of the batch, real, dreamed and their difference side by side, step by step; the
-    border is grey while the model sees the real observations and violet from then on, where only actions reach it. The
+    border is gray while the model sees the real observations and violet from then on, where only actions reach it. The
     PNG shows the first of these windows as rows real, dreamed, difference. An agent without grids, images or vectors
     gets no files and no figures. With an ensemble ``<name>_disagreement.png`` shows where along that window it disagrees
     (``uncertainty.disagreement_map``), and the figures hold ``dream/disagreement/<error>``, rank correlations.
@@ -140,7 +140,7 @@ def dream_frames(
         bar = np.zeros((4, inside.shape[1], 3), np.uint8)
         bar[:, : round((t + 1) / length * inside.shape[1])] = (200, 200, 200)
         inside = np.pad(np.concatenate([inside, bar]), ((6, 2), (6, 6), (0, 0)))
-        frames.append(vis.framed(inside, CONTEXT_COLOUR if t < context else DREAM_COLOUR))
+        frames.append(vis.framed(inside, CONTEXT_COLOR if t < context else DREAM_COLOR))
     return frames
 
 
@@ -151,7 +151,7 @@ def dream_strip(spec: dict[str, ObsSpec], result: dict[str, Any], window: int, *
     columns = []
     for t in steps:
         column = vis.beside(_triple(spec, result, window, t), gap=4, axis=0)
-        columns.append(vis.framed(column, CONTEXT_COLOUR if t < context else DREAM_COLOUR, width=2))
+        columns.append(vis.framed(column, CONTEXT_COLOR if t < context else DREAM_COLOR, width=2))
     return vis.beside(columns, gap=4)
 
 

@@ -22,7 +22,7 @@ def write_png(path: str | Path, picture: np.ndarray) -> Path:
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], *, frames_per_second: float = 5.0) -> Path:
     """Writes frames uint8 ``[H, W, 3]`` of one size as an endless GIF.
 
-    All frames share one palette, made without dithering: up to 256 colours in all stay exact. Pillow joins equal frames
+    All frames share one palette, made without dithering: up to 256 colors in all stay exact. Pillow joins equal frames
     that follow each other into one that is shown longer.
 
     Raises:
@@ -33,7 +33,7 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], *, frames_per_seco
     if len({frame.shape for frame in frames}) > 1:
         raise ValueError(f"frames of several shapes: {sorted({frame.shape for frame in frames})}")
     images = [_image(frame) for frame in frames]
-    # The palette of all frames at once, so that no colour flickers.
+    # The palette of all frames at once, so that no color flickers.
     palette = _image(np.concatenate(frames)).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     paletted = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     return _save(

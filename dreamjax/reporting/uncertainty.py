@@ -10,8 +10,8 @@ from dreamjax.reporting import visualization as vis
 from dreamjax.types import ObsSpec
 
 ERRORS = {"members": "error_members", "world_model": "error_world_model"}
-SURE: vis.Colour = (40, 60, 160)
-UNSURE: vis.Colour = (255, 80, 40)
+SURE: vis.Color = (40, 60, 160)
+UNSURE: vis.Color = (255, 80, 40)
 BAR = 48  # pixels of the highest bar
 MAP_STEPS = 16
 
@@ -60,7 +60,7 @@ def disagreement_map(name: str, entry: ObsSpec, result: dict[str, Any], window: 
     """Where along a window the ensemble disagrees: a picture ``[H, W, 3]``.
 
     From left to right what was seen before each of the first ``MAP_STEPS`` predictions, framed from blue (agreed on most
-    in this window) to red; below it a bar as high as the disagreement, and a grey one as high as the members' error, each
+    in this window) to red; below it a bar as high as the disagreement, and a gray one as high as the members' error, each
     in shares of its greatest. Steps of another episode are left out.
 
     Args:
@@ -74,11 +74,11 @@ def disagreement_map(name: str, entry: ObsSpec, result: dict[str, Any], window: 
     columns = []
     for i, t in enumerate(steps):
         share = height["disagreement"][i]
-        colour = tuple(round(low + share * (high - low)) for low, high in zip(SURE, UNSURE, strict=True))
-        seen = vis.framed(vis.picture(entry, np.asarray(result["real"][name])[window, t]), colour, width=4)
+        color = tuple(round(low + share * (high - low)) for low, high in zip(SURE, UNSURE, strict=True))
+        seen = vis.framed(vis.picture(entry, np.asarray(result["real"][name])[window, t]), color, width=4)
         bars = np.zeros((BAR, seen.shape[1], 3), np.uint8)
         half = seen.shape[1] // 2
-        for left, key, paint in ((0, "disagreement", colour), (half, ERRORS["members"], (130, 130, 130))):
+        for left, key, paint in ((0, "disagreement", color), (half, ERRORS["members"], (130, 130, 130))):
             bars[BAR - round(BAR * float(height[key][i])) :, left + 2 : left + half - 2] = paint
         columns.append(vis.beside([seen, bars], gap=4, axis=0))
     return vis.beside(columns, gap=4)

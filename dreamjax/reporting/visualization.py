@@ -10,16 +10,16 @@ import numpy as np
 from dreamjax.reporting.metrics import read_metrics
 from dreamjax.types import ObsSpec
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-EMPTY: Colour = (24, 24, 32)
-PALETTE: tuple[Colour, ...] = (
+EMPTY: Color = (24, 24, 32)
+PALETTE: tuple[Color, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178),
     (220, 220, 220),
 )  # fmt: skip
-MISSING: Colour = (60, 120, 255)  # real, not dreamed
-EXTRA: Colour = (255, 120, 40)  # dreamed, not real
-BACKGROUND: Colour = (0, 0, 0)
+MISSING: Color = (60, 120, 255)  # real, not dreamed
+EXTRA: Color = (255, 120, 40)  # dreamed, not real
+BACKGROUND: Color = (0, 0, 0)
 STRIP_COLUMNS = 8  # entries of a vector in one line of its strip
 
 
@@ -31,16 +31,16 @@ def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
 def grid_picture(grid: np.ndarray, *, classes: int = 2, cell: int = 8) -> np.ndarray:
     """A grid ``[C, H, W]`` as a picture ``[H * cell, W * cell, 3]``.
 
-    With two classes each channel has a colour, mixed in by its value in [0, 1] over the channels before it. With more,
-    each value has a colour (0 is empty) and the channels stand beside each other.
+    With two classes each channel has a color, mixed in by its value in [0, 1] over the channels before it. With more,
+    each value has a color (0 is empty) and the channels stand beside each other.
     """
     grid = np.asarray(grid)
     if grid.ndim != 3:
         raise ValueError(f"a grid is [C, H, W], not {grid.shape}")
     if classes > 2:
-        colours = np.array([EMPTY, *(PALETTE[i % len(PALETTE)] for i in range(classes - 1))], np.uint8)
+        colors = np.array([EMPTY, *(PALETTE[i % len(PALETTE)] for i in range(classes - 1))], np.uint8)
         values = np.clip(np.rint(grid), 0, classes - 1).astype(int)
-        return beside([enlarge(colours[channel], cell) for channel in values], gap=cell // 2)
+        return beside([enlarge(colors[channel], cell) for channel in values], gap=cell // 2)
     picture = np.broadcast_to(np.array(EMPTY, np.float32), (*grid.shape[1:], 3))
     for i, channel in enumerate(np.clip(grid.astype(np.float32), 0, 1)[..., None]):
         picture = (1 - channel) * picture + channel * np.array(PALETTE[i % len(PALETTE)], np.float32)
@@ -48,7 +48,7 @@ def grid_picture(grid: np.ndarray, *, classes: int = 2, cell: int = 8) -> np.nda
 
 
 def image_picture(image: np.ndarray, *, cell: int = 1) -> np.ndarray:
-    """An image ``[H, W, C]``, uint8 or float in [0, 1], as a picture; unless C is 3, its first channel in grey."""
+    """An image ``[H, W, C]``, uint8 or float in [0, 1], as a picture; unless C is 3, its first channel in gray."""
     image = np.asarray(image)
     if image.dtype != np.uint8:
         image = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
@@ -86,15 +86,15 @@ def difference(entry: ObsSpec, real: np.ndarray, dream: np.ndarray, *, scale: fl
     real, dream = np.asarray(real, np.float32), np.asarray(dream, np.float32)
     if entry.kind == "grid" and entry.classes > 2:
         wrong = (np.rint(real) != np.rint(dream)).astype(np.uint8)
-        colours = np.array([EMPTY, EXTRA], np.uint8)
+        colors = np.array([EMPTY, EXTRA], np.uint8)
         cell = _cell(entry.shape[1:])
-        return beside([enlarge(colours[channel], cell) for channel in wrong], gap=cell // 2)
+        return beside([enlarge(colors[channel], cell) for channel in wrong], gap=cell // 2)
     if entry.kind == "grid":
         delta = dream - real
         strongest = np.take_along_axis(delta, np.abs(delta).argmax(0)[None], 0)[0][..., None]
         base = np.array(EMPTY, np.float32)
-        colour = np.where(strongest > 0, np.array(EXTRA, np.float32), np.array(MISSING, np.float32))
-        mixed = base + np.clip(np.abs(strongest), 0, 1) * (colour - base)
+        color = np.where(strongest > 0, np.array(EXTRA, np.float32), np.array(MISSING, np.float32))
+        mixed = base + np.clip(np.abs(strongest), 0, 1) * (color - base)
         return enlarge(np.rint(mixed).astype(np.uint8), _cell(entry.shape[1:]))
     if entry.kind == "image":
         unit = 255.0 if entry.dtype == "uint8" else 1.0
@@ -114,11 +114,11 @@ def beside(pictures: Sequence[np.ndarray], *, gap: int = 4, axis: int = 1) -> np
     return np.concatenate(padded, axis)
 
 
-def framed(inside: np.ndarray, colour: Colour, *, width: int = 3) -> np.ndarray:
+def framed(inside: np.ndarray, color: Color, *, width: int = 3) -> np.ndarray:
     """A picture with a border of ``width`` pixels all round."""
     height, length, _ = inside.shape
     result = np.empty((height + 2 * width, length + 2 * width, 3), np.uint8)
-    result[:] = colour
+    result[:] = color
     result[width:-width, width:-width] = inside
     return result
 
@@ -132,7 +132,7 @@ def plot_curves(
         metrics_path: a ``metrics.jsonl``.
         path: the picture to write, PNG.
         names: metrics, or metrics with the titles of their panels. One that was never logged gets an empty panel.
-        smooth: points in the centred moving average drawn over them; 1 draws none.
+        smooth: points in the centered moving average drawn over them; 1 draws none.
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
@@ -153,8 +153,8 @@ def plot_curves(
         axes.plot(steps, values, color="C0", alpha=0.3 if smoothed else 1.0, linewidth=1)
         if smoothed:
             mean = np.convolve(values, np.ones(smooth) / smooth, "valid")
-            centre = (smooth - 1) // 2
-            axes.plot(steps[centre : centre + len(mean)], mean, color="C0")
+            center = (smooth - 1) // 2
+            axes.plot(steps[center : center + len(mean)], mean, color="C0")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, format="png")

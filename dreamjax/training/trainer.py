@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import importlib.metadata
 import math
 import sys
@@ -16,17 +15,18 @@ import jax
 import numpy as np
 
 from dreamjax.agents.agent import make_agent
-from dreamjax.algorithms.exploration import collecting_explorer, planning_params
+from dreamjax.algorithms.exploration import explorer_params
+from dreamjax.algorithms.planning.model import disagreement_weights
 from dreamjax.buffers.sequence_buffer import Indices, nbytes_for
 from dreamjax.config import Config, ConfigError, to_dict
-from dreamjax.envs.adapter import Adapter, make_env
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.make import make_env
 from dreamjax.reporting.logger import Logger
 from dreamjax.seeds import evaluation_seed
 from dreamjax.training.calls import in_calls, separate
-from dreamjax.training.collection.acting import make_acting
+from dreamjax.training.collection.acting import CollectingInputs, make_acting
 from dreamjax.training.collection.collector import Collector
 from dreamjax.training.collection.compiled_collector import engine_of
-from dreamjax.training.coverage import Coverage
 from dreamjax.training.evaluation.evaluator import evaluate
 from dreamjax.training.metrics import MetricMeans, TrainError
 from dreamjax.training.runtime import devices, hosts, memory
@@ -38,7 +38,7 @@ from dreamjax.training.storage import checkpoint, recording, warm_start, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
 from dreamjax.training.updates import Updates
-from dreamjax.types import Batch, EnvSpec, Params, ReplayOuts
+from dreamjax.types import Batch, EnvSpec, NormalizerState, Params, ReplayOuts
 
 Drawn = tuple[Batch, Indices]
 
@@ -106,8 +106,9 @@ class Trainer:
         self.logger = self._make_logger()
         self.means = MetricMeans(skip=config.optimiser.skip_nonfinite, say=self.logger.phase)
         self.logger.phase(memory.report(memory.parameter_count(shapes.params), needed))
-        first, of = (planning_params, shapes) if shapes.explorer is None else (collecting_explorer, shapes.explorer)
-        acts = jax.eval_shape(functools.partial(first, config=config), shapes.params, of.novelty)
+        acts = shapes.params
+        if shapes.explorer is not None:
+            acts = jax.eval_shape(self._exploring, shapes.params, shapes.explorer.novelty)
         acting = make_acting(self.agent, config, self._env, acts, ahead, say=self.logger.phase)
         self.policy, self.eval_policy = acting.collect, acting.evaluate
         # What an update learns about the steps it saw goes back to replay only where replay uses it.
@@ -123,7 +124,6 @@ class Trainer:
                 keep_latents=config.replay.keep_latents,
                 counted=config.num_envs,
                 gather=self.group.gather,
-                coverage=Coverage(self.spec, config.log.coverage) if config.log.coverage else None,
                 steps=acting.steps,
             )
         # The longest last: what is compiled after it, on whichever thread, waits for it.
@@ -279,15 +279,21 @@ class Trainer:
                 self._report()
         return self._finish()
 
-    def _acting(self) -> Params:
-        """Parameters to collect with: the explorer's in its phase, then the task's."""
-        params, explorer = self.state.params, self.state.explorer
-        if explorer is None or self.step >= self.config.explore.steps:
+    def _acting(self) -> Params | CollectingInputs:
+        """What to collect with: the explorer in its phase, then the task's actor or planner."""
+        if self.state.explorer is None:
             return self._acting_for_the_task()
-        return collecting_explorer(*devices.local((params, explorer.novelty)), self.config)
+        if self.step >= self.config.explore.steps:
+            return CollectingInputs(self._acting_for_the_task(), None)
+        return self._exploring(*devices.local((self.state.params, self.state.explorer.novelty)))
+
+    def _exploring(self, params: Params, percentiles: NormalizerState) -> CollectingInputs:
+        explore, rate = self.config.explore, self.config.ensemble.rate
+        weights = disagreement_weights(percentiles, rate=rate, intrinsic=explore.intrinsic, extrinsic=explore.extrinsic)
+        return CollectingInputs(explorer_params(params), weights)
 
     def _acting_for_the_task(self) -> Params:
-        return planning_params(*devices.local((self.state.params, self.state.novelty)), self.config)
+        return devices.local(self.state.params)
 
     def _draw(self, batch_size: int) -> Drawn:
         size = batch_size // self.group.count  # this process's rows of the global batch
@@ -329,7 +335,6 @@ class Trainer:
         updates = self.schedule.updates
         if crossed(updates_before, updates, self.config.log.metrics_every):
             values = self.means.means() | self.collector.pop_episodes() | self._rates() | memory.statistics()
-            values |= self.collector.coverage()
             self.means.clear()
             self.logger.metrics(self.step, updates, values)
             self._shown |= values
@@ -435,7 +440,7 @@ class Trainer:
         # Lines of the final report are not the run's: going on with more steps drops them.
         position = self.logger.state_dict()
         if self.step >= self.config.total_steps and not self._stop():
-            means = self.means.means() | self.collector.peek_episodes() | self.collector.coverage()
+            means = self.means.means() | self.collector.peek_episodes()
             if means:
                 self.logger.metrics(self.step, self.schedule.updates, means)
             if self._evaluated != self.step:

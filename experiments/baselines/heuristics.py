@@ -119,8 +119,8 @@ def _best_cell(score: Any, config: TetrisConfig, state: TetrisState) -> jax.Arra
     shapes = jnp.asarray(placement.CELLS)[state.piece]
     scores = jax.vmap(jax.vmap(one, (None, 0, 0)), (0, None, 0))(shapes, columns, found.rows)
     best = jnp.argmax(jnp.where(found.legal, scores, -jnp.inf))
-    code_row = rules.trailing_zeros(found.code_bits.reshape(-1)[best])
-    return code_row * config.width + columns[best % config.width]
+    cell_row = rules.trailing_zeros(found.cell_bits.reshape(-1)[best])
+    return cell_row * config.width + columns[best % config.width]
 
 
 def _best_press(score: Any, config: TetrisConfig, state: TetrisState) -> jax.Array:

@@ -168,7 +168,7 @@ def _measure(subject: str, config: Config, own_env: bool, repeats: int) -> list[
 
 def _spec(config: Config, own_env: bool) -> Any:
     if own_env:
-        from dreamjax.envs.adapter import make_env
+        from dreamjax.envs.make import make_env
 
         env = make_env(config.env, 1, seed=0)
         env.close()
@@ -206,7 +206,7 @@ def _replay(config: Config, own_env: bool, repeats: int) -> list[Row]:
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
     from dreamjax.config import EnvConfig, ReplayConfig
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
 
     num_envs = 16
     rows = []

@@ -22,7 +22,7 @@ def measure_collecting(config: Config, repeats: int) -> list[Row]:
     import jax
 
     from dreamjax.agents.agent import make_agent
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
     from dreamjax.training.collection.collector import Collector, make_policy
     from dreamjax.training.collection.compiled_collector import CompiledSteps
     from dreamjax.training.storage import recording
@@ -65,7 +65,7 @@ def measure_updates(config: Config, repeats: int) -> list[Row]:
     import jax
 
     from dreamjax.agents.agent import make_agent
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
     from dreamjax.training.schedule import Due
     from dreamjax.training.storage import recording
     from dreamjax.training.updates import Updates

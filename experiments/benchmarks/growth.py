@@ -119,7 +119,7 @@ def _environments(repeats: int) -> list[Row]:
     from dreamjax.agents.agent import make_agent
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
     from dreamjax.training.collection.collector import Collector, make_policy
     from dreamjax.training.runtime import devices
 
@@ -151,7 +151,7 @@ def _replay(repeats: int) -> list[Row]:
 
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
-    from dreamjax.envs.adapter import make_env
+    from dreamjax.envs.make import make_env
 
     rows, num_envs = [], 64
     env = make_env(EnvConfig(action_mode="direct"), num_envs, seed=0)

@@ -13,14 +13,15 @@ DAY = 86_400.0
 # Why an exponent is what it is, by the row's name; the page names those above LINEAR that have no reason here.
 REASONS = {
     "update by batch": "matrix products and element-wise work over B x T rows: linear",
-    "update by window": "the scan over T is one step longer for each; starts of imagination are B x T: linear",
-    "update by horizon": "H imagined steps of every start, beside a world model that does not depend on H: below linear",
-    "update by parameters": "larger products run nearer to the machine's rate, and sampling and losses stay: below linear",
-    "a step of all environments, by their number": "a vectorised game and one call of the policy: below linear",
-    "drawing a batch, by steps stored, uniform": "places are drawn by arithmetic; what grows is cache misses",
-    "drawing a batch, by steps stored, prioritised": "a sum tree, as deep as the logarithm of what is stored",
+    "update by window": "the scan takes T steps, and imagination starts from B x T states: linear",
+    "update by horizon": "H imagined steps of every start, and a world-model loss that does not depend on H: below linear",
+    "update by parameters": "larger products run nearer to the machine's rate, and sampling and losses cost the same: "
+    "below linear",
+    "a step of all environments, by their number": "a vectorized game and one call of the policy: below linear",
+    "drawing a batch, by steps stored, uniform": "positions are drawn by arithmetic; only cache misses grow",
+    "drawing a batch, by steps stored, prioritised": "a sum tree, whose depth is the logarithm of the stored steps",
     "CPU time of an update of one batch, by devices": "small parts of a batch use each core less well, and gradients are "
-    "averaged; wall time needs a core for each device",
+    "averaged; the wall time needs a core for each device",
 }
 LINEAR = 1.1
 
@@ -30,14 +31,14 @@ def page(rows: Sequence[dict[str, Any]], machine: dict[str, Any], command: str) 
     by_name = {entry["name"]: entry for entry in rows}
     fitted = [entry for entry in rows if entry["unit"] == "exponent"]
     lines = [
-        "# Growth, and long runs",
+        "# How cost grows, and what long runs need",
         "",
         f"Written by `{command}` on {machine['cpus']} cores ({machine['model']}), float32, jax {machine['jax']}, load "
         f"{machine['load_before']:.1f} before, {machine['load_after']:.1f} after. Each exponent is the slope of log cost "
-        "over log size by least squares; beside it the least and greatest slope between neighbours. Costs are seconds, of "
-        "activations MiB of device memory beside the state.",
+        "over log size by least squares; the next column has the least and greatest slope between neighboring sizes. Costs "
+        "are seconds; costs of activations are MiB of device memory in addition to the state.",
         "",
-        "| cost | exponent | between neighbours | points (size: cost) | why |",
+        "| cost | exponent | between neighbors | points (size: cost) | why |",
         "|---|---:|---:|---|---|",
     ]
     for entry in fitted:
@@ -46,7 +47,7 @@ def page(rows: Sequence[dict[str, Any]], machine: dict[str, Any], command: str) 
         reason = REASONS.get(entry["name"], "as the update" if entry["name"].startswith("its activations") else "")
         lines.append(f"| {entry['name']} | {entry['value']:.2f} | {slopes} | {points} | {reason} |")
     above = [entry["name"] for entry in fitted if entry["value"] > LINEAR]
-    lines += ["", f"Above linear (more than {LINEAR}): {', '.join(above) or 'nothing'}.", ""]
+    lines += ["", f"Costs that grow faster than linearly (exponent above {LINEAR}): {', '.join(above) or 'none'}.", ""]
     return "\n".join(lines + _needs(by_name)) + "\n"
 
 
@@ -80,22 +81,23 @@ def _needs(rows: dict[str, dict[str, Any]]) -> list[str]:
             )
     lines += [
         "",
-        "What follows:",
+        "Consequences:",
         "",
-        "- Updates decide, not environments: at ratio 64 a step costs "
+        "- Updates cost more than environments: at ratio 64 a step costs "
         f"{64 / 1024 * update['value'] * 1e3:.3g} ms of updating and {step / envs * 1e3:.3g} ms of collecting. Lower the "
-        "train ratio or take an accelerator before adding hosts.",
-        "- Replay need not hold all steps: `replay.capacity` is a window over the newest. "
-        f"{64e9 / stored / 1e6:,.0f} million steps fit 64 GB; 1e9 steps at once would need "
-        f"{1e9 * stored / 1e9:,.0f} GB, shared by the processes of a run (each holds its environments' part). Drawing a "
-        "batch hardly depends on how much is stored.",
-        f"- A checkpoint holds about {state:,.0f} MB of learner and the steps that are new since the one before; the "
-        "`checkpoint.keep` newest link the same replay segments, so a disk needs room for the replay once and for the "
-        "steps between the oldest kept checkpoint and the newest.",
+        "train ratio or use an accelerator before adding hosts.",
+        "- Replay does not need to hold all steps: it keeps the newest `replay.capacity` steps. "
+        f"{64e9 / stored / 1e6:,.0f} million steps fit 64 GB; 1e9 steps would need "
+        f"{1e9 * stored / 1e9:,.0f} GB, divided among the processes of a run (each holds the steps of its environments). "
+        "The time to draw a batch hardly depends on the number of stored steps.",
+        f"- A checkpoint holds about {state:,.0f} MB of learner state and the steps since the previous checkpoint; the "
+        "`checkpoint.keep` newest checkpoints link the same replay segments, so a disk needs room for the replay once and "
+        "for the steps between the oldest kept checkpoint and the newest.",
         "- Several processes (`--distributed.*`) split environments, replay and each batch evenly. Gradients of "
         f"{update['parameters'] * 4 / 1e6:.1f} MB are averaged in each update, so hosts need a network that moves this in "
-        "a small part of an update's time.",
-        "- One line of `metrics.jsonl` each `log.metrics_every` updates, about 1 kB: raise it with the number of updates.",
+        "a small fraction of an update's time.",
+        "- `metrics.jsonl` gets one line of about 1 kB every `log.metrics_every` updates: raise that with the number of "
+        "updates.",
     ]
     return lines
 

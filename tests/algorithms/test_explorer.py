@@ -5,21 +5,19 @@ from __future__ import annotations
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, with_heads
-from fingerprints import fingerprints
 
 from dreamjax.algorithms.distributions import action_vector
-from dreamjax.algorithms.exploration import NOVELTY, collecting_explorer, explorer_params, planning_params
+from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.algorithms.update.behavior import imagine_from, last_steps
 from dreamjax.algorithms.update.state import explorer_behavior
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.config import ConfigError
-from dreamjax.types import NormalizerState
-from tests.conftest import make_tiny_config
+from tests.algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, with_heads
+from tests.helpers.configs import vary
+from tests.helpers.fingerprints import fingerprints
+from tests.helpers.xla import QUICK
 
 EXPLORING = ("world_model", "actor_critic", "explorer")
 
@@ -42,7 +40,7 @@ def test_the_explorers_phase_against_numpy(learner):
     config, networks, batch = x.config, x.networks, x.batch
     last, length, gamma = config.imagination.last, batch.reward.shape[1], config.loss.gamma
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def dreamt(state):
         key = jax.random.fold_in(state.key, state.step)
         model_key = jax.random.split(key, 3)[0]
@@ -138,56 +136,17 @@ def test_the_explorer_learns_with_its_own_critics_and_scale(learner):
     assert own.actor is state.params["explorer_actor"]
 
 
-def test_what_an_explorer_collects_with():
+def test_the_explorers_parameters_stand_in_the_place_of_the_tasks():
     params = {"world_model": 1, "actor": 2, "critic": 3, "explorer_actor": 4, "explorer_critic": 5}
-    novelty = NormalizerState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
-    explore = {"intrinsic": 2.0, "extrinsic": 0.25}
-    got = collecting_explorer(params, novelty, make_tiny_config(ensemble={"rate": 0.5}, explore=explore))
+    got = explorer_params(params)
     assert (got["world_model"], got["actor"], got["critic"]) == (1, 4, 5)
-    np.testing.assert_allclose(got[NOVELTY], [6, 2, 0.25, np.inf])  # 4 - 1, as if moved from 0 by half
     assert params["actor"] == 2
-
-
-def test_what_the_task_plans_with():
-    params, ensemble = {"world_model": 1, "actor": 2}, {"size": 2, "rate": 0.5}
-    novelty = NormalizerState(jnp.float32(1.0), jnp.float32(4.0), jnp.int32(1))
-
-    def got(novelty, **planner):
-        return planning_params(params, novelty, make_tiny_config(ensemble=ensemble, planner=planner))
-
-    assert got(novelty) is params
-    assert got(novelty, penalty=0.5) == params | {NOVELTY: got(novelty, penalty=0.5)[NOVELTY]}
-    np.testing.assert_allclose(got(novelty, penalty=0.5)[NOVELTY], [6, -0.5, 1, np.inf])
-    np.testing.assert_allclose(got(novelty, limit=3.0)[NOVELTY], [6, 0, 1, 3])
-    unknown = novelty.replace(count=jnp.int32(0))
-    np.testing.assert_allclose(got(unknown, limit=3.0)[NOVELTY], [np.inf, 0, 1, 3])
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"planner": {"penalty": 0.5}}, r"planner.penalty=0.5 is not allowed: needs an ensemble"),
-        ({"planner": {"limit": 2.0}}, r"planner.limit=2.0 is not allowed: needs an ensemble"),
-        (
-            {"planner": {"limit": 2.0}, "ensemble": {"size": 2}, "search": {"learn": "replace"}},
-            r"planner.limit=2.0 is not allowed: must be 0: search.learn='replace' imagines nothing",
-        ),
-        ({"planner": {"penalty": -1.0}, "ensemble": {"size": 2}}, r"penalty=-1.0 is not allowed"),
-    ],
-)
-def test_impossible_heed_is_refused(tiny_config, fields, message):
-    with pytest.raises(ConfigError, match=message):
-        small.vary(tiny_config, **fields)
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"explore": {"steps": 10}}, "explore.steps=10 is not allowed: needs an ensemble"),
-        (
-            {"explore": {"steps": 10}, "ensemble": {"size": 2}, "search": {"collect": True}},
-            "explore.steps=10 is not allowed: must be 0 with search.collect",
-        ),
         (
             {"explore": {"steps": 10}, "ensemble": {"size": 2}, "offline": {"replay": "x"}},
             "explore.steps=10 is not allowed: must be 0 with offline.replay",
@@ -197,4 +156,4 @@ def test_impossible_heed_is_refused(tiny_config, fields, message):
 )
 def test_impossible_explorers_are_refused(tiny_config, fields, message):
     with pytest.raises(ConfigError, match=message):
-        small.vary(tiny_config, **fields)
+        vary(tiny_config, **fields)

@@ -28,7 +28,7 @@ OBS = {
     "odd board": (ObsSpec("grid", (1, 3, 5), "int64", 2), 2),
     "mask": (ObsSpec("mask", (200,), "int8"), 25),
     "bool mask": (ObsSpec("mask", (9,), "bool"), 2),
-    "colours": (ObsSpec("grid", (1, 4, 4), "int32", 200), 16),
+    "colors": (ObsSpec("grid", (1, 4, 4), "int32", 200), 16),
     "many": (ObsSpec("discrete", (), "int64", 300), 2),
     "image": (ObsSpec("image", (4, 4, 3), "uint8"), 48),
     "float image": (ObsSpec("image", (4, 4, 3), "float32"), 192),
@@ -82,15 +82,15 @@ def test_actions_take_the_smallest_exact_form(parts: tuple[ActionPart, ...], row
 
 def test_values_that_would_be_altered_are_refused() -> None:
     board = columns.obs_column("board", ObsSpec("grid", (1, 2, 2), "uint8", 2), ROWS)
-    colours = columns.obs_column("colours", ObsSpec("grid", (1, 2, 2), "uint8", 5), ROWS)
+    colors = columns.obs_column("colors", ObsSpec("grid", (1, 2, 2), "uint8", 5), ROWS)
     image = columns.obs_column("image", ObsSpec("image", (2, 2, 1), "uint8"), ROWS)
     vector = columns.obs_column("vector", ObsSpec("vector", (4,), "float32"), ROWS)
     with pytest.raises(ValueError, match=r"board: values must be 0 or 1, got 0\.\.2"):
         board.encode(np.array([[[[0, 1], [2, 0]]]]))
-    with pytest.raises(ValueError, match=r"colours.*\[0, 5\)"):
-        colours.encode(np.full((1, 1, 2, 2), 5))
-    with pytest.raises(ValueError, match=r"colours.*-1"):
-        colours.encode(np.full((1, 1, 2, 2), -1))
+    with pytest.raises(ValueError, match=r"colors.*\[0, 5\)"):
+        colors.encode(np.full((1, 1, 2, 2), 5))
+    with pytest.raises(ValueError, match=r"colors.*-1"):
+        colors.encode(np.full((1, 1, 2, 2), -1))
     with pytest.raises(ValueError, match="image: records of dtype uint8 expected, got float32"):
         image.encode(np.zeros((1, 2, 2, 1), np.float32))
     with pytest.raises(ValueError, match=r"vector: records of shape \(4,\) expected"):

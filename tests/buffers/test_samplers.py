@@ -72,7 +72,7 @@ def test_sum_tree_equals_cumulative_sums(size: int, writes: int, seed: int) -> N
 # Prioritised.
 
 
-def test_prioritised_frequencies() -> None:
+def test_prioritized_frequencies() -> None:
     """Priorities of 40 steps in two streams, one wrapped; frequencies follow p^0.7."""
     sampler = samplers.PrioritizedSampler(2, 20, exponent=0.7)
     head, length, rng = heads(27, 20), 4, generator()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dreamjax.buffers.sequence_buffer import Indices, greatest_after, nbytes_for
 from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec, Records, RSSMState
-from tests.buffers.streams import LATENTS, SPEC, make_buffer, make_latents, make_records
+from tests.helpers.replay import LATENTS, SPEC, make_buffer, make_latents, make_records
 
 
 class Model:
@@ -259,7 +259,7 @@ def test_a_million_tetris_steps_take_less_than_200_mb(mask: bool) -> None:
     assert nbytes_for(spec, 1000, promoted=True) - nbytes_for(spec, 1000) == 1000 * 64
 
 
-def test_sampling_tetris_is_vectorised() -> None:
+def test_sampling_tetris_is_vectorized() -> None:
     """A batch of 16 x 64 takes some 0.3 ms; a Python loop over steps would take 30."""
     buffer, rng = make_buffer(20_000, 16, spec=tetris(True)), np.random.default_rng(0)
     for _ in range(200):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from dreamjax.commands import cli, config
+from dreamjax.commands import cli, config, train
 from dreamjax.config import Config, to_dict
 from dreamjax.config.overrides import override
 
@@ -80,3 +83,17 @@ def test_what_is_printed_can_be_given_back(capsys: pytest.CaptureFixture[str]) -
 def test_wrong_usage_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert config.main(arguments) == cli.USAGE
     assert capsys.readouterr().err.strip() == message
+
+
+def test_the_help_of_train_mentions_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        train.main(["--help"])
+    assert "`dreamjax config` lists them" in capsys.readouterr().out
+
+
+def test_an_old_name_is_one_line_of_warning(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("get_config = lambda variant='': {'ensemble': {'bonus': 0.5}}\n")
+    arguments = [sys.executable, "-m", "dreamjax", "config", "seed", f"--config={tmp_path / 'mine.py'}"]
+    told = subprocess.run(arguments, check=True, capture_output=True, text=True).stderr
+    assert told.startswith("warning: removed configuration fields are ignored: ensemble.bonus=0.5 (")
+    assert told.count("\n") == 1

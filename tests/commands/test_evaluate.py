@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training.fakes import FakeEnv, counting_policy
 
 from dreamjax import config as config_lib
 from dreamjax.commands import cli, evaluate, robustness, stopwatch
 from dreamjax.envs.tetris.rules import TetrisConfig
 from dreamjax.training.evaluation import evaluator
 from dreamjax.training.storage import workdir
-from tests.conftest import make_tiny_config
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import FakeEnv, counting_policy
 
 STANDARD = {"randomizer": "bag", "garbage_rows": 0}
 
@@ -74,8 +74,7 @@ def test_the_stopwatch_leaves_out_the_first_call_and_changes_nothing(monkeypatch
         (["--simulations=5"], "--simulations=5 is for --agent=planner"),
         (["--candidates=5"], "--candidates=5 is for --agent=planner"),
         (["--agent=planner", "--candidates=1"], "--candidates=1 is not allowed: must be 2 or more"),
-        (["--penalty=0.5"], "--penalty=0.5 is for --agent=planner"),
-        (["--agent=planner", "--limit=-1"], "--limit=-1.0 is not allowed: must be 0 or more"),
+        (["--bootstrap=0.5"], "--bootstrap=0.5 is for --agent=search"),
         (["--rules=real"], "--rules=real is for --agent=planner"),
         (["--agent=planner", "--rules=real", "--garbage=2"], "--rules=real is for the run's own games"),
     ],
@@ -119,7 +118,7 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
         return result | {"lines": entry, "pieces": entry}
 
     monkeypatch.setattr("dreamjax.training.storage.load.load", load)
-    monkeypatch.setattr("dreamjax.envs.adapter.make_env", make_env)
+    monkeypatch.setattr("dreamjax.envs.make.make_env", make_env)
     monkeypatch.setattr("dreamjax.training.collection.acting.make_policy", lambda *_: counting_policy())
     monkeypatch.setattr("dreamjax.training.evaluation.evaluator.evaluate", lines_by_length)
     file = tmp_path / "result.json"
@@ -141,11 +140,11 @@ def test_settings_are_played_and_compared(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("agent", ["policy", "search", "planner"])
-def test_search_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkeypatch, tmp_path, capsys):
+def test_planner_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkeypatch, tmp_path, capsys):
     config = make_tiny_config(env={"id": "dreamjax/Tetris-v0"})
     workdir.write_config(tmp_path, config)
     asked, acted = {}, []
-    functions = SimpleNamespace(policy="policy", search_policy="search", planner_policy="planner", initial_carry=None)
+    functions = SimpleNamespace(policy="policy", planner_policy="planner", initial_carry=None)
 
     def load(path, **kwargs):
         asked.update(kwargs)
@@ -165,9 +164,12 @@ def test_search_acts_where_it_is_asked_for_though_the_run_had_none(agent, monkey
         evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", "--num_envs=3", *budget]) == cli.OK
     )
     assert asked["num_envs"] == 3
-    assert acted == [agent]
+    assert acted == ["policy" if agent == "policy" else "planner"]
     changed = config_lib.from_dict(config_lib.merge(config_lib.to_dict(config), asked["changes"]))
-    assert changed.search.evaluate == (agent == "search")
-    planner = dataclasses.replace(config.planner, num_simulations=7, method="mppi") if budget else config.planner
+    planner = {
+        "policy": config.planner,
+        "search": dataclasses.replace(config.planner, method="one_step", actions=64),
+        "planner": dataclasses.replace(config.planner, num_simulations=7, method="mppi"),
+    }[agent]
     assert changed.planner == planner
     assert "time per move: " in capsys.readouterr().out

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
 
-from dreamjax.config import Config, ConfigError, legacy
+from dreamjax.config import Config, ConfigError, legacy, presets
 from dreamjax.config.schema import Options, option
 
 
@@ -106,3 +107,9 @@ def test_a_field_that_is_still_there_is_left_alone() -> None:
     assert "env" in names
     values = {"env": {"workers": 1}, "replay": {"capacity": 5}}
     assert legacy.translate(values, Config) == values
+
+
+def test_presets_are_found_at_their_old_place() -> None:
+    with pytest.warns(FutureWarning, match="dreamjax.presets has moved: import it by `from dreamjax.config import"):
+        old = importlib.import_module("dreamjax.presets")
+    assert old.dreamerv3 is presets.dreamerv3 and old.variants is presets.variants

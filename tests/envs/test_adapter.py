@@ -8,13 +8,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import scripted
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from dreamjax.config import EnvConfig
-from dreamjax.envs.adapter import Adapter, EnvError, make_env, make_env_from
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.make import make_env, make_env_from
 from dreamjax.types import ActionPart, ObsSpec, Records
+from tests.helpers import scripted
 
 NUM_ENVS = len(scripted.SCRIPTS)
 MODES = list(AutoresetMode)
@@ -262,7 +264,7 @@ def test_unknown_id_module_and_argument() -> None:
 
 
 def test_module_prefix_imports_the_module() -> None:
-    adapter = make_env(EnvConfig(id="scripted:Scripted-v0"), 1, seed=0)
+    adapter = make_env(EnvConfig(id="tests.helpers.scripted:Scripted-v0"), 1, seed=0)
     assert adapter.reset().obs["observation"].shape == (1, 2)
 
 
@@ -341,5 +343,5 @@ def test_older_final_infos_as_an_array_of_dictionaries() -> None:
 
 
 def test_wrong_number_of_environments() -> None:
-    with pytest.raises(EnvError, match="holds 4 environments, not 2"):
+    with pytest.raises(EnvError, match="has 4 environments, not 2"):
         make_env_from(lambda: scripted.ScriptedVectorEnv(4, AutoresetMode.NEXT_STEP), 2, seed=0)

@@ -58,7 +58,7 @@ def test_the_page_counts_from_the_rows() -> None:
     text = page(growth, MACHINE, "benchmark growth")
     # 1e8 steps x 64 / 1024 = 6.25e6 updates of 0.5 s: 36.2 days; collected at 12,800 steps/s in 0.1; 30 GB of 300 bytes.
     assert "| 1e+08 | 64 | 6.25e+06 | 181 | 36.2 days | 0.1 days | 30 GB | 6 |" in text
-    assert "Above linear (more than 1.1): drawing a batch, by steps stored, uniform." in text
+    assert "faster than linearly (exponent above 1.1): drawing a batch, by steps stored, uniform." in text
     assert "256 environments make 12,800 steps/s" in text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dreamjax.reporting.accuracy import MEASURES, accuracy, count_right, share, table
+from dreamjax.reporting.accuracy import MEASURES, accuracy, count_correct, share, table
 from dreamjax.types import ObsSpec
 
 GRID = ObsSpec("grid", (1, 1, 4), "uint8", classes=2)
@@ -28,7 +28,7 @@ def count(**changes):
         "context": 2,
         "horizons": (1, 3),
     } | changes
-    return count_right(GRID, **given)
+    return count_correct(GRID, **given)
 
 
 def of(sums, row):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dreamjax.reporting import visualization as vis
-from dreamjax.reporting.dreams import CONTEXT_COLOUR, DREAM_COLOUR, dream_figures, dream_report
+from dreamjax.reporting.dreams import CONTEXT_COLOR, DREAM_COLOR, dream_figures, dream_report
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 
 GRID = ObsSpec("grid", (1, 2, 2), "uint8", classes=2)
@@ -101,7 +101,7 @@ def test_files(tmp_path, scripted, tiny_batch):
         for t in range(9):
             gif.seek(t)
             frame = np.asarray(gif.convert("RGB"))
-            assert tuple(frame[0, 0]) == (CONTEXT_COLOUR if t < 4 else DREAM_COLOUR)
+            assert tuple(frame[0, 0]) == (CONTEXT_COLOR if t < 4 else DREAM_COLOR)
             # Frame 3 px, then 6 px: the first board, 26 px a cell, 4 cells wide; 6 px on the dreamed one.
             assert tuple(frame[9 + 5, 9 + 5]) == vis.PALETTE[0]
             assert tuple(frame[9 + 5, 9 + 4 * 26 + 6 + 5]) == (vis.PALETTE[0] if t < 4 else vis.EMPTY)
@@ -110,7 +110,7 @@ def test_files(tmp_path, scripted, tiny_batch):
         strip = np.asarray(png.convert("RGB"))
     # One column of context and five of dreams; rows: board three times, then vector three times.
     assert strip.shape == (3 * 156 + 3 * 8 + 5 * 4 + 2 * 2, 6 * (4 * 26 + 4) + 5 * 4, 3)
-    assert tuple(strip[0, 0]) == CONTEXT_COLOUR and tuple(strip[0, -1]) == DREAM_COLOUR
+    assert tuple(strip[0, 0]) == CONTEXT_COLOR and tuple(strip[0, -1]) == DREAM_COLOR
 
 
 def test_a_dream_needs_a_step_to_see_and_one_to_dream(tmp_path, scripted, tiny_batch):
@@ -123,11 +123,11 @@ def test_a_dream_needs_a_step_to_see_and_one_to_dream(tmp_path, scripted, tiny_b
 def test_short_windows_dream_their_last_step(tmp_path, scripted, tiny_batch):
     dream_report(scripted, {}, tiny_batch(length=3), tmp_path, context=5)
     with Image.open(tmp_path / "dream.gif") as gif:
-        colours = []
+        colors = []
         for t in range(gif.n_frames):
             gif.seek(t)
-            colours.append(gif.convert("RGB").getpixel((0, 0)))
-    assert colours == [CONTEXT_COLOUR, CONTEXT_COLOUR, DREAM_COLOUR]
+            colors.append(gif.convert("RGB").getpixel((0, 0)))
+    assert colors == [CONTEXT_COLOR, CONTEXT_COLOR, DREAM_COLOR]
 
 
 def test_nothing_to_show(tmp_path, tiny_batch):

@@ -7,8 +7,8 @@ from PIL import Image
 from dreamjax.reporting.media import write_gif, write_png
 
 
-def solid(*colour, size=(6, 10)):
-    return np.full((*size, 3), colour, np.uint8)
+def solid(*color, size=(6, 10)):
+    return np.full((*size, 3), color, np.uint8)
 
 
 def test_png_round_trip(tmp_path):
@@ -18,7 +18,7 @@ def test_png_round_trip(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["a.png"]
 
 
-def test_gif_keeps_frames_colours_and_time(tmp_path):
+def test_gif_keeps_frames_colors_and_time(tmp_path):
     frames = [solid(10 * i, 255 - 10 * i, 77) for i in range(8)]
     path = write_gif(tmp_path / "a.gif", frames, frames_per_second=4)
     with Image.open(path) as image:

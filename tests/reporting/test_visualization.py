@@ -1,4 +1,4 @@
-"""Pictures have the right size, and the right colour at known cells."""
+"""Pictures have the right size, and the right color at known cells."""
 
 import json
 
@@ -13,7 +13,7 @@ EMPTY, FIRST, SECOND = vis.EMPTY, vis.PALETTE[0], vis.PALETTE[1]
 
 
 def at(picture, row, column, cell):
-    """The one colour of a cell."""
+    """The one color of a cell."""
     block = picture[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell].reshape(-1, 3)
     assert (block == block[0]).all()
     return tuple(int(x) for x in block[0])
@@ -37,12 +37,12 @@ def test_probabilities_mix():
     assert at(picture, 0, 0, 2) == expected
 
 
-def test_classes_get_a_colour_each_and_channels_stand_beside_each_other():
+def test_classes_get_a_color_each_and_channels_stand_beside_each_other():
     grid = np.array([[[0, 1], [2, 3]], [[3, 3], [3, 3]]])
     picture = vis.grid_picture(grid, classes=4, cell=4)
     assert picture.shape == (8, 8 + 2 + 8, 3)
-    colours = [at(picture, r, c, 4) for r in (0, 1) for c in (0, 1)]
-    assert colours == [EMPTY, *vis.PALETTE[:3]]
+    colors = [at(picture, r, c, 4) for r in (0, 1) for c in (0, 1)]
+    assert colors == [EMPTY, *vis.PALETTE[:3]]
     assert tuple(picture[0, 9]) == vis.BACKGROUND
     assert tuple(picture[0, 10]) == vis.PALETTE[2]
 
@@ -56,8 +56,8 @@ def test_images():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     np.testing.assert_array_equal(vis.image_picture(image), image)
     np.testing.assert_array_equal(vis.image_picture(image / 255.0, cell=2)[::2, ::2], image)
-    grey = vis.image_picture(np.array([[[0.2, 0.9]]]))
-    assert tuple(grey[0, 0]) == (51, 51, 51)
+    gray = vis.image_picture(np.array([[[0.2, 0.9]]]))
+    assert tuple(gray[0, 0]) == (51, 51, 51)
 
 
 def test_vector_strip():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
@@ -17,12 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import runs
-from runs import assert_same, lines
 
-from dreamjax.algorithms.exploration import NOVELTY
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
-from dreamjax.config import Config, ConfigError, PlannerConfig
+from dreamjax.config import Config, ConfigError
 from dreamjax.reporting import dreams
 from dreamjax.seeds import EVALUATION
 from dreamjax.training import trainer
@@ -35,7 +31,10 @@ from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.training.trainer import Trainer
 from dreamjax.types import NormalizerState
-from training.fakes import FakeEnv, fake_agent, make_tiny_config
+from tests.helpers import runs
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import FakeEnv, fake_agent
+from tests.helpers.runs import assert_same, lines
 
 Run = Callable[..., Trainer]
 
@@ -472,12 +471,12 @@ def test_the_explorer_collects_until_its_phase_ends() -> None:
     params = {name: np.full(1, i) for i, name in enumerate(("actor", "critic", "explorer_actor", "explorer_critic"))}
     novelty = NormalizerState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
     trainer.state = SimpleNamespace(params=params, novelty=novelty, explorer=SimpleNamespace(novelty=novelty))
-    acting, paid = [], []
+    acting, weights = [], []
     for step in (0, 7, 8, 9):
         trainer.collector = SimpleNamespace(step=step)
-        acting.append(int(trainer._acting()["actor"][0]))
-        paid.append("novelty" in trainer._acting())
+        inputs = trainer._acting()
+        acting.append(int(inputs.params["actor"][0]))
+        weights.append(inputs.disagreement)
     assert acting == [2, 2, 0, 0]
-    assert paid == [True, True, False, False]
-    trainer.config = dataclasses.replace(trainer.config, planner=PlannerConfig(penalty=0.5))
-    assert trainer._acting()[NOVELTY].intrinsic == -0.5
+    np.testing.assert_allclose(weights[0], [6, 1, 0])
+    assert weights[1] is not None and weights[2:] == [None, None]

@@ -1,4 +1,4 @@
-"""Tetris, exactly: pure functions of the game and the Gymnasium environments made of them."""
+"""Tetris: the game as pure functions, and the Gymnasium environments built on them."""
 
 from dreamjax.envs.tetris.engine import (
     StepOutput,

@@ -1,8 +1,8 @@
-"""`direct`: eight buttons, pressed together or alone, and one row of gravity.
+"""`direct` mode: any combination of eight buttons, and one row of gravity.
 
-All pressed buttons act in one step, in this order: hold, rotate, shift, soft drop, then hard drop
-or gravity, then lock. Opposite presses cancel, blocked moves are ignored, and there is no lock
-delay: a piece locks in the very step in which it cannot fall.
+The pressed buttons act in one step in this order: hold, rotate, shift, soft drop, then hard drop
+or gravity, then lock. Opposite buttons cancel, blocked moves are ignored, and there is no lock
+delay: a piece locks in the step in which it cannot fall.
 """
 
 from typing import NamedTuple
@@ -23,17 +23,19 @@ NAMES = (
     "hold",
     "nothing",
 )
-"""The buttons in the order of their bits; what a rotation is called is what the eye sees."""
+"""The buttons in the order of their bits; rotations are named as they look on the screen."""
 
 LEFT, RIGHT, SOFT, CLOCKWISE, COUNTERCLOCKWISE, HARD, HOLD, NOTHING = range(8)
 
 
-class Pressed(NamedTuple):
-    """The outcome of a press before the next piece enters.
+class PressResult(NamedTuple):
+    """The result of a press, before the next piece enters.
 
     Attributes:
-      state: the state with the piece moved and, where it locked, written into the board.
-      num_lines: int32; placed: bool, a piece was locked; lost: bool, it locked inside others.
+      state: the state with the piece moved and, if it locked, written into the board.
+      num_lines: int32, lines cleared.
+      placed: bool, whether a piece was locked.
+      lost: bool, whether the piece had to lock while it overlapped locked cells.
     """
 
     state: TetrisState
@@ -43,13 +45,13 @@ class Pressed(NamedTuple):
 
 
 def pressed_buttons(config: TetrisConfig, action: jax.Array) -> jax.Array:
-    """bool[8]: the buttons that an action presses.
+    """Returns bool[8], the buttons that an action presses.
 
     Args:
       action: with ``buttons="any"`` bool or integer [8]; with ``buttons="one"`` an integer 0..7.
 
     Raises:
-      ValueError: when the action has another shape.
+      ValueError: if the action has another shape.
     """
     action = jnp.asarray(action)
     expected = (8,) if config.buttons == "any" else ()
@@ -58,15 +60,15 @@ def pressed_buttons(config: TetrisConfig, action: jax.Array) -> jax.Array:
     return action != 0 if config.buttons == "any" else jnp.arange(8) == action
 
 
-def press(config: TetrisConfig, state: TetrisState, buttons: jax.Array) -> Pressed:
-    """Applies buttons (bool[8]), gravity and the lock to one game."""
+def press(config: TetrisConfig, state: TetrisState, buttons: jax.Array) -> PressResult:
+    """Applies the buttons (bool[8]), gravity and the lock to one game."""
     board, all_cells = state.board, jnp.asarray(rules.CELLS)
 
-    # Hold: an empty holder takes the piece and draws the next; a full one exchanges. The piece
-    # fetched is not checked against the stack.
+    # Hold: if no piece is held, the next piece is drawn; otherwise the two are exchanged. The new
+    # piece is not checked against the stack.
     swap = buttons[HOLD] & ~state.hold_used
     from_queue = swap & (state.hold == rules.NO_PIECE)
-    fetched = jnp.where(from_queue, rules.coming(state, 0), state.hold)
+    fetched = jnp.where(from_queue, rules.peek(state, 0), state.hold)
     turned = jnp.where(from_queue | config.hold_resets, 0, state.hold_rotation)
     state = rules.draw(config, state, from_queue.astype(jnp.int32)).replace(
         hold=jnp.where(swap, state.piece, state.hold),
@@ -79,16 +81,16 @@ def press(config: TetrisConfig, state: TetrisState, buttons: jax.Array) -> Press
     y = jnp.where(swap, 0, state.y)
 
     turn = buttons[COUNTERCLOCKWISE].astype(jnp.int32) - buttons[CLOCKWISE].astype(jnp.int32)
-    tried = (rotation + turn) & 3
-    blocked = rules.collides(config, board, all_cells[piece, tried], x, y)
-    rotation = jnp.where(blocked, rotation, tried)
+    candidate = (rotation + turn) & 3
+    blocked = rules.collides(config, board, all_cells[piece, candidate], x, y)
+    rotation = jnp.where(blocked, rotation, candidate)
     cells = all_cells[piece, rotation]
 
     shift = buttons[RIGHT].astype(jnp.int32) - buttons[LEFT].astype(jnp.int32)
-    # A shift may leave the box where no piece can be; keep it within the padding.
-    tried = jnp.clip(x + shift, -2, config.width - 2)
-    blocked = rules.collides(config, board, cells, tried, y)
-    x = jnp.where(blocked, x, tried)
+    # Keep the box within the padding of the board, where `collides` can look it up.
+    candidate = jnp.clip(x + shift, -2, config.width - 2)
+    blocked = rules.collides(config, board, cells, candidate, y)
+    x = jnp.where(blocked, x, candidate)
 
     falls = ~rules.collides(config, board, cells, x, y + 1)
     y = jnp.where(buttons[SOFT] & falls, y + 1, y)
@@ -114,4 +116,4 @@ def press(config: TetrisConfig, state: TetrisState, buttons: jax.Array) -> Press
         hold_used=state.hold_used & ~placed,
         gravity_phase=jnp.where(placed, 0, phase),
     )
-    return Pressed(state, locked.num_lines, placed, locks & stuck)
+    return PressResult(state, locked.num_lines, placed, locks & stuck)

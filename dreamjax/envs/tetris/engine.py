@@ -1,11 +1,11 @@
-"""One step of the game: the action, the next piece, the end, the reward; all pure functions.
+"""One step of the game as a pure function: the action, the next piece, the end, the reward.
 
     state = reset(config, key)
     state, output = step(config, state, action)
     observation = observe(config, state)
 
-Each takes one game; ``jax.vmap`` gives a batch and ``jax.lax.scan`` a rollout (``auto_step``).
-``config`` is static: bind it by ``functools.partial`` or mark it with ``static_argnums``.
+Each function takes one game; ``jax.vmap`` steps a batch and ``jax.lax.scan`` with ``auto_step``
+makes a rollout. ``config`` is static: bind it with ``functools.partial`` or use ``static_argnums``.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,14 @@ __all__ = [
 
 
 class StepOutput(struct.PyTreeNode):
-    """What a step tells beside the new state.
+    """The outcome of a step.
 
     Attributes:
       reward: float32, the sum of ``parts``.
-      terminated: bool, the game is lost; truncated: bool, the time limit cut it.
-      lines_cleared: int32, by this step; placed: bool, a piece was locked by it.
+      terminated: bool, whether the game is lost.
+      truncated: bool, whether the time limit ended the game.
+      lines_cleared: int32, lines cleared by this step.
+      placed: bool, whether this step locked a piece.
       parts: float32 by name, see ``reward.PARTS``.
     """
 
@@ -52,10 +54,10 @@ class StepOutput(struct.PyTreeNode):
 
 
 def fixed_pieces(pieces: Sequence[int] | None) -> np.ndarray:
-    """int8[n]: a prescribed stream of pieces, checked on the host.
+    """Checks a fixed sequence of pieces on the host and returns it as int8[n].
 
     Raises:
-      ValueError: when it is empty or holds anything but whole numbers from 0 to 6.
+      ValueError: if it is empty or contains anything but integers from 0 to 6.
     """
     if pieces is None:
         return np.zeros((0,), np.int8)
@@ -63,7 +65,7 @@ def fixed_pieces(pieces: Sequence[int] | None) -> np.ndarray:
     is_whole = values.ndim == 1 and values.size and np.issubdtype(values.dtype, np.integer)
     if not is_whole or values.min() < 0 or values.max() > 6:
         raise ValueError(
-            f"pieces={pieces!r}: must be a non-empty sequence of whole numbers from 0 to 6"
+            f"pieces={pieces!r}: must be a non-empty sequence of integers from 0 to 6"
             f" (the order is {' '.join(rules.PIECES)})"
         )
     return values.astype(np.int8)
@@ -75,9 +77,10 @@ def reset(config: TetrisConfig, key: jax.Array, pieces: Any = None, *, num_piece
     Args:
       config: static.
       key: a typed PRNG key, or its raw words uint32[2]. It is consumed.
-      pieces: an optional stream of pieces, int8[n] (0..6, order I O T S Z J L); it repeats when it
-        runs out and is not checked (``fixed_pieces`` does that). Without it the stream is random.
-      num_pieces: int32, how many of ``pieces`` count (all); 0 makes the stream random.
+      pieces: an optional sequence of pieces, int8[n] (0..6, order I O T S Z J L), which repeats when
+        it runs out. Its values are not checked; ``fixed_pieces`` does that. None: random pieces.
+      num_pieces: int32, length of the part of ``pieces`` that is used (default: all of it); 0 makes
+        the pieces random.
 
     Returns:
       The state before the first step.
@@ -89,27 +92,27 @@ def reset(config: TetrisConfig, key: jax.Array, pieces: Any = None, *, num_piece
 
 def _new_game(config: TetrisConfig, key: jax.Array, fixed: jax.Array, num_fixed: Any) -> TetrisState:
     state = rules.new_game(config, key, fixed=fixed, num_fixed=num_fixed)
-    return _with_codes(config, state)
+    return _with_legal_cells(config, state)
 
 
-def _with_codes(config: TetrisConfig, state: TetrisState) -> TetrisState:
+def _with_legal_cells(config: TetrisConfig, state: TetrisState) -> TetrisState:
     if config.action_mode == "direct":
         return state
-    found = placement.placements(config, state.board, state.piece)
-    return state.replace(codes=placement.code_columns(found))
+    placements = placement.placements(config, state.board, state.piece)
+    return state.replace(legal_cells=placement.cell_columns(placements))
 
 
 def with_board(
     config: TetrisConfig, state: TetrisState, board: jax.Array, piece: jax.Array | None = None
 ) -> TetrisState:
-    """The state with another board (uint32[width]) and, optionally, another piece at its spawn."""
+    """Replaces the board (uint32[width]) and optionally the current piece, which enters at its spawn."""
     state = state.replace(board=board)
     if piece is not None:
         state = rules.spawn(config, state, jnp.asarray(piece, jnp.int32))
-    return _with_codes(config, state)
+    return _with_legal_cells(config, state)
 
 
-def _act(config: TetrisConfig, state: TetrisState, action: jax.Array) -> buttons.Pressed:
+def _act(config: TetrisConfig, state: TetrisState, action: jax.Array) -> buttons.PressResult:
     if config.action_mode == "direct":
         return buttons.press(config, state, buttons.pressed_buttons(config, action))
     action = jnp.asarray(action)
@@ -120,24 +123,24 @@ def _act(config: TetrisConfig, state: TetrisState, action: jax.Array) -> buttons
     enabled = jnp.bool_(True) if config.illegal == "nearest" else chosen.cell == action
     locked = placement.place(config, state.board, state.piece, chosen, enabled)
     state = state.replace(board=locked.board)
-    return buttons.Pressed(state, locked.num_lines, locked.placed, jnp.bool_(False))
+    return buttons.PressResult(state, locked.num_lines, locked.placed, jnp.bool_(False))
 
 
 def _advance(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[TetrisState, StepOutput]:
-    """A step of a game that has not ended."""
+    """Steps a game that has not ended."""
     before = state.board
     pressed = _act(config, state, action)
     state, placed, num_lines = pressed.state, pressed.placed, pressed.num_lines
 
-    piece = rules.coming(state, 0)
+    piece = rules.peek(state, 0)
     entered = rules.spawn(config, rules.draw(config, state, placed.astype(jnp.int32)), piece)
     state = jax.tree.map(lambda new, old: jnp.where(placed, new, old), entered, state)
     cells = jnp.asarray(rules.CELLS)[state.piece, 0]
     blocked = rules.collides(config, state.board, cells, state.x, state.y)
     terminated = pressed.lost | (placed & blocked)
     if config.action_mode == "locked_position":
-        state = _with_codes(config, state)
-        terminated = terminated | ~jnp.any(state.codes != 0)
+        state = _with_legal_cells(config, state)
+        terminated = terminated | ~jnp.any(state.legal_cells != 0)
 
     steps = state.steps + 1
     truncated = ~terminated & (steps >= config.max_episode_length)
@@ -162,11 +165,11 @@ def _advance(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tup
 
 
 def step(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[TetrisState, StepOutput]:
-    """One step of one game. A game that has ended stays as it is and pays nothing.
+    """Steps one game. A game that has ended stays as it is, with reward 0.
 
     Args:
       config: static.
-      state: a state of ``reset`` or ``step`` with the same configuration.
+      state: a state from ``reset`` or ``step`` with the same configuration.
       action: in `direct` bool or integer [8] (an integer with ``buttons="one"``), in
         `locked_position` an integer, row * width + column.
 
@@ -174,26 +177,27 @@ def step(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[T
       The next state and a ``StepOutput``.
 
     Raises:
-      ValueError: when the action has another shape.
+      ValueError: if the action has another shape.
     """
     is_over = state.terminated | state.truncated
     after, output = _advance(config, state, action)
     after = jax.tree.map(lambda new, old: jnp.where(is_over, old, new), after, state)
-    silent = jax.tree.map(jnp.zeros_like, output)
-    output = jax.tree.map(lambda new, old: jnp.where(is_over, old, new), output, silent)
+    no_output = jax.tree.map(jnp.zeros_like, output)
+    output = jax.tree.map(lambda new, old: jnp.where(is_over, old, new), output, no_output)
     return after, output.replace(terminated=after.terminated, truncated=after.truncated)
 
 
 def auto_step(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[TetrisState, StepOutput]:
-    """A step, or after the end of a game the start of the next (Gymnasium's NEXT_STEP autoreset).
+    """Steps one game, or starts the next one if it has ended (Gymnasium's NEXT_STEP autoreset).
 
-    The step after the end ignores its action, pays nothing and returns the first state of a game
-    with a key derived from the last; a prescribed stream of pieces ends with the game it began.
+    The step after the end ignores its action, has reward 0 and returns the first state of a new
+    game, whose key is derived from the previous one. A fixed sequence of pieces applies to one game
+    only.
     """
     is_over = state.terminated | state.truncated
     after, output = _advance(config, state, action)
     fresh = _new_game(config, rules.next_key(state.key), jnp.zeros_like(state.fixed), 0)
     after = jax.tree.map(lambda new, old: jnp.where(is_over, new, old), fresh, after)
-    silent = jax.tree.map(jnp.zeros_like, output)
-    output = jax.tree.map(lambda new, old: jnp.where(is_over, new, old), silent, output)
+    no_output = jax.tree.map(jnp.zeros_like, output)
+    output = jax.tree.map(lambda new, old: jnp.where(is_over, new, old), no_output, output)
     return after, output

@@ -1,12 +1,13 @@
-"""`locked_position`: one step places the piece, named by the cell at which its pivot rests.
+"""`locked_position` mode: one action places the current piece, and a cell of the board names it.
 
-A placement is a rotation and a column at which the piece fits with its bounding box against the top
-row and falls straight down. Its code is the cell of its pivot at rest; placements claim cells
-rotation by rotation, and one whose cell is taken moves up its column to the next free one (or down,
-where the top is reached). So codes and placements are one to one, and at most four share a column.
+A placement is a rotation and a column in which the piece fits below the top row and falls straight
+down. Its action is the cell in which its pivot comes to rest. Cells are assigned rotation by
+rotation: if a cell is taken, the placement gets the next free cell above it in the column, or the
+lowest free cell if there is none above. So cells and placements are one to one, and at most four
+placements share a column.
 
-Everything here is laid out as candidates ``[4, width]``: rotation (counter-clockwise quarter turns)
-by column of the pivot. Rows are kept as single bits as long as possible.
+All arrays are laid out as ``[4, width]``: rotation (counter-clockwise quarter turns) by column of
+the pivot. Rows are kept as single bits as long as possible.
 """
 
 from typing import NamedTuple
@@ -23,7 +24,7 @@ PIVOTS = {
     "O": ((1, 0),) * 4,
     "3x3": ((1, 1),) * 4,
 }
-"""Row and column of the pivot in the matrix, by rotation."""
+"""Row and column of the pivot in the matrix of a piece, by rotation."""
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,9 +50,9 @@ def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 CELLS, PIVOT_ROW, KEPT = _tables()
-"""Pieces as they are placed. ``CELLS`` uint32[7, 4, 4]: columns of the piece from one left of its
-pivot to two right of it, bit = row, topmost cell in row 0. ``PIVOT_ROW`` uint32[7, 4]: the pivot's
-row in it. ``KEPT`` bool[7, 4]: whether this rotation locks cells that no smaller one locks."""
+"""The pieces for placing. ``CELLS`` uint32[7, 4, 4]: columns of the piece from one left of its pivot
+to two right of it, bit = row, topmost cell in row 0. ``PIVOT_ROW`` uint32[7, 4]: row of the pivot
+in ``CELLS``. ``KEPT`` bool[7, 4]: False if a smaller rotation locks the same cells."""
 
 
 class Placements(NamedTuple):
@@ -59,13 +60,14 @@ class Placements(NamedTuple):
 
     Attributes:
       legal: bool[4, width].
-      rows: int32[4, width], the row of the piece's topmost cell at rest (0 where illegal).
-      code_bits: uint32[4, width], the row of the code's cell as one bit; 0 where illegal.
+      rows: int32[4, width], row of the piece's topmost cell at rest; 0 where illegal.
+      cell_bits: uint32[4, width], row of the cell that names the placement, as one bit; 0 where
+        illegal.
     """
 
     legal: jax.Array
     rows: jax.Array
-    code_bits: jax.Array
+    cell_bits: jax.Array
 
 
 class Placement(NamedTuple):
@@ -73,9 +75,10 @@ class Placement(NamedTuple):
 
     Attributes:
       rotation: int32, counter-clockwise quarter turns.
-      column: int32, the board column of the pivot; row: int32, of the piece's topmost cell at rest.
-      cell: int32, its code, row * width + column.
-      legal: bool; everything else is 0 where there is no such placement.
+      column: int32, board column of the pivot.
+      row: int32, row of the piece's topmost cell at rest.
+      cell: int32, the cell that names the placement, row * width + column.
+      legal: bool, whether the placement exists; if not, all other fields are 0.
     """
 
     rotation: jax.Array
@@ -86,12 +89,12 @@ class Placement(NamedTuple):
 
 
 def placements(config: TetrisConfig, board: jax.Array, piece: jax.Array) -> Placements:
-    """Every placement of a piece (int32 scalar) on a board (uint32[width]) with its code."""
+    """Returns all placements of a piece (int32 scalar) on a board (uint32[width])."""
     width = config.width
-    walled = rules.padded(config, board)[2:]  # Starts one column left of the board.
+    walled = rules.padded(config, board)[2:]  # The first column is the one left of the board.
     floored = walled & jnp.uint32((2 << config.height) - 1)
     shape = jnp.asarray(CELLS)[piece]
-    # Past a column's lowest cell; where it has none the shift leaves nothing of the column.
+    # The shift past the lowest cell of each column; for an empty column it clears the whole word.
     past = jnp.where(shape == 0, jnp.uint32(31), jnp.uint32(32) - jax.lax.clz(shape))
     hits = jnp.zeros((4, width), jnp.uint32)
     blocks = jnp.zeros((4, width), jnp.uint32)
@@ -104,89 +107,89 @@ def placements(config: TetrisConfig, board: jax.Array, piece: jax.Array) -> Plac
 
     on_board = jnp.uint32((1 << config.height) - 1)
     taken = jnp.zeros((width,), jnp.uint32)
-    codes = []
+    cell_bits = []
     for r in range(4):
-        code = pivot[r]
+        cell = pivot[r]
         for _ in range(r):
-            code = jnp.where(taken & code != 0, code >> jnp.uint32(1), code)
-        below = ~taken & on_board  # Used where everything at and above the pivot is taken.
-        code = jnp.where((code == 0) & (pivot[r] != 0), below & -below, code)
-        taken = taken | code
-        codes.append(code)
+            cell = jnp.where(taken & cell != 0, cell >> jnp.uint32(1), cell)
+        below = ~taken & on_board  # Used where all cells at and above the pivot are taken.
+        cell = jnp.where((cell == 0) & (pivot[r] != 0), below & -below, cell)
+        taken = taken | cell
+        cell_bits.append(cell)
     rows = jnp.where(legal, rules.trailing_zeros(rest), 0)
-    return Placements(legal, rows, jnp.stack(codes))
+    return Placements(legal, rows, jnp.stack(cell_bits))
 
 
-def code_columns(found: Placements) -> jax.Array:
-    """uint32[width]: all codes as bit columns."""
-    bits = found.code_bits
+def cell_columns(candidates: Placements) -> jax.Array:
+    """Returns uint32[width], the cells of all placements as bit columns."""
+    bits = candidates.cell_bits
     return bits[0] | bits[1] | bits[2] | bits[3]
 
 
 def mask(config: TetrisConfig, board: jax.Array, piece: jax.Array) -> jax.Array:
-    """bool[height * width]: the cells that are codes of a placement of this piece."""
-    columns = code_columns(placements(config, board, piece))
+    """Returns bool[height * width], the cells that name a placement of this piece."""
+    columns = cell_columns(placements(config, board, piece))
     return rules.board_cells(config, columns).reshape(-1).astype(bool)
 
 
 def encode(
     config: TetrisConfig, board: jax.Array, piece: jax.Array, rotation: jax.Array, column: jax.Array
 ) -> Placement:
-    """The placement of a piece by rotation and pivot column, with its code.
+    """Returns the placement of a piece with a given rotation and pivot column.
 
     Args:
       board: uint32[width].
-      piece, rotation, column: int32; ``column`` is that of the pivot, 0 to width - 1.
+      piece, rotation, column: int32; ``column`` is the pivot's, 0 to width - 1.
 
     Returns:
-      The placement; ``legal`` is False where the piece does not fit or the same cells are locked by
-      a smaller rotation.
+      The placement; ``legal`` is False if the piece does not fit or a smaller rotation locks the
+      same cells.
     """
-    found = placements(config, board, piece)
-    legal = found.legal[rotation, column]
-    cell = rules.trailing_zeros(found.code_bits[rotation, column]) * config.width + column
+    candidates = placements(config, board, piece)
+    legal = candidates.legal[rotation, column]
+    cell = rules.trailing_zeros(candidates.cell_bits[rotation, column]) * config.width + column
     return Placement(
         jnp.where(legal, rotation, 0),
         jnp.where(legal, column, 0),
-        found.rows[rotation, column],
+        candidates.rows[rotation, column],
         jnp.where(legal, cell, 0),
         legal,
     )
 
 
 def decode(config: TetrisConfig, board: jax.Array, piece: jax.Array, cell: jax.Array) -> Placement:
-    """The placement whose code is a cell, or is nearest to it.
+    """Returns the placement that a cell names, or the one whose cell is nearest.
 
-    Nearest is by squared distance between cells; of equally near codes the lower on the board wins,
-    then the one further left. ``placement.cell == cell`` tells whether the cell was a code.
+    Distance is squared Euclidean. Ties go to the cell lower on the board, then to the one further
+    left. ``placement.cell == cell`` says whether the cell itself names a placement.
 
     Args:
       board: uint32[width].
       piece: int32; cell: int32, 0 to height * width - 1 (clipped).
 
     Returns:
-      The placement; ``legal`` is False where the piece has none at all.
+      The placement; ``legal`` is False if the piece has no placement.
     """
-    found = placements(config, board, piece)
+    candidates = placements(config, board, piece)
     cell = jnp.clip(cell, 0, config.height * config.width - 1)
     columns = jnp.arange(config.width, dtype=jnp.int32)[None, :]
-    code_rows = rules.trailing_zeros(found.code_bits)
-    distance = (code_rows - cell // config.width) ** 2 + (columns - cell % config.width) ** 2
-    # One word orders the candidates and carries the winner's fields: distance, height above the
-    # floor, column, rotation, row at rest.
+    cell_rows = rules.trailing_zeros(candidates.cell_bits)
+    distance = (cell_rows - cell // config.width) ** 2 + (columns - cell % config.width) ** 2
+    # One word both orders the placements and holds the fields of the best one: distance, height
+    # above the floor, column, rotation, row at rest.
     rotations = jnp.arange(4, dtype=jnp.int32)[:, None]
-    word = ((distance * 32 + (config.height - 1 - code_rows)) * 32 + columns) * 4 + rotations
-    word = jnp.where(found.legal, word * 32 + found.rows, jnp.int32(2**31 - 1))
+    word = ((distance * 32 + (config.height - 1 - cell_rows)) * 32 + columns) * 4 + rotations
+    word = jnp.where(candidates.legal, word * 32 + candidates.rows, jnp.int32(2**31 - 1))
     best = jnp.min(word)
     legal = best != 2**31 - 1
     best = jnp.where(legal, best, 0)
     column = (best >> 7) & 31
-    code_row = config.height - 1 - ((best >> 12) & 31)
+    cell_row = config.height - 1 - ((best >> 12) & 31)
     return Placement(
         (best >> 5) & 3,
         column,
         best & 31,
-        jnp.where(legal, code_row * config.width + column, 0),
+        jnp.where(legal, cell_row * config.width + column, 0),
         legal,
     )
 
@@ -194,6 +197,6 @@ def decode(config: TetrisConfig, board: jax.Array, piece: jax.Array, cell: jax.A
 def place(
     config: TetrisConfig, board: jax.Array, piece: jax.Array, chosen: Placement, enabled: jax.Array
 ) -> rules.Locked:
-    """Locks a placement of a piece and clears lines; without effect unless ``enabled``."""
+    """Locks a placement of a piece and clears lines; has no effect unless ``enabled``."""
     cells = jnp.asarray(CELLS)[piece, chosen.rotation]
     return rules.lock(config, board, cells, chosen.column - 1, chosen.row, enabled=enabled & chosen.legal)

@@ -1,4 +1,4 @@
-"""Pictures of a game: text, RGB, and a live view in the terminal."""
+"""Renders a game as text, as RGB pixels, or as a live view in the terminal."""
 
 import dataclasses
 import time
@@ -25,17 +25,17 @@ COLORS = np.array(
     ],
     np.uint8,
 )
-"""What the numbers of a picture look like: 0 empty, 1 locked, 2 + p the current piece p."""
+"""RGB colors of the values in ``Picture.cells``: 0 empty, 1 locked, 2 + p the current piece p."""
 
 LEGAL = np.array((235, 235, 240), np.uint8)
-"""The mark in the middle of a cell that is a code in `locked_position`."""
+"""Color of the mark on a legal cell in `locked_position`."""
 
 
 def checked_mode(mode: str | None, *, allowed: tuple[str, ...] = MODES) -> str | None:
-    """The render mode.
+    """Returns the render mode.
 
     Raises:
-      ValueError: when it is not one of ``allowed``.
+      ValueError: if it is not one of ``allowed``.
     """
     if mode is not None and mode not in allowed:
         raise ValueError(f"render_mode={mode!r}: must be None or one of {', '.join(allowed)}")
@@ -44,27 +44,29 @@ def checked_mode(mode: str | None, *, allowed: tuple[str, ...] = MODES) -> str |
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """What there is to draw.
+    """The visible state of one game, on the host.
 
     Attributes:
       cells: uint8[height, width], indices into ``COLORS``.
-      legal: bool[height, width], cells to mark as codes.
-      coming: pieces to come; held: the held piece or ``NO_PIECE``.
+      legal: bool[height, width], cells marked as legal.
+      current: the falling piece.
+      preview: the next pieces.
+      hold: the held piece or ``NO_PIECE``.
       lines, pieces, steps: counts so far.
     """
 
     cells: np.ndarray
     legal: np.ndarray
     current: int
-    coming: tuple[int, ...]
-    held: int
+    preview: tuple[int, ...]
+    hold: int
     lines: int
     pieces: int
     steps: int
 
     @classmethod
     def of(cls, config: TetrisConfig, state: TetrisState) -> "Picture":
-        """The picture of one game (no batch axis); reads the state on the host."""
+        """Makes the picture of one game (no batch axis); transfers the state to the host."""
 
         def number(leaf: Any) -> int:
             return int(np.asarray(leaf))
@@ -77,7 +79,7 @@ class Picture:
         legal = np.zeros(cells.shape, bool)
         piece, rotation = number(state.piece), number(state.rotation)
         if config.action_mode == "locked_position":
-            legal = unpack(state.codes).astype(bool)
+            legal = unpack(state.legal_cells).astype(bool)
         else:
             falling = np.zeros_like(cells)
             words = rules.CELLS[piece, rotation].astype(np.uint64) << np.uint64(number(state.y))
@@ -96,7 +98,7 @@ class Picture:
             cells,
             legal,
             piece,
-            tuple(int(rules.coming(state, i)) for i in range(config.preview)),
+            tuple(int(rules.peek(state, i)) for i in range(config.preview)),
             number(state.hold),
             number(state.lines),
             number(state.pieces),
@@ -104,16 +106,16 @@ class Picture:
         )
 
     def caption(self) -> str:
-        """One line of numbers: the pieces and the counts."""
+        """Returns one line with the pieces and the counts."""
         names = rules.PIECES + "-"
-        coming = " ".join(names[p] for p in self.coming)
+        preview = " ".join(names[p] for p in self.preview)
         return (
-            f"piece {names[self.current]}  next {coming}  hold {names[self.held]}"
+            f"piece {names[self.current]}  next {preview}  hold {names[self.hold]}"
             f"  lines {self.lines}  pieces {self.pieces}  step {self.steps}"
         )
 
     def text(self) -> str:
-        """The board in characters: locked ``#``, falling ``@``, legal code ``+``, empty ``.``."""
+        """Returns the board as characters: locked ``#``, falling ``@``, legal ``+``, empty ``.``."""
         rows = []
         for cells, legal in zip(self.cells, self.legal, strict=True):
             marks = np.where(cells == 1, "#", np.where(cells > 1, "@", np.where(legal, "+", ".")))
@@ -121,7 +123,7 @@ class Picture:
         return "\n".join([*rows, "+" + "-" * self.cells.shape[1] + "+", self.caption()]) + "\n"
 
     def rgb(self, *, scale: int = 12) -> np.ndarray:
-        """uint8[height * scale, width * scale, 3], one square of ``scale`` pixels a cell."""
+        """Returns uint8[height * scale, width * scale, 3]; each cell is a square of ``scale`` pixels."""
         image = COLORS[self.cells].repeat(scale, 0).repeat(scale, 1)
         image[::scale] = image[::scale] // 2 + 8
         image[:, ::scale] = image[:, ::scale] // 2 + 8
@@ -132,12 +134,12 @@ class Picture:
         return image
 
     def rich(self, *, cursor: tuple[int, int] | None = None, ghost: np.ndarray | None = None, note: str = "") -> Any:
-        """A ``rich`` panel for the terminal.
+        """Returns a ``rich`` panel for the terminal.
 
         Args:
-          cursor: a (row, column) to point at.
+          cursor: row and column of the cursor.
           ghost: bool[height, width], cells that a placement would lock (``placed_cells``).
-          note: a last line.
+          note: text of an additional last line.
         """
         from rich.panel import Panel
         from rich.text import Text
@@ -158,7 +160,7 @@ class Picture:
 
 
 class Screen:
-    """A live view in the terminal, at most ``fps`` pictures a second."""
+    """A live view in the terminal with at most ``fps`` pictures per second."""
 
     def __init__(self, fps: float) -> None:
         from rich.live import Live
@@ -169,18 +171,18 @@ class Screen:
         self._live.start()
 
     def show(self, picture: Picture, **marks: Any) -> None:
-        """Draws a picture with the marks of ``Picture.rich``, waiting as long as the frame rate asks."""
+        """Draws a picture with the options of ``Picture.rich``; waits to keep the frame rate."""
         time.sleep(max(0.0, self._last + self._pause - time.monotonic()))
         self._last = time.monotonic()
         self._live.update(picture.rich(**marks), refresh=True)
 
     def close(self) -> None:
-        """Gives the terminal back."""
+        """Ends the live view."""
         self._live.stop()
 
 
 def placed_cells(config: TetrisConfig, piece: int, rotation: int, column: int, row: int) -> Any:
-    """bool[height, width]: the cells that a placement locks, to show before it is made.
+    """Returns bool[height, width], the cells that a placement would lock.
 
     Args:
       piece, rotation, column, row: as in ``placement.Placement``.

@@ -1,4 +1,4 @@
-"""What a step pays: lines, pieces, death, and optional shaping, each part by its own name."""
+"""The reward of a step, as named parts: lines, pieces, death, and optional shaping."""
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +8,19 @@ from dreamjax.envs.tetris.rules import TetrisConfig
 
 PARTS = ("lines", "piece", "death", "shaping")
 LINES = (0.0, 1.0, 3.0, 5.0, 8.0)
-"""What zero to four lines pay under ``reward="lines"``."""
+"""Reward of clearing zero to four lines with ``reward="lines"``."""
 
 
 def features(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The shape of a stack.
+    """Computes three features of the shape of the stack.
 
     Args:
       board: uint32[width].
 
     Returns:
-      Three int32: the sum of the columns' heights; the number of holes (empty cells with a locked
-      one above them in their column); and the sum of the steps between neighbouring columns.
+      Three int32: the sum of the column heights; the number of holes (empty cells with a locked cell
+      above them in the same column); and the sum of the absolute height differences of neighboring
+      columns.
     """
     heights = config.height - rules.trailing_zeros(board | rules.floor_word(config))
     cells = jnp.sum(jax.lax.population_count(board).astype(jnp.int32))
@@ -28,7 +29,7 @@ def features(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 def potential(config: TetrisConfig, board: jax.Array) -> jax.Array:
-    """float32: minus the weighted sum of ``features``; 0 on an empty board."""
+    """Returns float32, minus the weighted sum of ``features``; 0 for an empty board."""
     height, holes, bumpiness = (value.astype(jnp.float32) for value in features(config, board))
     return -(config.shaping_height * height + config.shaping_holes * holes + config.shaping_bumpiness * bumpiness)
 
@@ -42,14 +43,16 @@ def reward_parts(
     num_lines: jax.Array,
     terminated: jax.Array,
 ) -> dict[str, jax.Array]:
-    """The reward of one step, part by part (their sum is the reward).
+    """Computes the parts of the reward of one step; the reward is their sum.
 
     Args:
-      before, after: uint32[width], the boards around the step.
-      placed: bool, a piece was locked; num_lines: int32; terminated: bool, the game is lost.
+      before, after: uint32[width], the board before and after the step.
+      placed: bool, whether a piece was locked.
+      num_lines: int32, lines cleared.
+      terminated: bool, whether the game is lost.
 
     Returns:
-      float32 scalars by the names in ``PARTS``. A part that is off is 0.
+      float32 scalars by the names in ``PARTS``. A part that is not configured is 0.
     """
     if config.reward == "lines":
         lines = jnp.asarray(LINES, jnp.float32)[num_lines]

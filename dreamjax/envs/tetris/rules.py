@@ -1,12 +1,12 @@
-"""The rules of Tetris on bit columns: pieces, collision, clears, the stream of pieces.
+"""The rules of Tetris on bit columns: pieces, collisions, line clears, the sequence of pieces.
 
 A board is ``uint32[width]``, one word per column; bit ``y`` is the cell in row ``y`` and row 0 is
-the top. Words make the rules short: a fall is a count of trailing zeros, a full row is an AND over
-the columns, a clear is a shift of the bits above it. Every function takes one game; ``jax.vmap``
-gives a batch.
+the top. Words make the rules short: the distance of a fall is a count of trailing zeros, a full row
+is an AND over the columns, a line clear shifts the bits above it. Every function takes one game;
+``jax.vmap`` gives a batch.
 
-The game is that of tetris-gymnasium 0.3.1 (Weichart and Hartl, 2024) with defaults, without its
-faults; ``experiments/difftest.py`` plays both side by side.
+The rules are those of tetris-gymnasium 0.3.1 (Weichart and Hartl, 2024) with its defaults and
+without its bugs; ``experiments/difftest.py`` compares the two.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from dreamjax.config.schema import Options, option, require
 
 PIECES = "IOTSZJL"
 NO_PIECE = 7
-"""What ``TetrisState.hold`` says while nothing is held."""
+"""Value of ``TetrisState.hold`` while no piece is held."""
 
 SPAWN_MATRICES = tuple(
     np.array([[int(cell) for cell in row] for row in text.split()], np.uint8)
@@ -36,15 +36,15 @@ SPAWN_MATRICES = tuple(
         "001 111 000",
     )
 )
-"""The seven pieces as they enter, in the order I O T S Z J L; a rotation turns the whole matrix."""
+"""The seven pieces at spawn, in the order I O T S Z J L; a rotation turns the whole matrix."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TetrisConfig(Options):
-    """Everything that can be chosen about the game; the defaults are tetris-gymnasium's.
+    """The options of the game; the defaults are tetris-gymnasium's.
 
     Raises:
-      ConfigError: when a value is not allowed.
+      ConfigError: if a value is not allowed.
     """
 
     action_mode: Literal["direct", "locked_position"] = option(
@@ -96,7 +96,7 @@ class TetrisConfig(Options):
     shaping_discount: float = option(0.997, "g of the potential: the agent's own discount.", at_least=0, at_most=1)
 
     def check(self) -> None:
-        """Raises ConfigError if the garbage reaches the top, or pieces enter at another column than the two known."""
+        """Raises ConfigError if the garbage rows reach the spawn rows or the spawn column is not supported."""
         most = self.height - 4
         require(self.garbage_rows <= most, "garbage_rows", self.garbage_rows, f"must lie in [0, {most}]")
         columns = (self.width // 2 - 1, self.width // 2 - 2)
@@ -106,24 +106,28 @@ class TetrisConfig(Options):
 
 
 class TetrisState(struct.PyTreeNode):
-    """One game. Arrays only; under ``vmap`` every leaf has a leading batch axis.
+    """The state of one game; under ``vmap`` every leaf has a leading batch axis.
 
     Attributes:
-      key: uint32[2], words of the episode's PRNG key; all its pieces are a function of it.
+      key: uint32[2], words of the episode's PRNG key, which determines all its pieces.
       board: uint32[width], locked cells as bit columns.
       piece, rotation, x, y: int32, the falling piece, its counter-clockwise quarter turns, and
         the column and row of the corner of its matrix.
-      hold: int32, the held piece or ``NO_PIECE``; hold_rotation: int32.
-      hold_used: bool, a hold was made since the last lock.
-      drawn: int32, pieces drawn from the stream; bags: uint32[2], the bag that holds the next
-        piece and the one after it, seven pieces of three bits each.
-      fixed: int8[n], a prescribed stream (n may be 0); num_fixed: int32, how many of it count (0:
-        the stream is random).
-      codes: uint32[width], the cells that are codes of the current piece as bit columns
-        (`locked_position`; has no columns in `direct`).
+      hold: int32, the held piece or ``NO_PIECE``.
+      hold_rotation: int32, rotation of the held piece.
+      hold_used: bool, whether hold was used since the last lock.
+      drawn: int32, number of pieces drawn so far.
+      bags: uint32[2], the bag that contains the next piece and the bag after it, seven pieces of
+        three bits each.
+      fixed: int8[n], a fixed sequence of pieces; n may be 0.
+      num_fixed: int32, length of the part of ``fixed`` that is used; 0: the pieces are random.
+      legal_cells: uint32[width], the cells that name a placement of the current piece, as bit
+        columns (`locked_position`; uint32[0] in `direct`).
       gravity_phase: int32, steps since the last row of gravity.
-      steps: int32; pieces: int32 placed; lines: int32 cleared so far; last_lines: int32 cleared by
-        the last step.
+      steps: int32, steps so far.
+      pieces: int32, pieces placed so far.
+      lines: int32, lines cleared so far.
+      last_lines: int32, lines cleared by the last step.
       terminated, truncated: bool.
     """
 
@@ -140,7 +144,7 @@ class TetrisState(struct.PyTreeNode):
     bags: jax.Array
     fixed: jax.Array
     num_fixed: jax.Array
-    codes: jax.Array
+    legal_cells: jax.Array
     gravity_phase: jax.Array
     steps: jax.Array
     pieces: jax.Array
@@ -151,44 +155,44 @@ class TetrisState(struct.PyTreeNode):
 
 
 def _matrix_columns(matrix: np.ndarray) -> list[int]:
-    """The four columns of a matrix (padded right and below) as words, bit = row."""
+    """Returns the four columns of a matrix (padded right and below) as words, bit = row."""
     words = [int(sum(int(cell) << y for y, cell in enumerate(column))) for column in matrix.T]
     return words + [0] * (4 - len(words))
 
 
 CELLS = np.array([[_matrix_columns(np.rot90(m, k=r)) for r in range(4)] for m in SPAWN_MATRICES], np.uint32)
-"""uint32[7, 4, 4]: piece, rotation, column of the matrix -> its cells, bit = row."""
+"""uint32[7, 4, 4], the cells of each piece, rotation and column of the matrix, bit = row."""
 
 _WALL = np.uint32(0xFFFFFFFF)
 _MARGIN = 3
-"""Columns of wall on each side of a padded board: an I may have its box at -2 or at width - 2."""
+"""Columns of wall on each side of a padded board: the matrix of an I may start at -2 or at width - 2."""
 
 
 def spawn_columns(config: TetrisConfig) -> np.ndarray:
-    """int32[7]: the column at which the box of each piece enters."""
+    """Returns int32[7], the column at which the matrix of each piece enters."""
     assert config.spawn_column is not None
     middle = config.width // 2
     return np.array([middle - 2, middle - 1] + [config.spawn_column] * 5, np.int32)
 
 
 def floor_word(config: TetrisConfig) -> np.uint32:
-    """The bits of a column that lie below the board."""
+    """Returns the bits of a column that lie below the board."""
     return np.uint32(0xFFFFFFFF & ~((1 << config.height) - 1))
 
 
 def padded(config: TetrisConfig, board: jax.Array) -> jax.Array:
-    """uint32[width + 6]: the board with its floor, and walls on both sides."""
+    """Returns uint32[width + 6], the board with a floor, and walls on both sides."""
     wall = jnp.full((_MARGIN,), _WALL)
     return jnp.concatenate([wall, board | floor_word(config), wall])
 
 
 def collides(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any) -> jax.Array:
-    """Whether a piece touches a locked cell, a wall or the floor.
+    """Returns whether a piece overlaps a locked cell, a wall or the floor.
 
     Args:
       board: uint32[width].
       cells: uint32[4], columns of the piece's matrix.
-      x, y: int32, board position of the matrix's corner; ``-2 <= x <= width - 2`` and ``y >= 0``.
+      x, y: int32, board position of the corner of the matrix; ``-2 <= x <= width - 2``, ``y >= 0``.
 
     Returns:
       bool.
@@ -198,21 +202,21 @@ def collides(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y
 
 
 def drop_distance(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any) -> jax.Array:
-    """int32: rows that a piece which does not collide at (x, y) can fall straight down."""
+    """Returns int32, the rows that a piece can fall from (x, y), where it does not collide."""
     under = jax.lax.dynamic_slice(padded(config, board), (x + _MARGIN,), (4,))
-    # Cells of a tetromino are contiguous in a column, so only what is below its lowest one counts.
+    # The cells of a piece are contiguous in a column, so only the cells below its lowest one matter.
     lowest = jnp.uint32(32) - jax.lax.clz(cells)
     blocks = jnp.where(cells == 0, jnp.uint32(0), under >> (lowest + jnp.uint32(y)))
     return trailing_zeros(blocks[0] | blocks[1] | blocks[2] | blocks[3])
 
 
 def trailing_zeros(word: jax.Array) -> jax.Array:
-    """int32: the index of the lowest set bit of a uint32 (32 where there is none)."""
+    """Returns int32, the index of the lowest set bit of a uint32; 32 if no bit is set."""
     return jax.lax.population_count(~word & (word - np.uint32(1))).astype(jnp.int32)
 
 
 def write(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any) -> jax.Array:
-    """uint32[width]: the board with the piece's cells set; cells off the board are dropped."""
+    """Returns uint32[width], the board with the cells of a piece set; cells off the board are dropped."""
     moved = cells << jnp.uint32(y)
     column = jnp.arange(config.width, dtype=jnp.int32) - x
     for i in range(4):
@@ -221,7 +225,7 @@ def write(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: A
 
 
 def clear_lines(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Removes full rows (at most four); the rows above move down.
+    """Removes full rows (at most four) and moves the rows above down.
 
     Args:
       board: uint32[width].
@@ -231,7 +235,7 @@ def clear_lines(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.
     """
     full = jax.lax.reduce(board, np.uint32((1 << config.height) - 1), jax.lax.bitwise_and, (0,))
     num_lines = jax.lax.population_count(full).astype(jnp.int32)
-    for _ in range(4):  # From the top, so that the rows still to go keep their place.
+    for _ in range(4):  # From the top, so that the remaining full rows do not move.
         row = full & -full
         above = jnp.where(row == 0, jnp.uint32(0), row - jnp.uint32(1))
         board = (board & ~(above | row)) | ((board & above) << jnp.uint32(1))
@@ -239,13 +243,13 @@ def clear_lines(config: TetrisConfig, board: jax.Array) -> tuple[jax.Array, jax.
     return board, num_lines
 
 
-# --- The stream of pieces ---
+# --- The sequence of pieces ---
 
 
 def threefry(key: jax.Array, counter: tuple[Any, Any]) -> jax.Array:
-    """Threefry-2x32 with 20 rounds (Salmon et al. 2011), the generator behind ``jax.random``.
+    """Threefry-2x32 with 20 rounds (Salmon et al. 2011), the default generator of ``jax.random``.
 
-    Written out because jax's own is a loop on CPU, which stops the step from becoming one kernel.
+    JAX implements it as a loop on CPU, which would keep XLA from fusing the step into one kernel.
 
     Args:
       key: uint32[2].
@@ -266,14 +270,14 @@ def threefry(key: jax.Array, counter: tuple[Any, Any]) -> jax.Array:
 
 
 def key_words(key: jax.Array) -> jax.Array:
-    """uint32[2]: the words of a typed PRNG key or of raw key data."""
+    """Returns uint32[2], the words of a typed PRNG key or of raw key data."""
     if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.key_data(key)
     return jnp.asarray(key, jnp.uint32).reshape(-1)[-2:]
 
 
 def next_key(key: jax.Array) -> jax.Array:
-    """uint32[2]: the key of the episode that follows the one with this key."""
+    """Returns uint32[2], the key of the next episode."""
     return threefry(key, (0, 1))
 
 
@@ -283,8 +287,8 @@ _SHUFFLES = np.array(
 )
 
 
-def deal(config: TetrisConfig, key: jax.Array, index: Any) -> jax.Array:
-    """uint32: the seven pieces of bag number ``index`` of an episode, three bits each."""
+def draw_bag(config: TetrisConfig, key: jax.Array, index: Any) -> jax.Array:
+    """Returns uint32, the seven pieces of bag number ``index`` of an episode, three bits each."""
     if config.randomizer == "bag":
         word = threefry(key, (index, 0))[0]
         return jnp.asarray(_SHUFFLES)[word % jnp.uint32(len(_SHUFFLES))]
@@ -298,7 +302,7 @@ def deal(config: TetrisConfig, key: jax.Array, index: Any) -> jax.Array:
 
 
 def first_board(config: TetrisConfig, key: jax.Array) -> jax.Array:
-    """uint32[width]: the board that a game with this key (uint32[2]) begins with, see ``garbage_rows``."""
+    """Returns uint32[width], the first board of a game with this key (uint32[2]), see ``garbage_rows``."""
     board = jnp.zeros((config.width,), jnp.uint32)
     columns = jnp.arange(config.width, dtype=jnp.uint32)
     for row in range(config.height - config.garbage_rows, config.height):
@@ -307,8 +311,8 @@ def first_board(config: TetrisConfig, key: jax.Array) -> jax.Array:
     return board
 
 
-def coming(state: TetrisState, ahead: int) -> jax.Array:
-    """int32: the piece that is drawn after ``ahead`` others (0 to 7)."""
+def peek(state: TetrisState, ahead: int) -> jax.Array:
+    """Returns int32, the piece that will be drawn after ``ahead`` (0 to 7) others."""
     place = state.drawn % 7 + ahead
     bag = jnp.where(place < 7, state.bags[0], state.bags[1])
     place = jnp.where(place < 7, place, place - 7)
@@ -320,10 +324,10 @@ def coming(state: TetrisState, ahead: int) -> jax.Array:
 
 
 def draw(config: TetrisConfig, state: TetrisState, number: jax.Array) -> TetrisState:
-    """The state after ``number`` (0 to 7) pieces were drawn."""
+    """Draws ``number`` (0 to 7) pieces and returns the new state."""
     drawn = state.drawn + number
     is_new = drawn // 7 > state.drawn // 7
-    new_bag = deal(config, state.key, drawn // 7 + 1)
+    new_bag = draw_bag(config, state.key, drawn // 7 + 1)
     bags = jnp.stack(
         [
             jnp.where(is_new, state.bags[1], state.bags[0]),
@@ -334,14 +338,15 @@ def draw(config: TetrisConfig, state: TetrisState, number: jax.Array) -> TetrisS
 
 
 def new_game(config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixed: Any) -> TetrisState:
-    """The first board, empty but for ``garbage_rows``, with the first piece at its spawn.
+    """Returns the first state of a game: ``first_board`` with the first piece at its spawn.
 
     Args:
       key: uint32[2], words of the episode's key.
-      fixed: int8[n], a prescribed stream of pieces; ``num_fixed``: int32, how many of it count.
+      fixed: int8[n], a fixed sequence of pieces.
+      num_fixed: int32, length of the part of ``fixed`` that is used.
 
     Returns:
-      The state. Its ``codes`` are empty: ``engine.reset`` fills them.
+      The state. Its ``legal_cells`` are 0; ``engine.reset`` fills them.
     """
     zero, false = jnp.int32(0), jnp.bool_(False)
     state = TetrisState(
@@ -355,10 +360,10 @@ def new_game(config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixe
         hold_rotation=zero,
         hold_used=false,
         drawn=zero,
-        bags=jnp.stack([deal(config, key, 0), deal(config, key, 1)]),
+        bags=jnp.stack([draw_bag(config, key, 0), draw_bag(config, key, 1)]),
         fixed=fixed,
         num_fixed=jnp.asarray(num_fixed, jnp.int32),
-        codes=jnp.zeros((config.width if config.action_mode == "locked_position" else 0,), "uint32"),
+        legal_cells=jnp.zeros((config.width if config.action_mode == "locked_position" else 0,), "uint32"),
         gravity_phase=zero,
         steps=zero,
         pieces=zero,
@@ -367,17 +372,17 @@ def new_game(config: TetrisConfig, key: jax.Array, *, fixed: jax.Array, num_fixe
         terminated=false,
         truncated=false,
     )
-    return spawn(config, draw(config, state, jnp.int32(1)), coming(state, 0))
+    return spawn(config, draw(config, state, jnp.int32(1)), peek(state, 0))
 
 
 def spawn(config: TetrisConfig, state: TetrisState, piece: jax.Array) -> TetrisState:
-    """Puts a piece at its entry, unrotated. Whether it collides there is for the caller to ask."""
+    """Puts a piece at its spawn, unrotated, without checking whether it collides there."""
     x = jnp.asarray(spawn_columns(config))[piece]
     return state.replace(piece=piece, rotation=jnp.int32(0), x=x, y=jnp.int32(0))
 
 
 class Locked(NamedTuple):
-    """What a lock did: the board, lines cleared (int32), and whether a piece was placed (bool)."""
+    """The result of a lock: the board, lines cleared (int32), and whether a piece was placed (bool)."""
 
     board: jax.Array
     num_lines: jax.Array
@@ -385,18 +390,18 @@ class Locked(NamedTuple):
 
 
 def lock(config: TetrisConfig, board: jax.Array, cells: jax.Array, x: Any, y: Any, *, enabled: jax.Array) -> Locked:
-    """Writes a piece where it is and clears lines; without effect unless ``enabled`` (bool)."""
+    """Writes a piece into the board and clears lines; has no effect unless ``enabled`` (bool)."""
     after, num_lines = clear_lines(config, write(config, board, cells, x, y))
     return Locked(jnp.where(enabled, after, board), jnp.where(enabled, num_lines, 0), enabled)
 
 
 def board_cells(config: TetrisConfig, board: jax.Array) -> jax.Array:
-    """uint8[height, width]: the board as 0 and 1, row 0 at the top."""
+    """Returns uint8[height, width], the board as 0 and 1, row 0 at the top."""
     rows = jnp.arange(config.height, dtype=jnp.uint32)[:, None]
     return ((board[None, :] >> rows) & jnp.uint32(1)).astype(jnp.uint8)
 
 
 def board_words(config: TetrisConfig, cells: Any) -> jax.Array:
-    """uint32[width]: bit columns from cells (height, width), the inverse of ``board_cells``."""
+    """Returns uint32[width], bit columns from cells [height, width], the inverse of ``board_cells``."""
     rows = jnp.arange(config.height, dtype=jnp.uint32)[:, None]
     return jnp.sum((jnp.asarray(cells) != 0).astype(jnp.uint32) << rows, axis=0, dtype=jnp.uint32)

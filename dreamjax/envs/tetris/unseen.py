@@ -1,4 +1,4 @@
-"""The pieces that a player does not see yet, drawn afresh: for planning with the true rules but without foresight."""
+"""Redraws the pieces that the player does not see yet, for planning with the true rules without foresight."""
 
 import jax
 import jax.numpy as jnp
@@ -9,10 +9,10 @@ from dreamjax.envs.tetris.rules import TetrisConfig, TetrisState
 
 
 def redraw(config: TetrisConfig, state: TetrisState, key: jax.Array) -> TetrisState:
-    """The game with other pieces to come, from the first that the preview does not show.
+    """Replaces all future pieces that the preview does not show by a random draw.
 
-    What a player can deduce stays: the pieces of a `bag` under way that are not shown yet come in another order. A
-    prescribed stream (``fixed``) is followed as far as it is shown.
+    The draw respects what a player can deduce: pieces left in the current `bag` are only reordered. A fixed sequence of
+    pieces (``fixed``) is kept as far as the preview shows it.
 
     Args:
       config: static.
@@ -20,21 +20,21 @@ def redraw(config: TetrisConfig, state: TetrisState, key: jax.Array) -> TetrisSt
       key: a typed PRNG key, consumed.
 
     Returns:
-      The state with other ``bags`` and another ``key``; all else, and what is observed now, stays.
+      The state with new ``bags``, ``key`` and ``num_fixed``; its observation does not change.
     """
     order_key, next_key = jax.random.split(key)
     words = jax.random.bits(next_key, (2,), jnp.uint32)
     start, slots, place = state.drawn % 7, _slots(state.bags), jnp.arange(14, dtype=jnp.int32)
-    settled = place < start + config.preview
+    known = place < start + config.preview
     if config.randomizer == "bag":
-        # Within each bag, what is settled comes first and keeps its place.
+        # In each bag, the known pieces come first, in their order.
         order = 7 * (place // 7) + 6 + 0.9 * jax.random.uniform(order_key, (14,))
-        fresh = slots[jnp.argsort(jnp.where(settled, place.astype(jnp.float32), order))]
+        fresh = slots[jnp.argsort(jnp.where(known, place.astype(jnp.float32), order))]
     else:
-        fresh = _slots(jnp.stack([rules.deal(config, words, i) for i in range(2)]))
-    shown = jnp.stack([rules.coming(state, i) for i in range(config.preview)])
+        fresh = _slots(jnp.stack([rules.draw_bag(config, words, i) for i in range(2)]))
+    shown = jnp.stack([rules.peek(state, i) for i in range(config.preview)])
     shown = shown[jnp.clip(place - start, 0, config.preview - 1)]
-    pieces = jnp.where(place < start, slots, jnp.where(settled, shown, fresh)).astype(jnp.uint32)
+    pieces = jnp.where(place < start, slots, jnp.where(known, shown, fresh)).astype(jnp.uint32)
     bags = jnp.sum(pieces.reshape(2, 7) << _SHIFTS[None], 1, dtype=jnp.uint32)
     return state.replace(bags=bags, key=words, num_fixed=jnp.zeros_like(state.num_fixed))
 
@@ -43,5 +43,5 @@ _SHIFTS = 3 * np.arange(7, dtype=np.uint32)
 
 
 def _slots(bags: jax.Array) -> jax.Array:
-    """int32[14]: the pieces of two bags, in order."""
+    """Returns int32[14], the pieces of two bags in order."""
     return ((bags[:, None] >> _SHIFTS[None]) & jnp.uint32(7)).astype(jnp.int32).reshape(-1)

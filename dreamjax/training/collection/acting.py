@@ -6,12 +6,21 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from dreamjax.agents.agent import Agent
+from dreamjax.algorithms.planning.model import DisagreementWeights
 from dreamjax.config import Config
 from dreamjax.envs.adapter import Adapter
 from dreamjax.training.announce import announced
 from dreamjax.training.collection.collector import Policy, acting_shapes, make_policy
 from dreamjax.training.collection.compiled_collector import CompiledSteps
 from dreamjax.training.runtime.background_compiler import Ahead
+from dreamjax.types import Params
+
+
+class CollectingInputs(NamedTuple):
+    """What a run with an explorer collects with: parameters, and in its phase the weights of disagreement."""
+
+    params: Params
+    disagreement: DisagreementWeights | None
 
 
 class Acting(NamedTuple):
@@ -24,15 +33,22 @@ class Acting(NamedTuple):
 
 
 def acts_by(config: Config, when: Literal["collect", "evaluate"]) -> str:
-    """Who acts in a run then: "search", "planner", or the actor's "policy"."""
-    return next((name for name in ("search", "planner") if getattr(getattr(config, name), when)), "policy")
+    """Who acts in a run then: the "planner", or the actor's "policy"."""
+    return "planner" if getattr(config.planner, when) else "policy"
 
 
-def policy_by(agent: Agent, name: str) -> Policy:
-    """One of ``agent``'s ways to act, compiled: by "search", where it is configured, by "planner" or by "policy"."""
-    fn = getattr(agent, "policy" if name == "policy" else f"{name}_policy")
-    assert fn is not None
-    return make_policy(fn, agent.initial_carry)
+def policy_by(agent: Agent, name: str, *, exploring: bool = False) -> Policy:
+    """One of ``agent``'s ways to act, compiled: by "planner" or by "policy".
+
+    Args:
+        exploring: it is called with ``CollectingInputs`` in the place of parameters.
+    """
+    fn = agent.policy if name == "policy" else agent.planner_policy
+
+    def explore(inputs: CollectingInputs, *args: Any, **kwargs: Any) -> Any:
+        return fn(inputs.params, *args, disagreement=inputs.disagreement, **kwargs)
+
+    return make_policy(explore if exploring else fn, agent.initial_carry)
 
 
 def make_acting(
@@ -41,6 +57,7 @@ def make_acting(
     """Builds them; what collects is compiled ahead, for ``params`` of these shapes.
 
     Args:
+        params: what the collector acts with: parameters, or ``CollectingInputs`` where there is an explorer.
         env: None where nothing is collected. say: told what is compiled.
 
     Raises:
@@ -51,7 +68,8 @@ def make_acting(
         return policy._replace(act=announced("the policy", policy.act, say, ready))
 
     by_collecting, by_evaluating = acts_by(config, "collect"), acts_by(config, "evaluate")
-    policy, ready, steps = policy_by(agent, by_collecting), None, None
+    exploring = config.explore.steps > 0
+    policy, ready, steps = policy_by(agent, by_collecting, exploring=exploring), None, None
     if env is not None and config.schedule.steps_per_call > 1:
         steps = CompiledSteps(
             policy,
@@ -67,4 +85,5 @@ def make_acting(
     elif env is not None:
         ready = ahead.begin(policy.act, *acting_shapes(policy, params, env.spec, env.num_envs), greedy=False)
     collect = told(policy, ready)
-    return Acting(collect, collect if by_evaluating == by_collecting else told(policy_by(agent, by_evaluating)), steps)
+    same = by_evaluating == by_collecting and not exploring
+    return Acting(collect, collect if same else told(policy_by(agent, by_evaluating)), steps)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.seeds import derived_seed
-from dreamjax.training.coverage import Coverage
 from dreamjax.types import Array, EnvSpec, Params, Records, RSSMState
 
 EPISODE_INFO = {"return": "episode_return", "length": "episode_length", "lines": "lines", "pieces": "pieces"}
@@ -119,7 +118,6 @@ class Collector:
         keep_latents: store the policy's latents beside the records.
         counted: environment steps that a vector step counts (default ``num_envs``): those of all processes.
         gather: the value of every process, from this one's.
-        coverage: counts what this process's environments show, where it is asked for.
         steps: several vector steps in one call, with the same ``policy``, ``env`` and ``counted``.
     """
 
@@ -134,10 +132,9 @@ class Collector:
         keep_latents: bool = False,
         counted: int | None = None,
         gather: Callable[[Any], list[Any]] = lambda value: [value],
-        coverage: Coverage | None = None,
         steps: Steps | None = None,
     ) -> None:
-        self._coverage, self._steps = coverage, steps
+        self._steps = steps
         self._policy, self._env, self._replay = policy, env, replay
         self._num_envs, self._seed, self._keep_latents = num_envs, seed, keep_latents
         self._counted, self._gather = counted or num_envs, gather
@@ -174,9 +171,6 @@ class Collector:
             if final is not None:
                 self._close(final)
             self.step += self._counted
-            if self._coverage is not None:
-                for records in filter(None, (final, self._records)):
-                    self._coverage.add(records)
             for episode in ended_episodes(final, self._records):
                 for name, value in episode.items():
                     if name != "env":
@@ -209,10 +203,6 @@ class Collector:
         means, self._episodes = self.peek_episodes(), {}
         return means
 
-    def coverage(self) -> dict[str, float]:
-        """What was counted since the run began; empty where nothing is."""
-        return {} if self._coverage is None else self._coverage.metrics()
-
     def state_dict(self) -> dict[str, Any]:
         """Everything that acting changes, as a tree of arrays and numbers; between ``finish`` and ``begin`` only."""
         assert self._records is not None and self._chosen is None
@@ -222,7 +212,6 @@ class Collector:
             "carry": [np.asarray(leaf) for leaf in jax.tree.leaves(self._carry)],
             "records": dataclasses.asdict(self._records),
             "env": self._env.get_state(),
-            "coverage": None if self._coverage is None else self._coverage.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
@@ -234,9 +223,6 @@ class Collector:
         """
         self.step = int(state["step"])
         self._episodes = {name: list(values) for name, values in state["episodes"].items()}
-        # A run of before coverage was counted, or of one that did not count it, has none.
-        if self._coverage is not None and state.get("coverage") is not None:
-            self._coverage.load_state_dict(state["coverage"])
         structure = jax.tree.structure(self._carry)
         self._carry = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in state["carry"]])
         if state["env"] is not None:

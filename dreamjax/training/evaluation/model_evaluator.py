@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from dreamjax.agents.agent import Agent
-from dreamjax.reporting.accuracy import Sums, accuracy, count_right, counted_steps
+from dreamjax.reporting.accuracy import AccuracyTotals, accuracy, count_correct, counted_steps
 from dreamjax.reporting.uncertainty import ERRORS, summary
 from dreamjax.training.collection.collector import Environments, Policy
 from dreamjax.training.evaluation.evaluator import acting, quotas
@@ -57,7 +57,7 @@ def evaluate_model(
     wanted = bool(grids) or ("ensemble" in params)
     starts = window_starts([len(episode.action) for episode in played]) if wanted else []
     doubts: dict[str, list[np.ndarray]] = {}
-    of_windows: dict[str, list[Sums]] = {name: [] for name in grids}
+    of_windows: dict[str, list[AccuracyTotals]] = {name: [] for name in grids}
     owners = []
     key = jax.random.key(seed)
     for first in range(0, len(starts), WINDOWS):
@@ -66,7 +66,7 @@ def evaluate_model(
         result = jax.device_get(open_loop(params, batch, jax.random.fold_in(key, first), context=CONTEXT))
         for name, entry in grids.items():
             of_windows[name].append(
-                count_right(
+                count_correct(
                     entry,
                     np.asarray(result["real"][name]),
                     result["next"][name],
@@ -97,7 +97,7 @@ def evaluate_model(
     } | told
 
 
-def _concatenated(parts: list[Sums]) -> Sums:
+def _concatenated(parts: list[AccuracyTotals]) -> AccuracyTotals:
     """The windows of all batches, rows and measures in their order."""
     return {
         row: {name: np.concatenate([part[row][name] for part in parts]) for name in measures}

@@ -217,7 +217,7 @@ def check_layout(config: Config, group: Group, num_devices: int) -> None:
         raise ConfigError(
             f"parallel.num_devices={config.parallel.num_devices} is not allowed: the processes have {there} devices"
         )
-    sizes = {"batch_size": config.batch_size, "imagination.draw": config.imagination.draw}
+    sizes = {"batch_size": config.batch_size}
     if config.schedule.kind == "plan":
         sizes["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
     for name, size in sizes.items():

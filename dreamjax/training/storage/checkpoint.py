@@ -30,7 +30,7 @@ from dreamjax.training.runtime.devices import local
 from dreamjax.training.runtime.hosts import Group
 from dreamjax.training.storage.segments import Segments
 from dreamjax.training.storage.workdir import UsageError
-from dreamjax.types import NormalizerState, Params, TrainState
+from dreamjax.types import Params, TrainState
 
 MANIFEST, META = "manifest.json", "meta.json"
 _TEMPORARY = "tmp."
@@ -173,13 +173,6 @@ def _read(path: Path, like: TrainState, index: int = 0) -> tuple[TrainState, dic
     except (OSError, ValueError, KeyError, TypeError) as error:  # intact as written, but not by us
         raise CheckpointError(f"checkpoint {path} cannot be read: {error}") from error
     return dataclasses.replace(learner, params=params), host, read_meta(path)
-
-
-def restore_novelty(path: Path, like: NormalizerState) -> NormalizerState:
-    """Reads and verifies ``TrainState.novelty`` alone. Raises as ``restore``."""
-    verify(path, "learner")
-    found = _read_some(path / "learner", dict(named_leaves({"novelty": like})))
-    return jax.tree.unflatten(jax.tree.structure(like), list(found.values()))
 
 
 def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:

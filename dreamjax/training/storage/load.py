@@ -10,9 +10,9 @@ import jax
 
 from dreamjax.agents.agent import Agent, make_agent
 from dreamjax.agents.player import Player
-from dreamjax.algorithms.exploration import planning_params
 from dreamjax.config import Config, from_dict, merge, to_dict
-from dreamjax.envs.adapter import Adapter, make_env
+from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.make import make_env
 from dreamjax.training.storage import checkpoint, shipped
 from dreamjax.training.storage.workdir import UsageError, read_config, resolve
 from dreamjax.types import Params
@@ -46,8 +46,7 @@ def load(
         changes: fields of the configuration that are to differ from the run's, as nested dictionaries.
 
     Raises:
-        UsageError: the directory holds no run, or a run without such a checkpoint, or the planner of a shipped agent asks
-            an ensemble.
+        UsageError: the directory holds no run, or a run without such a checkpoint.
         ConfigError: the configuration cannot be with ``changes``.
         EnvError: the environment cannot be made.
         CheckpointError: no checkpoint is intact.
@@ -57,8 +56,6 @@ def load(
         config = from_dict(merge(to_dict(config), changes))
     there = resolve(workdir)
     is_shipped = shipped.is_shipped(there)
-    if is_shipped:
-        shipped.check_planner(config.planner)
     if not is_shipped and checkpoint.latest(there) is None:
         raise UsageError(f"{workdir} holds no checkpoint yet")
     best = checkpoint.best(there) if which == "best" and not is_shipped else None
@@ -74,9 +71,6 @@ def load(
         else:
             path = best or checkpoint.intact(there, "params", checkpoint.META)
             params, meta = checkpoint.restore_params(path, like.params)
-            if config.planner.heeds_disagreement:
-                novelty = checkpoint.restore_novelty(path, like.novelty)
-                params = planning_params(params, novelty, config)
     except BaseException:
         env.close()
         raise

@@ -193,9 +193,6 @@ class Recorded:
     def pop_episodes(self) -> dict[str, float]:
         return {}
 
-    def coverage(self) -> dict[str, float]:
-        return {}
-
     def state_dict(self) -> dict[str, Any]:
         return {"step": self.step}
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from dreamjax.config import Config, PlannerConfig
+from dreamjax.config import Config
 from dreamjax.training.storage.checkpoint import CheckpointError, named_leaves
 from dreamjax.training.storage.workdir import SHIPPED, UsageError, write_config
 from dreamjax.types import Params
@@ -34,13 +34,6 @@ def check_name(name: str) -> None:
     """Raises UsageError unless ``name`` can name a folder on every system."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UsageError(f"--name={name} is not allowed: must be small letters, digits and _, a letter first")
-
-
-def check_planner(planner: PlannerConfig) -> None:
-    """Raises UsageError if ``planner`` asks an ensemble: none is shipped."""
-    for name in ("penalty", "limit"):
-        if value := getattr(planner, name):
-            raise UsageError(f"planner.{name}={value:g} is not allowed: agents are shipped without their ensembles")
 
 
 def is_shipped(path: str | Path) -> bool:

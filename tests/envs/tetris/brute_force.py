@@ -27,7 +27,7 @@ def pivot(piece: int, rotation: int) -> tuple[int, int]:
 
 
 def placements(board: np.ndarray, piece: int) -> dict[int, tuple[int, int, frozenset[tuple[int, int]]]]:
-    """Code -> (rotation, pivot's column, cells locked), as section 12 of the rules says it."""
+    """Cell that names the placement -> (rotation, column of the pivot, cells locked), by section 12 of the rules."""
     height, width = board.shape
     found: dict[int, tuple[int, int, frozenset[tuple[int, int]]]] = {}
     seen = set()
@@ -50,22 +50,22 @@ def placements(board: np.ndarray, piece: int) -> dict[int, tuple[int, int, froze
             if cells in seen:
                 continue
             seen.add(cells)
-            code_row, code_column = int(row + pivot_y), int(column + pivot_x)
-            going_up = [r for r in range(code_row, -1, -1) if r * width + code_column not in found]
-            going_down = [r for r in range(code_row, height) if r * width + code_column not in found]
-            code = (going_up or going_down)[0] * width + code_column
-            found[code] = (rotation, code_column, cells)
+            cell_row, pivot_column = int(row + pivot_y), int(column + pivot_x)
+            going_up = [r for r in range(cell_row, -1, -1) if r * width + pivot_column not in found]
+            going_down = [r for r in range(cell_row, height) if r * width + pivot_column not in found]
+            action = (going_up or going_down)[0] * width + pivot_column
+            found[action] = (rotation, pivot_column, cells)
     return found
 
 
-def nearest(codes: list[int], cell: int, width: int) -> int:
-    """The code nearest to a cell; of equals the lower on the board, then the one further left."""
+def nearest(cells: list[int], cell: int, width: int) -> int:
+    """The nearest of ``cells`` to a cell; ties go to the lower one on the board, then to the one further left."""
 
-    def rank(code: int) -> tuple[int, int, int]:
-        dy, dx = code // width - cell // width, code % width - cell % width
-        return dy * dy + dx * dx, -(code // width), code % width
+    def rank(candidate: int) -> tuple[int, int, int]:
+        dy, dx = candidate // width - cell // width, candidate % width - cell % width
+        return dy * dy + dx * dx, -(candidate // width), candidate % width
 
-    return min(codes, key=rank)
+    return min(cells, key=rank)
 
 
 def lock(board: np.ndarray, cells: frozenset[tuple[int, int]]) -> tuple[np.ndarray, int]:

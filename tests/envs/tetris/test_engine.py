@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tetris import brute_force
-from tetris.games import DIRECT, PLACED, I, T, buttons, observe, rollout, start, step
 
 from dreamjax.envs.tetris import engine, placement, rules
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.envs.tetris import brute_force
+from tests.helpers.tetris import DIRECT, PLACED, I, T, buttons, observe, rollout, start, step
 
 NUM_ENVS, NUM_STEPS = 64, 60
 
@@ -47,8 +47,8 @@ def test_cells_are_conserved_no_full_row_survives_and_counts_add_up(config, seed
     # Nothing is paid in the step that begins a game.
     assert not output.reward[was_over].any()
     if config.action_mode == "locked_position":
-        pieces_on_show = states.codes.any(-1) | states.terminated
-        assert pieces_on_show[1:].all() and placed[~was_over & first.codes.any(-1)[None]].all()
+        pieces_on_show = states.legal_cells.any(-1) | states.terminated
+        assert pieces_on_show[1:].all() and placed[~was_over & first.legal_cells.any(-1)[None]].all()
 
 
 def test_random_play_clears_lines_and_ends_both_ways():
@@ -153,10 +153,10 @@ def test_keys_make_different_games_and_equal_keys_equal_ones():
     np.testing.assert_array_equal(reset(words).bags, state.bags)
 
 
-def test_with_board_keeps_the_codes_true():
+def test_with_board_updates_the_legal_cells():
     state = engine.with_board(PLACED, start(PLACED, [T, I]), jnp.full(10, 1 << 19, jnp.uint32), I)
-    expected = placement.code_columns(placement.placements(PLACED, state.board, jnp.int32(I)))
-    np.testing.assert_array_equal(state.codes, expected)
+    expected = placement.cell_columns(placement.placements(PLACED, state.board, jnp.int32(I)))
+    np.testing.assert_array_equal(state.legal_cells, expected)
     assert (int(state.piece), int(state.x)) == (I, 3)
     mask = engine.action_mask(PLACED, state)
     assert mask.dtype == bool and mask.shape == (200,)
@@ -166,7 +166,7 @@ def test_with_board_keeps_the_codes_true():
 
 @pytest.mark.parametrize("pieces", [[], [7], [-1], [0.5], [[1, 2]], "IO"])
 def test_pieces_that_are_none_are_refused(pieces):
-    with pytest.raises(ValueError, match=r"whole numbers from 0 to 6"):
+    with pytest.raises(ValueError, match=r"integers from 0 to 6"):
         engine.fixed_pieces(pieces)
 
 

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from tetris.games import DIRECT, PLACED
 
 import dreamjax  # noqa: F401  (registers the environments)
 from dreamjax.config import ConfigError
 from dreamjax.envs.tetris import engine, gym
+from tests.helpers.tetris import DIRECT, PLACED
 
 ID = "dreamjax/Tetris-v0"
 NUM_ENVS = 4
@@ -130,7 +130,7 @@ def test_a_list_of_seeds_gives_each_game_its_own():
     observed, _ = env.reset(seed=[5, 0, 5, 9])
     for i, seed in enumerate([5, 0, 5, 9]):
         assert_same(single.reset(seed=seed)[0], {name: value[i] for name, value in observed.items()})
-    with pytest.raises(ValueError, match="3 seeds for 4 games"):
+    with pytest.raises(ValueError, match="got 3 seeds, must be 1 or 4"):
         env.reset(seed=[1, 2, 3])
 
 
@@ -185,6 +185,14 @@ def test_a_single_game_is_restored_too():
     assert_same(env.step(3)[0], other.step(3)[0])
 
 
+def test_a_state_saved_under_the_old_field_name_is_restored():
+    env = make_vec("locked_position")
+    env.reset(seed=0)
+    state = env.get_state()
+    env.unwrapped.set_state({"codes" if name == "legal_cells" else name: array for name, array in state.items()})
+    assert_same(env.get_state(), state)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -227,7 +235,7 @@ def test_pieces_can_be_prescribed_for_all_games_or_each():
     for expected in ([0, 2, 3, 5], [0, 1, 4, 3]):
         observed, *_ = env.step(np.array([190, 190, 190, 190]))
         assert observed["piece"][:, :7].argmax(1).tolist() == expected
-    with pytest.raises(ValueError, match="2 sequences for 4 games"):
+    with pytest.raises(ValueError, match="got 2 sequences, must be 1 or 4"):
         env.reset(options={"pieces": [[0], [1]]})
 
 
@@ -243,7 +251,7 @@ def test_wrong_use_is_told():
         env.step(0)
     with pytest.raises(ValueError, match="reset option 'piece': unknown"):
         env.reset(options={"piece": [0]})
-    with pytest.raises(ValueError, match="whole numbers from 0 to 6"):
+    with pytest.raises(ValueError, match="integers from 0 to 6"):
         env.reset(options={"pieces": [7]})
     env.reset()
     for action in (200, -1):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tetris import brute_force
-from tetris.games import PLACED, I, J, L, O, S, T, Z, drawn, start, step
 
 from dreamjax.envs.tetris import engine, placement
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.envs.tetris import brute_force
+from tests.helpers.tetris import PLACED, I, J, L, O, S, T, Z, drawn, start, step
 
 NUM_BOARDS = 48
 SMALL = TetrisConfig(action_mode="locked_position", height=7, width=6)
@@ -52,19 +52,19 @@ def test_number_of_placements_on_an_empty_board(piece, number):
 @pytest.mark.parametrize("config", [PLACED, SMALL])
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_mask_codes_encode_and_decode_agree_with_brute_force(config, seed):
+def test_mask_encode_and_decode_agree_with_brute_force(config, seed):
     boards, pieces, (_, mask, decoded, encoded, places) = _random_batch(config, seed)
     width = config.width
     for b, (board, piece) in enumerate(zip(boards, pieces, strict=True)):
         expected = brute_force.placements(board, int(piece))
         assert np.flatnonzero(mask[b]).tolist() == sorted(expected)
-        # Every code decodes to its placement, and that placement encodes to the code.
-        for code, (rotation, column, cells) in expected.items():
-            assert decoded.legal[b, code] and decoded.cell[b, code] == code
-            assert (decoded.rotation[b, code], decoded.column[b, code]) == (rotation, column)
+        # Every legal cell decodes to its placement, and that placement encodes to the cell.
+        for action, (rotation, column, cells) in expected.items():
+            assert decoded.legal[b, action] and decoded.cell[b, action] == action
+            assert (decoded.rotation[b, action], decoded.column[b, action]) == (rotation, column)
             candidate = rotation * width + column
-            assert encoded.legal[b, candidate] and encoded.cell[b, candidate] == code
-            assert encoded.row[b, candidate] == decoded.row[b, code] == min(y for y, _ in cells)
+            assert encoded.legal[b, candidate] and encoded.cell[b, candidate] == action
+            assert encoded.row[b, candidate] == decoded.row[b, action] == min(y for y, _ in cells)
             after, num_lines = brute_force.lock(board, cells)
             np.testing.assert_array_equal(brute_force.cells(places.board[b, candidate], config.height), after)
             assert places.num_lines[b, candidate] == num_lines
@@ -78,20 +78,20 @@ def test_mask_codes_encode_and_decode_agree_with_brute_force(config, seed):
 
 @settings(max_examples=4, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_any_cell_goes_to_the_nearest_code_the_lower_and_then_the_left_of_equals(seed):
+def test_any_cell_decodes_to_the_nearest_legal_one_and_ties_to_the_lower_then_the_left_one(seed):
     boards, pieces, (_, _, decoded, _, _) = _random_batch(PLACED, seed)
     for b, (board, piece) in enumerate(zip(boards[:12], pieces, strict=False)):
-        codes = list(brute_force.placements(board, int(piece)))
-        for cell in range(200) if codes else ():
-            assert decoded.cell[b, cell] == brute_force.nearest(codes, cell, 10)
+        legal = list(brute_force.placements(board, int(piece)))
+        for cell in range(200) if legal else ():
+            assert decoded.cell[b, cell] == brute_force.nearest(legal, cell, 10)
 
 
 def test_ties_by_hand():
-    # An O on an empty board: codes are row 19, columns 0 to 8. From the last column only column 8 is near.
+    # An O on an empty board: the legal cells are row 19, columns 0 to 8. From the last column only column 8 is near.
     board = jnp.zeros(10, jnp.uint32)
     chosen = placement.decode(PLACED, board, jnp.int32(O), jnp.int32(199))
     assert (int(chosen.cell), int(chosen.column), int(chosen.row)) == (198, 8, 18)
-    # A vertical and a horizontal I share a column: codes at rows 19 (flat) and 18 (upright, its pivot the third cell).
+    # A vertical and a horizontal I share a column: cells in rows 19 (flat) and 18 (upright, its pivot the third cell).
     chosen = placement.decode(PLACED, board, jnp.int32(I), jnp.int32(184))
     assert (int(chosen.cell), int(chosen.rotation)) == (184, 1)
     # Column 3 is a tower and the columns right of it are one high: (19, 1) and (18, 4) are equally far from (14, 1).
@@ -102,25 +102,25 @@ def test_ties_by_hand():
     assert int(placement.decode(PLACED, board, jnp.int32(O), jnp.int32(153)).cell) == 191
 
 
-def test_codes_of_one_column_climb_over_each_other():
+def test_placements_of_one_column_get_cells_above_each_other():
     # The four T's over column 4 rest with their pivots in rows 19, 18, 18 and 18; taken cells are passed by.
-    codes = [int(placement.encode(PLACED, jnp.zeros(10, jnp.uint32), jnp.int32(T), r, 4).cell) for r in range(4)]
-    assert codes == [194, 184, 174, 164]
+    cells = [int(placement.encode(PLACED, jnp.zeros(10, jnp.uint32), jnp.int32(T), r, 4).cell) for r in range(4)]
+    assert cells == [194, 184, 174, 164]
 
 
-def test_where_the_top_is_reached_a_code_goes_down():
+def test_a_placement_gets_a_lower_cell_if_none_above_is_free():
     # Three rows are free, over column 5 only two. Around column 4 the pivots of the four T's rest in row 1: the second
     # moves up to row 0, the others find the top taken and go down.
     board = np.array([0xFFFF8] * 5 + [0xFFFFC] + [0xFFFF8] * 3 + [0], np.uint32)
-    codes = [int(placement.encode(PLACED, jnp.asarray(board), jnp.int32(T), r, 4).cell) for r in range(4)]
-    assert codes == [14, 4, 24, 34]
+    cells = [int(placement.encode(PLACED, jnp.asarray(board), jnp.int32(T), r, 4).cell) for r in range(4)]
+    assert cells == [14, 4, 24, 34]
 
 
 def test_a_step_places_the_named_piece_and_brings_the_next():
     state, output = step(PLACED, start(PLACED, [O, I]), np.int32(190))
     assert drawn(PLACED, state) == ["##........", "##........"]
     assert int(state.piece) == I and bool(output.placed) and int(state.pieces) == int(state.steps) == 1
-    assert int(np.bitwise_count(np.asarray(state.codes)).sum()) == 17
+    assert int(np.bitwise_count(np.asarray(state.legal_cells)).sum()) == 17
 
 
 def test_nearest_makes_every_action_legal():
@@ -136,7 +136,7 @@ def test_refuse_makes_a_cell_that_is_no_code_a_step_without_effect():
     state = start(refuse, [O, I])
     after, output = step(refuse, state, np.int32(0))
     assert not output.placed and float(output.reward) == 0 and int(after.steps) == 1
-    for name in ("board", "piece", "codes", "pieces", "drawn"):
+    for name in ("board", "piece", "legal_cells", "pieces", "drawn"):
         np.testing.assert_array_equal(getattr(after, name), getattr(state, name))
     after, output = step(refuse, after, np.int32(190))
     assert bool(output.placed) and bool(output.truncated)
@@ -148,7 +148,7 @@ def test_the_game_is_lost_when_the_next_piece_collides_at_its_entry():
     assert bool(output.placed) and not output.terminated
     state, output = step(PLACED, state, np.int32(1 * 10 + 5))
     assert bool(output.placed) and bool(output.terminated) and int(state.pieces) == 1
-    assert np.asarray(state.codes).any()  # There would have been places.
+    assert np.asarray(state.legal_cells).any()  # There would have been places.
 
 
 def test_a_piece_that_enters_but_has_no_placement_loses():
@@ -160,12 +160,12 @@ def test_a_piece_that_enters_but_has_no_placement_loses():
     board[9] |= np.uint32(1 << 2)
     state = engine.with_board(PLACED, start(PLACED, [O, I]), jnp.asarray(board), O)
     assert not brute_force.placements(brute_force.cells(board), I)
-    code = min(brute_force.placements(brute_force.cells(board), O))
-    before = brute_force.placements(brute_force.cells(board), O)[code][2]
-    after, output = step(PLACED, state, np.int32(code))
+    action = min(brute_force.placements(brute_force.cells(board), O))
+    before = brute_force.placements(brute_force.cells(board), O)[action][2]
+    after, output = step(PLACED, state, np.int32(action))
     taken = {(1, x) for x in range(3, 7)} & before
     assert bool(output.placed) and bool(output.terminated) and not taken
-    assert int(np.bitwise_count(np.asarray(after.codes)).sum()) == 0
+    assert int(np.bitwise_count(np.asarray(after.legal_cells)).sum()) == 0
 
 
 def test_spins_and_tucks_are_left_out():

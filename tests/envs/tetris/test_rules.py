@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tetris import brute_force
 
 from dreamjax.config import ConfigError
 from dreamjax.envs.tetris import rules
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.envs.tetris import brute_force
 
 CONFIG = TetrisConfig()
 
@@ -136,7 +136,7 @@ def test_threefry_gives_the_known_answers_of_random123(counter, key, expected):
 
 @functools.partial(jax.jit, static_argnums=0)
 def _bags(config, keys):
-    words = jax.vmap(lambda key: jax.vmap(lambda i: rules.deal(config, key, i))(jnp.arange(20)))(keys)
+    words = jax.vmap(lambda key: jax.vmap(lambda i: rules.draw_bag(config, key, i))(jnp.arange(20)))(keys)
     return (words[..., None] >> (3 * jnp.arange(7, dtype=jnp.uint32))[None, None, :]) & jnp.uint32(7)
 
 
@@ -174,7 +174,7 @@ def test_streams_of_pieces_are_those_of_earlier_versions():
     key = jnp.array([1, 2], jnp.uint32)
     for randomizer, words in (("bag", [82845, 714763, 477848]), ("uniform", [180624, 1002596, 429189])):
         config = TetrisConfig(randomizer=randomizer)
-        assert [int(rules.deal(config, key, i)) for i in range(3)] == words
+        assert [int(rules.draw_bag(config, key, i)) for i in range(3)] == words
 
 
 def test_garbage_has_one_hole_a_row_anywhere_and_nothing_above_it():
@@ -196,7 +196,7 @@ def _stream(state, number, ahead):
     """Pieces as they are drawn one by one, and what was told of the coming ones before each draw."""
 
     def body(state, _):
-        told = jnp.stack([rules.coming(state, i) for i in range(ahead)])
+        told = jnp.stack([rules.peek(state, i) for i in range(ahead)])
         return rules.draw(CONFIG, state, jnp.int32(1)), told
 
     return np.asarray(jax.lax.scan(body, state, None, length=number)[1])

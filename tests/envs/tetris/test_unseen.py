@@ -18,7 +18,7 @@ def streams(config, drawn, keys, pieces=None):
     """The next seven pieces before and after, and those that follow once they are drawn: int32 ``[COUNT, 7]`` each."""
     fixed = None if pieces is None else jnp.array(pieces, jnp.int8)
     state = rules.draw(config, engine.reset(config, jax.random.key(3), fixed), jnp.int32(drawn - 1))
-    coming = lambda state: jnp.stack([rules.coming(state, i) for i in range(AHEAD)])
+    coming = lambda state: jnp.stack([rules.peek(state, i) for i in range(AHEAD)])
 
     def one(key):
         new = unseen.redraw(config, state, key)

@@ -9,15 +9,15 @@ MUTANTS = [
     Mutant(
         "plans_from_the_predicted_mask",
         "policy",
-        "make_policy(spec.action, outputs, mask, config.actor)",
-        "make_policy(spec.action, outputs, None, config.actor)",
-        tests="tests/agents/test_planning_agent.py",
+        "make_policy(spec.action, outputs, mask, actor)",
+        "make_policy(spec.action, outputs, None, actor)",
+        tests="tests/agents/test_planning.py",
     ),
     Mutant(
-        "held_plan_outlives_its_episode",
+        "plan_outlives_its_episode",
         "policy",
         "jnp.where(is_first[:, None, None], 0.0, carry.plan)",
         "carry.plan",
-        tests="tests/agents/test_planning_agent.py",
+        tests="tests/agents/test_planning.py",
     ),
 ]

@@ -17,8 +17,6 @@ MUTANTS = [
         "policy_fn(feat, None if mask is None else mask | True)",
     ),
     Mutant("start_mask_unused", "imagine", "start_mask if start_mask is not None else legal(feat)", "legal(feat)"),
-    Mutant("discount_kept_in_cont", "imagine", "jnp.minimum(cont / gamma, 1.0)", "cont"),
-    Mutant("cont_above_one", "imagine", "jnp.minimum(cont / gamma, 1.0)", "cont / gamma"),
     Mutant(
         "imagination_with_gradient",
         "imagine",

@@ -34,12 +34,6 @@ MUTANTS = [
     Mutant("cont_target_undiscounted", "world_model_loss", "cont_target *= loss.gamma", ""),
     Mutant("starts_with_gradient", "world_model_loss", "jax.tree.map(sg, post)", "post"),
     Mutant(
-        "importance_weights_unused",
-        "world_model_loss",
-        "jnp.expand_dims(batch.weight, 1)",
-        "jnp.ones_like(jnp.expand_dims(batch.weight, 1))",
-    ),
-    Mutant(
         "rows_by_place", "world_model_loss", "row_keys(key, batch.row)", "row_keys(key, jnp.arange(batch.row.shape[0]))"
     ),
     Mutant(
@@ -47,14 +41,14 @@ MUTANTS = [
         "world_model_loss",
         "jnp.asarray(batch.is_first, known.dtype)[:, 0]",
         "0.0",
-        tests="tests/models/test_grid.py::test_first_steps_without_a_past_are_not_reconstructed",
+        tests="tests/models/grid/test_model.py::test_first_steps_without_a_past_are_not_reconstructed",
     ),
     Mutant(
         "grid_first_steps_with_a_past_unread",
         "world_model_loss",
         "world_model.needs_previous and batch.context is None",
         "world_model.needs_previous",
-        tests="tests/models/test_grid.py::test_first_steps_without_a_past_are_not_reconstructed",
+        tests="tests/models/grid/test_model.py::test_first_steps_without_a_past_are_not_reconstructed",
     ),
     Mutant(
         "a_switch_without_effect",

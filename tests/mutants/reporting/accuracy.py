@@ -6,11 +6,11 @@ MUTANTS = [
     Mutant("accuracy_counts_contexts", "counted_steps", "index >= context", "index >= 0"),
     Mutant(
         "accuracy_unchanged_since_the_last_step",
-        "count_right",
+        "count_correct",
         "real[:, context - 1 : context]",
         "real[:, context - 2 + k : context - 1 + k]",
     ),
-    Mutant("accuracy_clears_before_the_step", "count_right", "cleared[:, 1:]", "cleared[:, :-1]"),
+    Mutant("accuracy_clears_before_the_step", "count_correct", "cleared[:, 1:]", "cleared[:, :-1]"),
     Mutant(
         "accuracy_error_of_independent_steps",
         "share",

@@ -18,7 +18,7 @@ from dreamjax.training.storage import checkpoint
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
 from dreamjax.types import NormalizerState, TrainState
-from tests.buffers.streams import make_buffer, make_records
+from tests.helpers.replay import make_buffer, make_records
 
 HOST = {
     "replay": {"head": np.arange(3), "empty": np.zeros((0, 2), np.uint8), "scalar": np.array(7)},
@@ -94,20 +94,6 @@ def test_parameters_alone_do_not_need_the_rest(workdir: Path) -> None:
     params, meta = checkpoint.restore_params(path, like().params)
     assert_same(params, make_state(2).params)
     assert meta["update"] == 10
-
-
-def test_novelty_alone(tmp_path: Path) -> None:
-    novelty = NormalizerState(jnp.float32(0.25), jnp.float32(4.0), jnp.asarray(7, jnp.int32))
-    path = checkpoint.save(tmp_path, 1, make_state().replace(novelty=novelty), HOST, {}, keep=1)
-    shutil.rmtree(path / "params")
-    assert_same(checkpoint.restore_novelty(path, jax.eval_shape(lambda: novelty)), novelty)
-    damaged = next(file for file in (path / "learner").rglob("*") if file.is_file() and file.stat().st_size)
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match="has changed"):
-        checkpoint.restore_novelty(path, novelty)
-    other = checkpoint.save(tmp_path, 2, make_state(), HOST, {}, keep=2)
-    with pytest.raises(CheckpointError, match=r"learner/novelty\.count is nothing there"):
-        checkpoint.restore_novelty(other, novelty)
 
 
 def test_damage_to_any_file_is_named_and_the_checkpoint_before_is_used(workdir: Path) -> None:

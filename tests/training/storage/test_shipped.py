@@ -9,21 +9,19 @@ from pathlib import Path
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from small import noise_like
 
 import dreamjax
 from dreamjax.agents.agent import make_agent
-from dreamjax.algorithms.exploration import NOVELTY
 from dreamjax.commands import ship
-from dreamjax.envs.adapter import make_env
+from dreamjax.envs.make import make_env
 from dreamjax.training.storage import checkpoint, load, shipped, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError
-from dreamjax.types import NormalizerState
-from tests.conftest import ROOT, make_tiny_config
+from tests.helpers import ROOT
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.parameters import noise_like
 
 CARTPOLE = {"env": {"id": "CartPole-v1"}, "eval": {"num_envs": 2}}
 PARAMS = {
@@ -170,26 +168,6 @@ def test_a_shipped_agent_acts_as_its_run_does_bit_for_bit(run, tmp_path, monkeyp
         dreamjax.load("nothing")
     assert ship.main([*arguments, "--name=No"]) == 2
     assert capsys.readouterr().err.startswith("error: --name=No is not allowed")
-
-
-def test_what_heeds_an_ensemble_is_loaded_with_it_and_not_shipped(tmp_path, folder, capsys):
-    config = make_tiny_config(**CARTPOLE, ensemble={"size": 2, "units": 4, "rate": 0.5}, planner={"penalty": 0.5})
-    env = make_env(config.env, 1, seed=0)
-    env.close()
-    state = jax.eval_shape(make_agent(config, env.spec).init, jax.random.key(0))
-    key = jax.random.key(1)
-    state = noise_like(state.replace(key=jax.random.key_data(key)), seed=1).replace(key=key)
-    novelty = NormalizerState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
-    workdir.write_config(tmp_path, config)
-    checkpoint.save(tmp_path, 1, state.replace(novelty=novelty), {}, {"update": 1}, keep=1)
-    loaded = load.load(tmp_path, num_envs=1, changes={"planner": {"limit": 2.0}})
-    loaded.env.close()
-    np.testing.assert_allclose(loaded.params[NOVELTY], [6, -0.5, 1, 2])
-    assert played(tmp_path, planner=True)
-    assert ship.main([f"--workdir={tmp_path}", "--name=one"]) == 2
-    assert "planner.penalty=0.5 is not allowed: agents are shipped without" in capsys.readouterr().err
-    with pytest.raises(UsageError, match=r"planner\.limit=2 is not allowed: agents are shipped without"):
-        load.load(folder, changes={"ensemble": {"size": 2}, "planner": {"limit": 2.0}})
 
 
 def test_there_is_no_best_where_nothing_was_evaluated(run, tmp_path):

@@ -1,6 +1,6 @@
 from tests.mutants import Mutant
 
-TESTS = "tests/models/test_grid.py"
+TESTS = "tests/models/grid/test_model.py"
 
 MUTANTS = [
     Mutant(

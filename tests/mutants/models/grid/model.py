@@ -1,0 +1,105 @@
+from tests.mutants import Mutant
+
+TESTS = "tests/models/grid/test_model.py"
+
+MUTANTS = [
+    Mutant(
+        "grid_dreams_with_a_soft_pointer",
+        "imagine",
+        'call("predict", params, state, action, memory, stoch, True)',
+        'call("predict", params, state, action, memory, stoch, False)',
+        tests="::test_imagined_cells_are_sharp_and_are_what_predict_says",
+    ),
+    Mutant(
+        "grid_heads_begin_anywhere",
+        "GridModel.setup",
+        "scale=0.0",
+        "scale=1.0",
+        tests="::test_a_small_grid_model_learns_the_rules_of_falling_blocks",
+    ),
+    Mutant(
+        "grid_posterior_of_a_guess",
+        "observe",
+        "embed[..., model.units :]",
+        "state.deter[..., : layout.cells + layout.vector]",
+        tests="::test_a_posterior_holds_what_was_observed_and_decodes_to_it",
+    ),
+    Mutant(
+        "grid_no_reset",
+        "observe",
+        "state, action = reset_where(is_first, state, action)",
+        "",
+        tests="::test_resets_and_rows",
+    ),
+    Mutant("grid_predict_sees_the_answer", "predict", "flat[0]", "flat[2]", tests="::test_what_predictions_read"),
+    Mutant(
+        "grid_predict_with_old_memory",
+        "predict",
+        "split_state(layout, flat[2].deter)",
+        "split_state(layout, flat[0].deter)",
+        tests="::test_what_predictions_read",
+    ),
+    Mutant(
+        "grid_predict_blind_to_actions",
+        "GridModel._action",
+        "action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))",
+        "0 * action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))",
+        tests="::test_what_predictions_read",
+    ),
+    Mutant(
+        "grid_dreams_are_blurred",
+        "read",
+        "(probs > 0.5).astype(jnp.float32)",
+        "probs",
+        tests="::test_imagined_cells_are_sharp_and_are_what_predict_says",
+    ),
+    Mutant(
+        "grid_dreams_of_several_classes",
+        "read",
+        "layout.classes > 2",
+        "layout.classes > 9",
+        tests="::test_imagined_cells_are_sharp_and_are_what_predict_says",
+    ),
+    Mutant(
+        "grid_discretes_not_settled",
+        "imagine",
+        "settle(vector)",
+        "vector",
+        tests="::test_imagined_cells_are_sharp_and_are_what_predict_says",
+    ),
+    Mutant(
+        "grid_decode_inverted",
+        "decode",
+        "2 * cells - 1",
+        "1 - 2 * cells",
+        tests="::test_a_posterior_holds_what_was_observed_and_decodes_to_it",
+    ),
+    Mutant(
+        "grid_masks_are_cells",
+        "GridModel.setup",
+        'MASK_KEY in self.spec.obs and layout.focus == "action"',
+        "MASK_KEY in self.spec.obs",
+        tests="::test_a_whole_update_fits_together",
+    ),
+    Mutant(
+        "grid_without_absolute_edit",
+        "GridModel.predict",
+        "room[..., None, None]",
+        "0",
+        tests="::test_a_prediction_by_hand",
+    ),
+    Mutant(
+        "grid_without_pointer",
+        "GridModel.predict",
+        "self.pointer(probs, hard)",
+        "probs + 0 * self.pointer(probs, hard)",
+        tests="::test_a_prediction_by_hand",
+    ),
+    Mutant(
+        "grid_keeps_nothing",
+        "GridModel.outcome",
+        "(2 * cells - 1) * self.keep[None]",
+        "0 * cells",
+        tests="::test_a_prediction_by_hand",
+    ),
+]
