@@ -213,6 +213,13 @@ def test_fields_named_in_documents_exist(document):
     assert sorted(set(named) - field_names() - TO_COME) == []
 
 
+def test_the_changelog_has_every_old_field():
+    values = {f'{name}="{value}"' for name, values in legacy.RENAMED_VALUES.items() for value in values}
+    named = set(re.findall(r"`([^`]+)`", read("CHANGELOG.md")))
+    old = values | legacy.RENAMED.keys() | legacy.REMOVED.keys()
+    assert {name for name in old if not named & {name, f"{name}.*"}} == set()
+
+
 def test_an_unknown_field_is_not_accepted():
     with pytest.raises(ConfigError):
         cli.load_config("cartpole", {"no.such": "1"})

@@ -92,7 +92,6 @@ PLANNER = {"planner": {"collect": True, "evaluate": True, "num_simulations": 4, 
 ONE_STEP = config_lib.merge(PLANNER, {"planner": {"method": "one_step"}})
 PIECEWISE = config_lib.merge(PLANNER, {"planner": {"method": "piecewise", "horizon": 2, "candidates": 4}})
 CEM = config_lib.merge(PLANNER, {"planner": {"method": "cem", "horizon": 2, "candidates": 4, "elites": 2}})
-MPPI = config_lib.merge(CEM, {"planner": {"method": "mppi"}})
 
 
 class Row(NamedTuple):
@@ -230,8 +229,6 @@ ROWS = [
     Row("planner.iterations", 3, "acting", ACTING, CEM, "board"),
     Row("planner.policy_share", 0.5, "acting", ACTING, CEM, "board"),
     Row("planner.elites", 3, "acting", ACTING, CEM, "board"),
-    Row("planner.temperature", 0.2, "acting", ACTING, MPPI, "board"),
-    Row("planner.temperature", 0.2, "acting", set(), CEM, "board"),
     Row("planner.method", "one_step", "acting", ACTING, PLANNER, "board"),
     Row("planner.actions", 3, "acting", ACTING, ONE_STEP, "board"),
     Row("planner.bootstrap", 0.0, "acting", ACTING, ONE_STEP, "board"),

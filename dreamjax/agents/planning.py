@@ -13,7 +13,7 @@ from dreamjax.algorithms.planning.candidates import joint_actions, joint_actions
 from dreamjax.algorithms.planning.model import PlanningModel, latent_model
 from dreamjax.algorithms.planning.one_step import plan_one_step
 from dreamjax.algorithms.planning.piecewise import plan_piecewise
-from dreamjax.algorithms.planning.shooting import shoot
+from dreamjax.algorithms.planning.shooting import plan_cem
 from dreamjax.algorithms.planning.tree import plan_tree
 from dreamjax.config import ActorConfig, Config, ConfigError, PlannerConfig
 from dreamjax.models.heads import Networks
@@ -26,7 +26,7 @@ def plan(
     """The action to take, float32 ``[N, A]``, by ``planner.method``, and the plan to carry.
 
     If not ``inputs.greedy`` an action is drawn: by one step from a softmax of its values, by the tree from the improved
-    policy, by shooting from the last fit. Piecewise-constant sequences are drawn either way, and the best one is taken.
+    policy, by CEM from the last fit. Piecewise-constant sequences are drawn either way, and the best one is taken.
 
     Args:
         state: ``[N, ...]``, the model's for ``inputs.state``.
@@ -43,7 +43,7 @@ def plan(
         return plan_one_step(model, state, policy, keys, planner, joint=joint, greedy=greedy), inputs.plan
     if planner.method == "gumbel":
         return plan_tree(model, state, policy, keys, planner, greedy=greedy), inputs.plan
-    return shoot(model, policy.spec, state, policy, keys, planner, greedy=greedy), inputs.plan
+    return plan_cem(model, state, policy, keys, planner, greedy=greedy), inputs.plan
 
 
 def initial_plan(planner: PlannerConfig, spec: ActionSpec, num_envs: int) -> Array:

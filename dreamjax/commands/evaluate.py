@@ -1,7 +1,7 @@
 """Plays whole episodes with a trained agent and reports mean, standard error and every episode.
 
     dreamjax evaluate --workdir=runs/tetris_direct --episodes=100 --json=result.json
-    dreamjax evaluate --workdir=runs/tetris_locked --agent=search    # planner.method=one_step
+    dreamjax evaluate --workdir=runs/tetris_locked --agent=planner --method=one_step    # one step of search
     dreamjax evaluate --workdir=tetris_locked --agent=planner --simulations=50    # tree search in the model
     dreamjax evaluate --workdir=runs/tetris_locked --agent=planner --rules=real    # plans with the rules of Tetris
     dreamjax evaluate --workdir=runs/tetris_locked --world-model     # how often the model is right
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
 TETRIS = "dreamjax/Tetris-v0"
 EPISODES, MODEL_EPISODES = 100, 50
 HELD_OUT = 20_000_033  # added to the seeds of run and command: the model is measured on games that no training saw
-METHODS = ("gumbel", "one_step", "piecewise", "cem", "mppi", "held")
-ONE_STEP_ACTIONS = 64  # candidates of --agent=search; a piece of Tetris has fewer legal placements
+ONE_STEP_ACTIONS = 64  # candidates of one_step in a run of another method: more than a piece has placements
 # Arguments of the planner, by their name in PlannerConfig: flag and least value.
 PLANNER = {
     "num_simulations": ("simulations", 1),
     "method": ("method", None),
     "horizon": ("horizon", 1),
     "candidates": ("candidates", 2),
+    "bootstrap": ("bootstrap", 0),
 }
 
 
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     known = _parser().parse_args(arguments)
+    if known.agent == "search":
+        print("warning: --agent=search is now --agent=planner --method=one_step", file=sys.stderr)
+        known.agent, known.method = "planner", "one_step"
     _check(known)
     config = workdir.read_config(known.workdir)
     games = games_of(known)
@@ -124,14 +128,10 @@ def _changes(known: argparse.Namespace, config: Config, games: Games) -> dict[st
         if not is_tetris:
             raise UsageError(f"--rules=real is for {TETRIS}, not for {config.env.id}")
         changes["env"] = {"workers": 0}
-    if known.agent == "search":
-        changes["planner"] = {"method": "one_step"}
-        if config.planner.method != "one_step":
-            changes["planner"]["actions"] = ONE_STEP_ACTIONS
-        if known.bootstrap is not None:
-            changes["planner"]["bootstrap"] = known.bootstrap
-    elif known.agent == "planner":
+    if known.agent == "planner":
         changes["planner"] = {name: value for name in PLANNER if (value := getattr(known, name)) is not None}
+        if known.method == "one_step" and config.planner.method != "one_step":
+            changes["planner"]["actions"] = ONE_STEP_ACTIONS
     return changes
 
 
@@ -141,7 +141,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--episodes", type=int, help=f"(default: {EPISODES}; {MODEL_EPISODES} with --world-model)")
     parser.add_argument("--num_envs", type=int, metavar="N", help="games at once (default: the run's eval.num_envs)")
     parser.add_argument(
-        "--agent", choices=("policy", "search", "planner"), default="policy", help="how it acts (default: policy)"
+        "--agent", choices=("policy", "planner", "search"), default="policy", help="how it acts (default: policy)"
     )
     parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
     parser.add_argument(
@@ -153,7 +153,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the result to this file")
 
     planner = parser.add_argument_group("the planner (default of each: the run's)")
-    planner.add_argument("--method", choices=METHODS, help="as planner.method; held: old name of piecewise")
+    planner.add_argument("--method", metavar="NAME", help="`dreamjax config planner.method` lists them")
     planner.add_argument(
         "--simulations", dest="num_simulations", type=int, metavar="N", help="simulations of each tree search"
     )
@@ -165,7 +165,7 @@ def _parser() -> cli.Parser:
         default="model",
         help="plan in the learned model, or in Tetris itself without knowledge of coming pieces (default: model)",
     )
-    planner.add_argument("--bootstrap", type=float, metavar="W", help="weight of the critic's value in --agent=search")
+    planner.add_argument("--bootstrap", type=float, metavar="W", help="weight of the critic's value in one_step")
 
     other = parser.add_argument_group("instead of the run's own games")
     other.add_argument("--world-model", action="store_true", help="measure the model's predictions")
@@ -190,10 +190,6 @@ def _check(known: argparse.Namespace) -> None:
             raise UsageError(f"--{flag}={value} is not allowed: must be {bound} or more")
     if known.rules == "real" and known.agent != "planner":
         raise UsageError("--rules=real is for --agent=planner")
-    if known.bootstrap is not None and known.agent != "search":
-        raise UsageError(f"--bootstrap={known.bootstrap:g} is for --agent=search")
-    if known.bootstrap is not None and not 0 <= known.bootstrap <= 1:
-        raise UsageError(f"--bootstrap={known.bootstrap:g} is not allowed: must be from 0 to 1")
     other_games = known.robustness or known.sequence or known.garbage
     if known.rules == "real" and (known.world_model or other_games):
         raise UsageError(

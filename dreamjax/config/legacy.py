@@ -23,7 +23,10 @@ RENAMED = {
 }
 """New dotted names by old ones; the name of a group stands for all of its fields."""
 
-RENAMED_VALUES = {"replay.sampler": {"prioritised": "prioritized"}, "planner.method": {"held": "piecewise"}}
+RENAMED_VALUES = {
+    "replay.sampler": {"prioritised": "prioritized"},
+    "planner.method": {"held": "piecewise", "mppi": "cem"},
+}
 """New values by old ones, of fields by dotted name."""
 
 
@@ -36,6 +39,7 @@ class Removed(NamedTuple):
 
 REMOVED = {
     "search.learn": Removed(("off",), "targets from search did not pay: imagination alone measured better"),
+    "planner.temperature": Removed((0.5,), "it was of planner.method=mppi; cem measured as well"),
     "planner.penalty": Removed((0,), "plans cleared fewer lines with it"),
     "planner.limit": Removed((0,), "plans cleared fewer lines with it"),
     "ensemble.bonus": Removed((0,), "explore.steps explores by disagreement"),

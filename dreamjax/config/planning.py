@@ -12,11 +12,11 @@ from dreamjax.config.schema import Options, option, require
 class PlannerConfig(Options):
     """Planning in the learned model before every step: --agent=planner."""
 
-    method: Literal["gumbel", "one_step", "piecewise", "cem", "mppi"] = option(
+    method: Literal["gumbel", "one_step", "piecewise", "cem"] = option(
         "gumbel",
         "Gumbel tree search; one step of every candidate action (one_step); one round of piecewise-constant sequences, "
         "with the plan of the step before as a further candidate (piecewise); or sequences of actions refined in rounds "
-        "(cem, mppi).",
+        "(cem).",
     )
     collect: bool = option(False, "Act by the planner while collecting.")
     evaluate: bool = option(False, "Act by the planner in evaluations.")
@@ -40,17 +40,12 @@ class PlannerConfig(Options):
         0.1, "one_step: temperature of sampled actions.", unit="standard deviations of values", above=0
     )
     horizon: int = option(
-        8, "cem, mppi, piecewise: steps of a sequence; the critic values what follows.", unit="steps", above=0
+        8, "cem, piecewise: steps of a sequence; the critic values what follows.", unit="steps", above=0
     )
-    candidates: int = option(64, "cem, mppi, piecewise: sequences of each round.", at_least=2)
-    iterations: int = option(4, "cem, mppi: rounds.", above=0)
-    policy_share: float = option(
-        0.25, "cem, mppi: fraction of the sequences that follow the actor.", at_least=0, at_most=1
-    )
+    candidates: int = option(64, "cem, piecewise: sequences of each round.", at_least=2)
+    iterations: int = option(4, "cem: rounds.", above=0)
+    policy_share: float = option(0.25, "cem: fraction of the sequences that follow the actor.", at_least=0, at_most=1)
     elites: int = option(8, "cem: best sequences, which the next round is fitted to.", above=0)
-    temperature: float = option(
-        0.5, "mppi: temperature of the weights.", unit="standard deviations of returns", above=0
-    )
 
     def check(self) -> None:
         """Raises ConfigError if there are more elites than sequences."""

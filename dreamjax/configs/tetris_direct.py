@@ -10,7 +10,7 @@ Lines a game after 150,000 steps (--config.total_steps=150000; 45 to 52 min on o
 seeds 0, 1, 2:
 
     32 plans (--agent=planner --candidates=32)    5.1 +- 0.3, 5.8 +- 0.3, 6.8 +- 0.3
-    the actor alone                               0.06, 0.12, 0.04
+    the actor only                                0.06, 0.12, 0.04
     PPO                                           0.24 after 300,000 steps, 1.21 after 1,000,000
 
 Variants: :smoke runs every phase in seconds; :plan sets the plan's sizes and schedule; :vector uses the vector RSSM

@@ -5,13 +5,13 @@
 The reward is the lines plus 0.1 a piece. 100,000 placements, 12,375 updates, 37 min on one core of an Intel Xeon a seed.
 Lines a game over 100 greedy games of at most 1,000 pieces, seeds 0, 1, 2:
 
-    the actor alone                               13.0 +- 0.6, 15.3 +- 0.7, 13.6 +- 0.7
+    the actor only                                13.0 +- 0.6, 15.3 +- 0.7, 13.6 +- 0.7
     planner (--agent=planner --simulations=50)    40.2 +- 1.7, 40.1 +- 1.7, 42.4 +- 1.7
     masked PPO                                    1.1 after as many placements, 6.9 after 1,000,000
 
 Variants: :smoke runs every phase in seconds; :plan sets the plan's sizes and schedule; :dreamerv3 and :1m to :400m set
 those of DreamerV3; :vector uses the vector RSSM instead of the grid model; :shaped rewards the shape of the stack too, and
-its planner (--agent=planner) looks one step ahead by that reward alone; :quick stops after 20,000 placements; :gpu is four
+its planner (--agent=planner) looks one step ahead by that reward only; :quick stops after 20,000 placements; :gpu is four
 times as wide, with four times the environments and windows (no GPU has run it yet).
 """
 

@@ -74,7 +74,7 @@ def test_the_stopwatch_leaves_out_the_first_call_and_changes_nothing(monkeypatch
         (["--simulations=5"], "--simulations=5 is for --agent=planner"),
         (["--candidates=5"], "--candidates=5 is for --agent=planner"),
         (["--agent=planner", "--candidates=1"], "--candidates=1 is not allowed: must be 2 or more"),
-        (["--bootstrap=0.5"], "--bootstrap=0.5 is for --agent=search"),
+        (["--bootstrap=0.5"], "--bootstrap=0.5 is for --agent=planner"),
         (["--rules=real"], "--rules=real is for --agent=planner"),
         (["--agent=planner", "--rules=real", "--garbage=2"], "--rules=real is for the run's own games"),
     ],
@@ -159,7 +159,7 @@ def test_planner_acts_where_it_is_asked_for_though_the_run_had_none(agent, monke
 
     monkeypatch.setattr("dreamjax.training.storage.load.load", load)
     monkeypatch.setattr("dreamjax.training.collection.acting.make_policy", make_policy)
-    budget = ["--simulations=7", "--method=mppi"] if agent == "planner" else []
+    budget = ["--simulations=7", "--method=cem"] if agent == "planner" else []
     assert (
         evaluate.main([f"--workdir={tmp_path}", "--episodes=4", f"--agent={agent}", "--num_envs=3", *budget]) == cli.OK
     )
@@ -169,7 +169,9 @@ def test_planner_acts_where_it_is_asked_for_though_the_run_had_none(agent, monke
     planner = {
         "policy": config.planner,
         "search": dataclasses.replace(config.planner, method="one_step", actions=64),
-        "planner": dataclasses.replace(config.planner, num_simulations=7, method="mppi"),
+        "planner": dataclasses.replace(config.planner, num_simulations=7, method="cem"),
     }[agent]
     assert changed.planner == planner
-    assert "time per move: " in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "time per move: " in printed.out
+    assert ("--agent=planner --method=one_step" in printed.err) == (agent == "search")

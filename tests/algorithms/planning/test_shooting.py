@@ -10,7 +10,7 @@ import pytest
 
 from dreamjax.algorithms.distributions import Policy, PolicyPart
 from dreamjax.algorithms.planning.model import PlanningModel
-from dreamjax.algorithms.planning.shooting import LEAST_STD, masked, refit, rollout, shoot, widest
+from dreamjax.algorithms.planning.shooting import MIN_STD, masked, plan_cem, refit, rollout, uninformed
 from dreamjax.config import PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
 from tests.helpers.xla import QUICK
@@ -57,29 +57,22 @@ def best_first(row):
     return first, found[first] - max(value for press, value in found.items() if press != first)
 
 
-@pytest.mark.parametrize("method", ["cem", "mppi"])
-def test_the_first_press_of_the_best_sequence(method):
-    config = PlannerConfig(
-        method=method, horizon=HORIZON, candidates=96, iterations=6, elites=8, policy_share=0.0, temperature=0.2
-    )
+def test_the_first_press_of_the_best_sequence():
+    config = PlannerConfig(method="cem", horizon=HORIZON, candidates=96, iterations=6, elites=8, policy_share=0.0)
     model, rows = buttons_model(), jnp.arange(ROWS)
     state = (rows, 0 * rows, 0 * rows)
 
     @functools.partial(jax.jit, compiler_options=QUICK)
     def run(keys):
-        return shoot(model, BUTTONS, state, model.policy_and_value(state)[0], keys, config, greedy=True)
+        return plan_cem(model, state, model.policy_and_value(state)[0], keys, config, greedy=True)
 
     press = np.asarray(run(keys_of(ROWS))) @ [1, 2]
     exact, gap = map(np.array, zip(*map(best_first, range(ROWS)), strict=True))
-    if method == "cem":
-        np.testing.assert_array_equal(press, exact)
-    else:  # the mode of a fit: sequences that are as good draw it away
-        np.testing.assert_array_equal(press[gap > 0.15], exact[gap > 0.15])
+    np.testing.assert_array_equal(press, exact)
     assert np.sum(gap > 0.15) > 5 and len(set(exact)) > 2
 
 
-@pytest.mark.parametrize("method", ["cem", "mppi"])
-def test_numbers_come_close_to_the_best(method):
+def test_numbers_come_close_to_the_best():
     target = jnp.array([[0.5, -0.3], [-0.8, 0.1]])
 
     def step(state, action, keys):
@@ -91,10 +84,10 @@ def test_numbers_come_close_to_the_best(method):
         part = PolicyPart(mean=jnp.zeros_like(state), std=jnp.ones_like(state))
         return Policy(NUMBERS, (part,)), jnp.zeros(state.shape[0])
 
-    config = PlannerConfig(method=method, horizon=2, candidates=128, iterations=8, policy_share=0.1, temperature=0.3)
+    config = PlannerConfig(method="cem", horizon=2, candidates=128, iterations=8, policy_share=0.1)
     policy, _ = policy_and_value(target)
     action = jax.jit(
-        lambda keys: shoot(PlanningModel(step, policy_and_value), NUMBERS, target, policy, keys, config, greedy=True),
+        lambda keys: plan_cem(PlanningModel(step, policy_and_value), target, policy, keys, config, greedy=True),
         compiler_options=QUICK,
     )(keys_of(2))
     np.testing.assert_allclose(action, target, atol=0.12)
@@ -104,7 +97,7 @@ def test_a_sequences_return_by_hand():
     """The actor always presses the first button: ``r0 + g r1 + g^2 r2 + g^3 value``."""
     model, rows = buttons_model((1.0, 0.0)), jnp.arange(ROWS)
     state = (rows, 0 * rows, 0 * rows)
-    shots, first = widest(BUTTONS, ROWS, HORIZON), model.policy_and_value(state)[0]
+    shots, first = uninformed(BUTTONS, ROWS, HORIZON), model.policy_and_value(state)[0]
     run = jax.jit(lambda shared_keys, keys: rollout(model, state, shots, shared_keys, keys, rows >= 0, first))
     actions, returns = run(keys_of(ROWS), keys_of(ROWS, 1))
     np.testing.assert_array_equal(actions, np.broadcast_to([1, 0], (ROWS, HORIZON, 2)))
@@ -122,7 +115,7 @@ def test_refits_by_hand():
     np.testing.assert_allclose(fit.parts[2].mean, [[[mean]]], rtol=1e-6)
     np.testing.assert_allclose(fit.parts[2].std, [[[variance**0.5]]], rtol=1e-6)
     narrow = refit(MIXED, actions[:, :1], jnp.ones((1, 1))).parts[2].std
-    np.testing.assert_allclose(narrow, LEAST_STD)
+    np.testing.assert_allclose(narrow, MIN_STD)
 
 
 def mixed_policy(probs, press=0.0, mean=0.0):
@@ -138,8 +131,8 @@ def test_what_is_illegal_is_left_out():
     assert left.parts[1] is shot.parts[1]
 
 
-@pytest.mark.parametrize(("method", "greedy"), [("cem", True), ("mppi", False)])
-def test_masks_and_bounds_hold_in_every_step(method, greedy):
+@pytest.mark.parametrize("greedy", [True, False])
+def test_masks_and_bounds_hold_in_every_step(greedy):
     """An illegal class or a number out of bounds would pay; class ``t`` is illegal at step ``t``, as real at the start."""
 
     def step(state, action, keys):
@@ -153,7 +146,7 @@ def test_masks_and_bounds_hold_in_every_step(method, greedy):
         parts = PolicyPart(probs=probs), *jax.tree.map(spread, policy.parts[1:])
         return Policy(MIXED, parts), jnp.zeros(state.shape[0])
 
-    config = PlannerConfig(method=method, horizon=2, candidates=16, iterations=2, elites=2, policy_share=0.5)
+    config = PlannerConfig(method="cem", horizon=2, candidates=16, iterations=2, elites=2, policy_share=0.5)
     taken = []
 
     def recorded(state, action, keys):
@@ -164,7 +157,7 @@ def test_masks_and_bounds_hold_in_every_step(method, greedy):
     state = jnp.zeros(2, jnp.int32)
     first = policy_and_value(state)[0]
     run = functools.partial(
-        shoot, PlanningModel(recorded, policy_and_value), MIXED, state, first, config=config, greedy=greedy
+        plan_cem, PlanningModel(recorded, policy_and_value), state, first, config=config, greedy=greedy
     )
     run = jax.jit(run, compiler_options=QUICK)
     action = run(keys_of(2))
@@ -185,7 +178,7 @@ def test_a_share_of_the_sequences_is_the_actors():
     press = {}
     for share in (0.0, 0.125):
         config = PlannerConfig(method="cem", horizon=12, candidates=8, iterations=1, elites=1, policy_share=share)
-        run = functools.partial(shoot, model, BUTTONS, state, policy_of(state), config=config, greedy=False)
+        run = functools.partial(plan_cem, model, state, policy_of(state), config=config, greedy=False)
         press[share] = jax.jit(run, compiler_options=QUICK)(keys_of(3))
     np.testing.assert_array_equal(press[0.125], 1)
     assert not np.all(press[0.0] == 1)
