@@ -15,7 +15,7 @@ from tests.helpers import scripted
 
 
 def run(name: str, *arguments: str) -> int:
-    return check_env.main([f"--env=tests.helpers.tests.helpers.scripted:{name}", *arguments])
+    return check_env.main([f"--env=tests.helpers.scripted:{name}", *arguments])
 
 
 @pytest.fixture

@@ -264,7 +264,7 @@ def test_unknown_id_module_and_argument() -> None:
 
 
 def test_module_prefix_imports_the_module() -> None:
-    adapter = make_env(EnvConfig(id="tests.helpers.tests.helpers.scripted:Scripted-v0"), 1, seed=0)
+    adapter = make_env(EnvConfig(id="tests.helpers.scripted:Scripted-v0"), 1, seed=0)
     assert adapter.reset().obs["observation"].shape == (1, 2)
 
 
