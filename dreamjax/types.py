@@ -256,7 +256,7 @@ class TrainState:
         key: typed PRNG key; never consumed, folded by ``step`` and by global row.
         params: {"world_model", "actor", "critic"} (and "ensemble", "explorer_actor", "explorer_critic" where configured).
         slow_critic: moving average of ``params["critic"]``.
-        opt_state: optimiser state by group.
+        opt_state: optimizer state by group.
         retnorm: percentiles of imagined returns.
         ring: imagined rollouts kept for later actor-critic phases, or None.
         novelty: percentiles of the ensemble's disagreement about imagined steps, or None without an ensemble.

@@ -10,13 +10,13 @@ from dreamjax.algorithms.actor_critic import actor_loss, critic_loss
 from dreamjax.algorithms.normalization import init_normalizer, normalizer_scale, update_normalizer
 from dreamjax.algorithms.optimizers import make_optimizer
 from dreamjax.algorithms.returns import lambda_return
-from dreamjax.config import ActorConfig, OptimiserConfig
+from dreamjax.config import ActorConfig, Config, OptimiserConfig
 from dreamjax.models import latents
 from dreamjax.models.nets import symexp, symlog
 from dreamjax.types import ActionPart, ActionSpec, Imagination, ObsSpec
 
 SIGN = np.array([[1, -1, 1], [-1, 1, -1]], np.float32)
-ACTOR = ActorConfig(unimix=0.0, min_std=1e-3)
+ACTOR, CONFIG = ActorConfig(unimix=0.0, min_std=1e-3), Config()
 EVERYTHING = ActionSpec(
     (ActionPart("categorical", 3, masked=True), ActionPart("binary", 2), ActionPart("continuous", 2))
 )
@@ -47,9 +47,8 @@ def policy_gradient(raw):
         feat=both, action=chosen.mode(), log_prob=-1e9 * ones, mask=None, reward=both, row=None,
         cont=jnp.array([[0.0, 0], [1, 0], [1, 1]]),
     )  # fmt: skip
-    return actor_loss(
-        chosen, rollouts, 1e9 * ones, -1e9 * both, jnp.ones(()), gamma=0.997, entropy_scale=3e-4, off_policy=True
-    )[0]
+    constants = dict(gamma=CONFIG.loss.gamma, entropy_scale=CONFIG.actor.entropy, off_policy=True)
+    return actor_loss(chosen, rollouts, 1e9 * ones, -1e9 * both, jnp.ones(()), **constants)[0]
 
 
 def returns(reward):
@@ -72,7 +71,7 @@ def observations(x):
     )
 
 
-def optimizer(grads):
+def optimiser(grads):
     """A first step from parameters of zero; part of the gradient is zero. Nothing differentiates through it."""
     grads = jax.lax.stop_gradient(grads)
     made = make_optimizer(OptimiserConfig(warmup=0), 0.1)
@@ -94,12 +93,12 @@ CASES = {
     "two_hot": (lambda x: dist.two_hot_loss(jnp.stack([x, -x, x], -1), x) + dist.two_hot_decode(jnp.stack([x, -x, x], -1)),
                 (0.0, 1e9)),
     "critic": (lambda x: critic_loss(jnp.stack([x, -x, x], -1), jnp.stack([-x, x, x], -1), x, jnp.ones((2, 3)),
-                                     slow_regularizer=1.0, symlog_limit=20.0),
+                                     slow_regularizer=CONFIG.critic.slow_regulariser, symlog_limit=CONFIG.loss.reach),
                (0.0, 1e9)),
     "mse_head": (lambda x: dist.scalar_loss(x[..., None] / 1e8, x) + symexp(x / 1e8), (0.0, 1e9)),
     "returns": (returns, (0.0, 1e9)),
     "observations": (observations, (0.0, 1e2, 1e9)),
-    "optimizer": (optimizer, (0.0, 1e-18, 1e9)),
+    "optimiser": (optimiser, (0.0, 1e-18, 1e9)),
 }  # fmt: skip
 
 

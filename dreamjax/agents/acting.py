@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from dreamjax.algorithms.distributions import Policy, action_record, make_policy
+from dreamjax.algorithms.actions import Policy, action_record, make_policy
 from dreamjax.algorithms.planning.model import DisagreementWeights
 from dreamjax.config import ActorConfig
 from dreamjax.models.encoders import preprocess

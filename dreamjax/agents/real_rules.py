@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from dreamjax.agents.acting import DecisionInputs, make_acting
 from dreamjax.agents.planning import make_decision
-from dreamjax.algorithms.distributions import Policy, action_record
+from dreamjax.algorithms.actions import Policy, action_record
 from dreamjax.algorithms.planning.model import PlanningModel, actor_and_critic
 from dreamjax.config import Config
 from dreamjax.envs.tetris import engine, unseen

@@ -6,7 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from dreamjax.algorithms.distributions import Policy, scalar_decode, scalar_loss
+from dreamjax.algorithms.actions import Policy
+from dreamjax.algorithms.distributions import scalar_decode, scalar_loss
 from dreamjax.algorithms.returns import lambda_return, step_weights
 from dreamjax.types import Imagination, Metrics
 

@@ -9,11 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.algorithms.actions import Policy as Policy
-from dreamjax.algorithms.actions import PolicyPart as PolicyPart
-from dreamjax.algorithms.actions import action_record as action_record
-from dreamjax.algorithms.actions import action_vector as action_vector
-from dreamjax.algorithms.actions import make_policy as make_policy
 from dreamjax.models.nets import symexp, symlog
 from dreamjax.types import ObsSpec
 
@@ -50,7 +45,7 @@ def two_hot_position(target: jax.Array, num: int, symlog_limit: float = SYMLOG_L
     step = 2 * symlog_limit / (num - 1)
     target = jnp.clip(target.astype(jnp.float32), bins[0], bins[-1])
     lower = jnp.clip(jnp.floor((symlog(target) + symlog_limit) / step).astype(jnp.int32), 0, num - 2)
-    # Rounding in symlog may be off by one bin near a centre.
+    # Rounding in symlog may be off by one bin near a center.
     lower = jnp.clip(lower - (target < bins[lower]) + (target >= bins[lower + 1]), 0, num - 2)
     weight = (target - bins[lower]) / (bins[lower + 1] - bins[lower])
     return lower, weight

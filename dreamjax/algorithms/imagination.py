@@ -32,10 +32,10 @@ def imagine(
     cont_discount: bool,
     symlog_limit: float = SYMLOG_LIMIT,
 ) -> tuple[Imagination, Any]:
-    """Imagines ``horizon`` steps from each start. Nothing here is differentiated; every output is stop-gradient.
+    """Imagines ``horizon`` steps from each start. Every output is stop-gradient.
 
-    ``feat[0]`` is the start's own. Legal actions are the real mask at the start, predicted masks (probability above one
-    half) after it. Rewards and continuation are computed for all states in one product each, outside the scan.
+    ``feat[0]`` is that of the start. Legal actions are those of the real mask at the start and of predicted masks
+    (probability above 1/2) afterwards. Rewards and continuation are computed for all states at once, after the scan.
 
     Args:
         world_model, params: the world model.
@@ -44,8 +44,7 @@ def imagine(
         keys: typed ``[N]``, one a rollout; folded by time step. row: int32 ``[N]`` global index of the rollout.
         horizon: H.
         start_mask: bool ``[N, C]`` legal actions at the start, or None.
-        gamma, cont_discount: whether, and with what discount, the continue head's target was multiplied; it is divided
-            out again here.
+        gamma, cont_discount: see ``continue_probability``.
         symlog_limit: of the reward head's bins.
 
     Returns:
@@ -71,7 +70,7 @@ def imagine(
         return (following, feat, legal(feat), feats), (action, policy.log_prob(action), mask, aux)
 
     feat = world_model.feat(start)
-    # Features are carried and written in place: what a scan stacks comes by time, and turning that round copies it.
+    # Features are carried and written in place: a scan stacks its outputs time-major, and transposing them is a copy.
     feats = jnp.zeros((feat.shape[0], horizon + 1, feat.shape[1]), feat.dtype).at[:, 0].set(feat)
     first_mask = start_mask if start_mask is not None else legal(feat)
     (*_, last_mask, feats), (actions, log_probs, masks, aux) = jax.lax.scan(
@@ -90,7 +89,7 @@ def imagine(
         cont=continue_probability(world_model.cont(params, feats), gamma=gamma, cont_discount=cont_discount),
         row=row,
     )
-    # As many as there are features, so that these need not be cut (and copied) where both are used.
+    # As many steps as features have, so that features need not be sliced (and copied) where both are used.
     aux = jax.tree.map(lambda x: jnp.swapaxes(jnp.concatenate([x, jnp.zeros_like(x[:1])]), 0, 1), aux)
     return jax.tree.map(jax.lax.stop_gradient, (rollouts, aux))
 

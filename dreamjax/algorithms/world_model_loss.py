@@ -9,13 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.algorithms.actions import action_vector
-from dreamjax.algorithms.distributions import (
-    binary_loss,
-    observation_loss,
-    scalar_decode,
-    scalar_loss,
-    weighted_sum,
-)
+from dreamjax.algorithms.distributions import binary_loss, observation_loss, scalar_decode, scalar_loss, weighted_sum
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.config import LossConfig
 from dreamjax.models.encoders import preprocess
@@ -63,9 +57,9 @@ def observe_window(
 def window_inputs(
     world_model: WorldModel, spec: EnvSpec, batch: Batch
 ) -> tuple[jax.Array, jax.Array, RSSMState, jax.Array]:
-    """Action vectors, first flags, start state and previous action of a batch, as ``observe_window`` takes them.
+    """Action vectors, ``is_first``, start state and previous action of a batch, for ``observe_window``.
 
-    Without kept latents a window begins from the initial state, whether or not an episode begins there.
+    Without stored latents a window starts from the initial state, whether or not an episode starts there.
     """
     action = action_vector(spec.action, batch.action)
     prev_action = action_vector(spec.action, batch.prev_action)
@@ -89,9 +83,10 @@ def world_model_loss(
 ) -> tuple[jax.Array, tuple[Posterior, jax.Array, Metrics]]:
     """The world model's loss on a batch of windows.
 
-    Sum over: reconstructions, reward, continue, ``dyn = KL(sg(post) || prior)`` and ``rep = KL(post || sg(prior))``, the
-    KLs summed over latents, then held above the free nats. Losses sum over event dimensions and average over ``[B, T]``.
-    The continue target is ``1 - is_terminal``, times the discount where configured: truncation is not termination.
+    The sum of reconstructions, reward, continue, ``dyn = KL(sg(post) || prior)`` and ``rep = KL(post || sg(prior))``. KLs
+    are summed over latents, then clipped from below at the free nats. Losses sum over event dimensions and average over
+    ``[B, T]``. The continue target is ``1 - is_terminal``, times the discount where configured; truncation is not
+    termination.
 
     Args:
         params: of the world model; the gradient is for these.
@@ -126,7 +121,7 @@ def world_model_loss(
     taken = jnp.concatenate([prev_action[:, None], action[:, :-1]], 1)
     previous, taken = reset_where(is_first, previous, taken)
     predictions = world_model.predict(params, previous, taken, post.state)
-    known = jnp.ones_like(batch.reward)
+    known = jnp.ones_like(batch.reward)  # 0 where the prediction would read a previous state that there is not
     if world_model.needs_previous and batch.context is None:
         known = known.at[:, 0].set(jnp.asarray(batch.is_first, known.dtype)[:, 0])
     if world_model.mask is not None:

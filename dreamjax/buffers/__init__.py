@@ -1,1 +1,1 @@
-"""Replay on the host (``sequence_buffer``, ``samplers``, ``columns``) and imagined rollouts on the device."""
+"""Replay of real steps on the host (``sequence_buffer``) and of imagined rollouts on the device."""

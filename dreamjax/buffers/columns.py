@@ -1,8 +1,8 @@
 """Compact, lossless columns of records in host memory.
 
-A column keeps ``rows`` records of one entry, addressed by arrays of row numbers of any shape. ``encode`` checks and
-converts records, ``put`` stores what ``encode`` gave, ``read`` gives records back bit for bit (latents excepted, which
-are rounded), ``dump`` and ``load`` move stored rows to and from plain NumPy arrays.
+A column stores ``rows`` records of one entry, addressed by integer arrays of any shape. ``encode`` checks and converts
+records, ``put`` stores encoded records, and ``read`` returns records bit for bit, except for latents, which are rounded.
+``dump`` and ``load`` convert stored rows to and from plain NumPy arrays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ State = dict[str, np.ndarray]
 
 
 class Column(Protocol):
-    """One entry of the records; ``index`` is an integer array of row numbers, of any shape ``[...]``."""
+    """One entry of the records; ``index`` is an integer array of rows, of any shape ``[...]``."""
 
     def encode(self, values: np.ndarray) -> np.ndarray: ...
     def put(self, index: np.ndarray, encoded: np.ndarray) -> None: ...
@@ -31,21 +31,29 @@ class Column(Protocol):
 
 
 class _Array:
-    """A column that is one array ``[rows, ...]``; subclasses say how records are encoded and decoded.
+    """A column of one array ``[rows, ...]``; subclasses encode and decode the records.
 
     Args:
-        name: for messages. rows: records kept. shape, dtype: of one record. stored: shape of one stored record.
-        kept: dtype it is stored in.
+        name: name of the entry in messages.
+        rows: number of records stored.
+        shape, dtype: shape and dtype of one record.
+        stored_shape, stored_dtype: shape and dtype of one stored record.
     """
 
     def __init__(
-        self, name: str, rows: int, shape: tuple[int, ...], dtype: DTypeLike, stored: tuple[int, ...], kept: DTypeLike
+        self,
+        name: str,
+        rows: int,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        stored_shape: tuple[int, ...],
+        stored_dtype: DTypeLike,
     ) -> None:
         self.name, self.shape, self.dtype = name, tuple(shape), np.dtype(dtype)
-        self.array = np.zeros((rows, *stored), kept)
+        self.array = np.zeros((rows, *stored_shape), stored_dtype)
 
     def check(self, values: np.ndarray, kinds: str) -> np.ndarray:
-        """``values`` as an array ``[n, *shape]``; ValueError on another shape or a dtype of none of ``kinds``."""
+        """Returns ``values`` as an array ``[n, *shape]``; raises ValueError on another shape or kind of dtype."""
         values = np.asarray(values)
         if values.shape[1:] != self.shape or values.ndim != len(self.shape) + 1:
             raise ValueError(f"{self.name}: records of shape {self.shape} expected, got an array {values.shape}")
@@ -64,7 +72,7 @@ class _Array:
         if rows.shape[1:] != self.array.shape[1:] or rows.dtype != self.array.dtype:
             raise ValueError(
                 f"{self.name}: saved rows are {rows.dtype} {rows.shape[1:]}, "
-                f"this buffer keeps {self.array.dtype} {self.array.shape[1:]}"
+                f"this buffer has {self.array.dtype} {self.array.shape[1:]}"
             )
         self.array[index] = rows
 
@@ -74,7 +82,7 @@ class _Array:
 
 
 class FloatColumn(_Array):
-    """Floats (and raw integers of an image) in their own dtype."""
+    """Floats, or integers of an image, in their own dtype."""
 
     def __init__(self, name: str, rows: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         super().__init__(name, rows, shape, dtype, shape, dtype)
@@ -88,7 +96,7 @@ class FloatColumn(_Array):
 
 
 class IntegerColumn(_Array):
-    """Integers in ``[0, limit)``, in the smallest unsigned dtype that holds them."""
+    """Integers in ``[0, limit)``, in the smallest unsigned dtype that represents them."""
 
     def __init__(self, name: str, rows: int, shape: tuple[int, ...], dtype: DTypeLike, *, limit: int) -> None:
         super().__init__(name, rows, shape, dtype, shape, np.min_scalar_type(max(limit - 1, 1)))
@@ -105,7 +113,7 @@ class IntegerColumn(_Array):
 
 
 class BitColumn(_Array):
-    """Zeros and ones, eight to a byte: a board ``(2, 20, 10)`` takes 50 bytes."""
+    """Zeros and ones, eight per byte: a board ``(2, 20, 10)`` takes 50 bytes."""
 
     def __init__(self, name: str, rows: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.size = int(np.prod(shape, dtype=np.int64))
@@ -124,13 +132,13 @@ class BitColumn(_Array):
 
 
 class CodedColumn:
-    """A float32 vector as uint16 codes into one table of the distinct values written so far; half the memory.
+    """A float32 vector as uint16 codes, indices into a table of the distinct values written so far; half the memory.
 
-    Lossless: values are told apart by their bits, so a round trip is bit-equal (NaN and -0.0 included). Codes are given
-    in order of appearance and never change, so rows saved earlier stay readable with a later table. At the first value
-    that would be the 65,537th distinct one the whole column turns into float32, once and for good: Tetris's ``piece``
-    (one-hots, fractions of small integers, ``steps / max``) has some thousand distinct values and stays coded, truly
-    continuous vectors turn early, while little is stored.
+    The encoding is lossless: values are compared by their bits, so NaN and -0.0 are preserved. Codes are assigned in
+    order of appearance and never change, so rows saved earlier can be read with a later table. When a 65,537th distinct
+    value appears, the column is permanently converted to float32. The entry ``piece`` of Tetris (one-hots, fractions of
+    small integers, ``steps / max``) has about a thousand distinct values and stays coded; continuous vectors are
+    converted early, while few rows are stored.
     """
 
     LIMIT = 1 << 16
@@ -140,10 +148,10 @@ class CodedColumn:
         self.codes = IntegerColumn(name, rows, shape, np.uint16, limit=self.LIMIT)
         self.plain: FloatColumn | None = None
         self._checker = FloatColumn(name, 0, shape, np.float32)
-        self._set_table(np.zeros(1, np.uint32))  # code 0 is 0.0, so that a fresh array reads as zeros
+        self._set_table(np.zeros(1, np.uint32))  # code 0 is 0.0, so unwritten rows are read as zeros
 
     def _set_table(self, bits: np.ndarray) -> None:
-        """Makes ``bits`` (uint32, distinct, in order of code) the table, and its sorted copy the index for encoding."""
+        """Sets the table to ``bits`` (uint32, distinct, in order of code) and sorts a copy for encoding."""
         self.table = bits
         self.order = np.argsort(bits, kind="stable").astype(np.uint16)
         self.sorted = bits[self.order]
@@ -173,7 +181,7 @@ class CodedColumn:
         step = 1 << 16
         for low in range(0, self.rows, step):
             codes = self.codes.array[low : low + step]
-            if codes.any():  # untouched memory stays untouched
+            if codes.any():  # writing zeros would allocate the pages of unwritten rows
                 self.plain.array[low : low + step] = self.table.take(codes).view(np.float32)
         self.codes = IntegerColumn(self.name, 0, self.shape, np.uint16, limit=self.LIMIT)
         self._set_table(np.zeros(1, np.uint32))
@@ -210,14 +218,14 @@ class CodedColumn:
 
 
 class HalfColumn(_Array):
-    """Floats of latents in two bytes: bfloat16 if that is their dtype, else float16 (rounded, clipped to +-65504)."""
+    """Floats of latents in two bytes: bfloat16 if that is their dtype, else float16, clipped to +-65504."""
 
     def __init__(self, name: str, rows: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.half = np.dtype(ml_dtypes.bfloat16 if np.dtype(dtype) == ml_dtypes.bfloat16 else np.float16)
         super().__init__(name, rows, shape, dtype, shape, np.uint16)
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        values = self.check(values, "fV").astype(self.dtype, copy=False)  # V is the kind of ml_dtypes
+        values = self.check(values, "fV").astype(self.dtype, copy=False)  # V is the kind of bfloat16
         if self.half == np.float16:
             values = np.clip(values, -65504, 65504)
         return values.astype(self.half).view(np.uint16)
@@ -227,7 +235,7 @@ class HalfColumn(_Array):
 
 
 class OneHotColumn(_Array):
-    """One-hot vectors along the last axis, kept as the class (uint8 up to 256 classes)."""
+    """One-hot vectors along the last axis, stored as the index of the class (uint8 up to 256 classes)."""
 
     def __init__(self, name: str, rows: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.classes = shape[-1]
@@ -242,7 +250,7 @@ class OneHotColumn(_Array):
 
 
 def obs_column(name: str, spec: ObsSpec, rows: int) -> Column:
-    """The most compact lossless column for an observation."""
+    """Returns the most compact lossless column for an observation."""
     if spec.kind == "mask" or (spec.kind == "grid" and spec.classes == 2):
         return BitColumn(name, rows, spec.shape, spec.dtype)
     if spec.classes > 0:
@@ -253,7 +261,7 @@ def obs_column(name: str, spec: ObsSpec, rows: int) -> Column:
 
 
 def action_column(spec: ActionSpec, rows: int) -> Column:
-    """Bits packed if all parts are binary, float32 if one is continuous, else the smallest integers that fit."""
+    """Returns packed bits if all parts are binary, float32 if one is continuous, else the smallest integers."""
     kinds = {part.kind for part in spec.parts}
     shape = (spec.record_size,)
     if kinds == {"binary"}:
@@ -265,7 +273,7 @@ def action_column(spec: ActionSpec, rows: int) -> Column:
 
 
 def latent_column(name: str, shape: tuple[int, ...], dtype: str, rows: int) -> Column:
-    """``deter`` (and a Gaussian ``stoch``) in two bytes a number; a categorical ``stoch`` as class indices."""
+    """Returns a column of two bytes per number, or of class indices for a categorical ``stoch``."""
     if name == "stoch" and shape[-1] > 1:
         return OneHotColumn(name, rows, shape, dtype)
     return HalfColumn(name, rows, shape, dtype)

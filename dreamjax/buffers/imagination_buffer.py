@@ -1,4 +1,4 @@
-"""A ring of imagined rollouts on the device: pure functions, all shapes fixed, no synchronization with the host."""
+"""A ring buffer of imagined rollouts on the device: pure functions with fixed shapes, without host synchronization."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dreamjax.types import Array, Imagination
 
 @struct.dataclass
 class ImaginationRing:
-    """The last ``R`` rollouts.
+    """The most recent ``R`` rollouts.
 
     Attributes:
-        data: rollouts with leading dimension ``[R]``; entries that are None stay None.
-        head: int32 ``[]`` in [0, R), where the next rollout is written.
-        size: int32 ``[]`` in [0, R], rollouts filled.
+        data: rollouts with leading dimension ``[R]``; fields that are None stay None.
+        head: int32 ``[]`` in [0, R), position of the next rollout.
+        size: int32 ``[]`` in [0, R], number of rollouts stored.
     """
 
     data: Imagination
@@ -26,9 +26,14 @@ class ImaginationRing:
 
 
 def init(example: Imagination, capacity: int) -> ImaginationRing:
-    """An empty ring of ``capacity`` rollouts shaped like those of ``example`` (arrays or ``jax.eval_shape`` of them).
+    """Returns an empty ring of ``capacity`` rollouts.
 
-    A configured capacity counts imagined steps: the ring holds ``imagination.capacity // horizon`` rollouts.
+    Args:
+        example: rollouts (arrays or shapes) whose shapes without the leading dimension are those of the ring.
+        capacity: number of rollouts. ``imagination.capacity`` of the configuration counts imagined steps instead.
+
+    Raises:
+        ValueError: if ``capacity`` is below 1.
     """
     if capacity < 1:
         raise ValueError(f"capacity={capacity} must be 1 rollout or more")
@@ -37,9 +42,9 @@ def init(example: Imagination, capacity: int) -> ImaginationRing:
 
 
 def add(ring: ImaginationRing, rollouts: Imagination) -> ImaginationRing:
-    """Writes ``[n]`` rollouts at the head, over the oldest ones; their shapes and dtypes are the ring's.
+    """Writes ``[n]`` rollouts of the ring's shapes and dtypes at the head, over the oldest ones.
 
-    Under ``pmap`` a replicated ring needs the same rollouts on every device: gather them first, in order of ``row``.
+    On several devices a replicated ring needs the same rollouts on each of them: gather them first, in order of ``row``.
 
     Raises:
         ValueError: if ``n`` exceeds the capacity.
@@ -56,15 +61,15 @@ def add(ring: ImaginationRing, rollouts: Imagination) -> ImaginationRing:
 
 
 def draw(ring: ImaginationRing, keys: Array) -> Imagination:
-    """One rollout for each key, uniform over the filled ones, with replacement.
+    """Draws one stored rollout per key, uniformly and with replacement.
 
     Args:
-        keys: typed PRNG keys ``[n]``, consumed; folded by global row they make the draw the same on any number of
-            devices.
+        ring: the ring.
+        keys: typed PRNG keys ``[n]``, consumed. If they are folded by global row, the draw does not depend on the
+            number of devices.
 
     Returns:
-        Rollouts ``[n]``; ``row`` is still that of the rollout when it was imagined, the caller sets a fresh one.
-        From an empty ring: zeros.
+        Rollouts ``[n]``; zeros if the ring is empty. ``row`` is the row at imagination; the caller replaces it.
     """
     chex.assert_rank(keys, 1)
     pick = jax.vmap(lambda key: jax.random.randint(key, (), 0, jnp.maximum(ring.size, 1)))(keys)

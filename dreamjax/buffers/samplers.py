@@ -1,9 +1,9 @@
-"""Which windows a batch takes: uniform, prioritized, a mixture of both, and an online queue in front of either.
+"""Samplers of replay windows: uniform, prioritized, a mixture of both, and an online queue before any of them.
 
-A sampler sees streams only by their write heads: ``head[e]`` is the number of steps ever written to environment ``e``,
-of which the last ``min(head[e], size)`` are stored. A start ``s`` (an absolute step number) is valid for windows of
-``length`` where ``head - size <= s`` and ``s + length <= head``. Samplers draw from the generator they are given and
-keep no other randomness: the same state and generator give the same windows, bit for bit.
+A sampler knows streams by their write heads: ``head[e]`` is the number of steps ever written to environment ``e``, of
+which the last ``min(head[e], size)`` are stored. A start ``s`` (an absolute step number) is valid for windows of
+``length`` steps if ``head - size <= s`` and ``s + length <= head``. All randomness comes from the generator passed to
+``sample``, so that the same state and generator give the same windows.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Draw = tuple[np.ndarray, np.ndarray]  # env int64 [B], start int64 [B]
 
 
 class Sampler(Protocol):
-    """What the sequence buffer asks of a sampler."""
+    """The interface between the sequence buffer and a sampler."""
 
     def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> Draw:
-        """Starts of ``batch_size`` windows; there is at least one valid start."""
+        """Draws the starts of ``batch_size`` windows; at least one valid start must exist."""
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
-        """New priorities ``[M]`` of stored steps."""
+        """Sets the priorities ``[M]`` of stored steps."""
 
     def state_dict(self) -> State: ...
     def load_state_dict(self, state: State) -> None: ...
@@ -35,13 +35,13 @@ class Sampler(Protocol):
 
 
 def valid_range(head: np.ndarray, size: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """First valid start and the one after the last, int64 ``[E]`` each (equal where a stream is too short)."""
+    """Returns the first valid start and the end of the valid starts, int64 ``[E]``; equal if there are none."""
     low = np.maximum(head - size, 0)
     return low, np.maximum(head - length + 1, low)
 
 
 def expand_ranges(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs ``(e, s)`` with ``low[e] <= s < high[e]``, in order, as two int64 arrays."""
+    """Returns all pairs ``(e, s)`` with ``low[e] <= s < high[e]``, in order, as two int64 arrays."""
     count = np.maximum(high - low, 0)
     env = np.repeat(np.arange(len(count)), count)
     step = np.arange(len(env)) + np.repeat(low - np.cumsum(count) + count, count)
@@ -49,7 +49,7 @@ def expand_ranges(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 class UniformSampler:
-    """Every valid start of every environment with the same probability."""
+    """Draws every valid start of every environment with equal probability."""
 
     def __init__(self, num_envs: int, size: int) -> None:
         self.size = size
@@ -74,9 +74,9 @@ class UniformSampler:
 
 
 class SumTree:
-    """Sums of ``size`` non-negative leaves in a binary tree; all operations are vectorized over leaves.
+    """A binary tree of sums of ``size`` non-negative leaves; all operations are vectorized over leaves.
 
-    Every inner node is its two children's sum, whatever the order of writes, so that equal leaves give equal trees.
+    Every inner node is computed as the sum of its two children, so equal leaves give equal trees in any order of writes.
     """
 
     def __init__(self, size: int) -> None:
@@ -89,7 +89,7 @@ class SumTree:
         return float(self.nodes[1])
 
     def set(self, leaf: np.ndarray, value: np.ndarray | float) -> None:
-        """Writes leaves (the last of equal ones wins) and the sums above them."""
+        """Writes leaves (the last value of repeated ones) and updates the sums above them."""
         node = leaf + self.base
         self.nodes[node] = value
         for _ in range(self.depth):
@@ -97,7 +97,7 @@ class SumTree:
             self.nodes[node] = self.nodes[2 * node] + self.nodes[2 * node + 1]
 
     def fill(self, values: np.ndarray) -> None:
-        """Writes all leaves, ``[size]``."""
+        """Writes all leaves ``[size]``."""
         self.nodes[self.base : self.base + len(values)] = values
         low = self.base
         while low > 1:
@@ -105,7 +105,7 @@ class SumTree:
             low //= 2
 
     def find(self, mass: np.ndarray) -> np.ndarray:
-        """The leaf in which ``mass`` of ``[0, total)`` falls, never one of value 0 if the total is above 0."""
+        """Returns the leaf at cumulative sum ``mass`` in [0, total); never a leaf of value 0 unless the total is 0."""
         node, mass = np.ones(len(mass), np.int64), mass.copy()
         for _ in range(self.depth):
             left, right = self.nodes[2 * node], self.nodes[2 * node + 1]
@@ -118,17 +118,19 @@ class SumTree:
 class PrioritizedSampler:
     """Starts drawn with probability ``p^exponent / sum p^exponent`` over valid starts (Schaul et al. 2016, eq. 1).
 
-    ``p`` is the last priority given to the start's step, clipped to [1e-6, 1e6]; a new step is as likely as the mean of
-    the starts so far: at the greatest ``p`` there, new steps would be most of what is drawn, rare ones that are old next
-    to nothing.
+    ``p`` is the last priority of the step at the start, clipped to [1e-6, 1e6]. A new step gets the mean ``p^exponent``
+    of the starts so far; with the maximum instead, most draws would be new steps and rare old ones would almost never be
+    drawn.
 
-    The tree holds the starts that are valid for the length drawn last; another length rebuilds it (some 10 ms for
-    1,000,000 steps), so a run should keep to one.
+    The tree contains the valid starts for the last ``length``; a different length rebuilds it (about 10 ms for 1,000,000
+    steps), so a run should use a single length.
     """
 
     def __init__(self, num_envs: int, size: int, *, exponent: float) -> None:
         self.size, self.exponent = size, exponent
-        self.mass = np.zeros(num_envs * size, np.float32)  # p^exponent of every stored step, valid start or not
+        self.mass = np.zeros(
+            num_envs * size, np.float32
+        )  # p^exponent of every stored step, also where it is not a valid start
         self.seen = np.zeros(num_envs, np.int64)  # write heads up to which `mass` and `tree` are current
         self.length = 0
         self.tree = SumTree(num_envs * size)
@@ -143,7 +145,7 @@ class PrioritizedSampler:
         self.tree.fill(masked)
 
     def _follow(self, head: np.ndarray, length: int) -> None:
-        """Brings masses and tree up to the write heads: new steps get the mean mass, new valid starts enter."""
+        """Updates masses and tree to the write heads: new steps get the mean mass, new valid starts are added."""
         before, (was_low, was_valid) = self.seen, valid_range(self.seen, self.size, self.length)
         low, high = valid_range(head, self.size, length)
         fresh = self._row(*expand_ranges(np.maximum(before, low), head))
@@ -164,13 +166,13 @@ class PrioritizedSampler:
         return env, low[env] + (slot - low[env]) % self.size
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
-        """Takes priorities ``[M]`` of stored steps.
+        """Sets the priorities ``[M]`` of stored steps.
 
         Raises:
-            ValueError: if one is negative or not finite; nothing is stored then.
+            ValueError: if a priority is negative or not finite; then none is set.
         """
         if not (np.isfinite(priority).all() and (priority >= 0).all()):
-            raise ValueError("priorities must be finite and 0 or more")
+            raise ValueError("priorities must be finite and at least 0")
         if not len(priority):
             return
         row = self._row(env, step)
@@ -201,7 +203,7 @@ class PrioritizedSampler:
 
 
 class MixtureSampler:
-    """Draws the rows ``rows(batch_size)`` of every batch uniformly, the others by another sampler."""
+    """Draws the rows ``rows(batch_size)`` of every batch uniformly and the other rows with ``base``."""
 
     def __init__(self, base: Sampler, uniform: UniformSampler, rows: Callable[[int], np.ndarray]) -> None:
         self.base, self.uniform, self.rows = base, uniform, rows
@@ -229,16 +231,16 @@ class MixtureSampler:
 
 
 class OnlineQueue:
-    """Puts up to ``round(share * batch_size)`` of the newest windows, each at most once, before another sampler's.
+    """Fills up to ``round(fraction * batch_size)`` rows of a batch with new windows, each used once, the rest by ``base``.
 
-    Each stream is cut into windows that follow one another without overlap, so that every step comes by once while it
-    is new (the online queue of DreamerV3, Nature 2025, Methods). The newest window goes first; overwritten ones are
-    dropped. What the queue cannot fill comes from ``base``. Another length empties the queue.
+    Each stream is divided into consecutive windows without overlap, so that every step is used once while it is new
+    (the online queue of DreamerV3, Nature 2025, Methods). Newest windows are drawn first, and overwritten ones are
+    dropped. A different window length empties the queue.
     """
 
-    def __init__(self, base: Sampler, num_envs: int, size: int, *, share: float) -> None:
-        self.base, self.size, self.share = base, size, share
-        self.cut = np.zeros(num_envs, np.int64)  # steps of each stream already cut into windows
+    def __init__(self, base: Sampler, num_envs: int, size: int, *, fraction: float) -> None:
+        self.base, self.size, self.fraction = base, size, fraction
+        self.cut = np.zeros(num_envs, np.int64)  # steps of each stream that have been divided into windows
         self.queue = np.zeros((0, 2), np.int64)  # (env, start), oldest first
         self.length = 0
 
@@ -252,7 +254,7 @@ class OnlineQueue:
         self.cut = self.cut + (head - self.cut) // length * length
         queue = np.concatenate([self.queue, np.stack([env, start], 1)[age]])
         queue = queue[queue[:, 1] >= oldest[queue[:, 0]]]
-        count = min(round(self.share * batch_size), len(queue))
+        count = min(round(self.fraction * batch_size), len(queue))
         self.queue, taken = queue[: len(queue) - count], queue[len(queue) - count :][::-1]
         env, start = self.base.sample(rng, batch_size - count, length, head)
         return np.concatenate([taken[:, 0], env]), np.concatenate([taken[:, 1], start])
@@ -276,7 +278,7 @@ class OnlineQueue:
 
 
 def make_sampler(config: ReplayConfig, *, num_envs: int) -> Sampler:
-    """The sampler of a configuration, for rings of ``config.capacity // num_envs`` steps."""
+    """Makes the sampler of a configuration, for rings of ``config.capacity // num_envs`` steps."""
     size = config.capacity // num_envs
     sampler: Sampler = UniformSampler(num_envs, size)
     if config.sampler == "prioritised":
@@ -284,5 +286,5 @@ def make_sampler(config: ReplayConfig, *, num_envs: int) -> Sampler:
     if config.even > 0:
         sampler = MixtureSampler(sampler, UniformSampler(num_envs, size), config.even_rows)
     if config.online > 0:
-        sampler = OnlineQueue(sampler, num_envs, size, share=config.online)
+        sampler = OnlineQueue(sampler, num_envs, size, fraction=config.online)
     return sampler

@@ -1,4 +1,4 @@
-"""Replay of real steps: one ring per environment in host memory, sampled in windows."""
+"""Replay of real steps: one ring buffer per environment in host memory, sampled in windows."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from dreamjax.buffers.columns import Column, FloatColumn, IntegerColumn, action_
 from dreamjax.buffers.samplers import Sampler, expand_ranges, valid_range
 from dreamjax.types import Batch, EnvSpec, Records, RSSMState
 
-FIRST, LAST, TERMINAL = 1, 2, 4  # bits of a step's flags
+FIRST, LAST, TERMINAL = 1, 2, 4  # bits of the flags of a step
 LatentSpec = dict[str, tuple[tuple[int, ...], str]]
 
 
 def greatest_after(priority: np.ndarray) -> np.ndarray:
-    """``[B, T]``: of each step the greatest of the steps after it in its row; of the last, its own."""
+    """Returns for each step of ``[B, T]`` the maximum over the later steps of its row; the last keeps its value."""
     after = np.concatenate([priority[:, 1:], priority[:, -1:]], 1)
     return np.maximum.accumulate(after[:, ::-1], 1)[:, ::-1]
 
 
 class Indices(NamedTuple):
-    """Where a batch came from, in numbers that stay true when rings wrap.
+    """The origin of the windows of a batch, in step numbers that stay valid when rings wrap around.
 
     Attributes:
-        env: int64 ``[B]``, the stream.
-        start: int64 ``[B]``, number of the window's first step, counted from the beginning of the stream.
-        length: steps T of each window.
+        env: int64 ``[B]``, the environment.
+        start: int64 ``[B]``, number of the first step of the window, counted from the start of the stream.
+        length: T, the steps of each window.
     """
 
     env: np.ndarray
@@ -36,19 +36,19 @@ class Indices(NamedTuple):
 
 
 class SequenceBuffer:
-    """Steps of ``num_envs`` streams, each in a ring of ``capacity // num_envs`` steps with a write head of its own.
+    """Steps of ``num_envs`` streams, each in a ring of ``capacity // num_envs`` steps with its own write head.
 
-    A window is ``length`` consecutive steps of one stream. It never crosses the write head and may span episodes
-    (``is_first`` inside), so that episodes shorter than a window are reachable. What is stored is lossless and compact
-    (see ``columns``); latents, where kept, are rounded to two bytes a number. Calls must not overlap in time.
+    A window is ``length`` consecutive steps of one stream. It never crosses the write head, and may span several
+    episodes (``is_first`` inside), so that episodes shorter than a window are sampled too. Storage is lossless and
+    compact (see ``columns``), except for latents, which are rounded to two bytes per number. Not thread-safe.
 
     Args:
-        spec: of the environment.
-        capacity: steps kept, over all environments.
+        spec: specification of the environment.
+        capacity: number of steps stored, over all environments.
         num_envs: number of streams.
-        latent_spec: shape and compute dtype of "deter" and "stoch", to keep latents beside the steps; or None.
-        sampler: which windows are drawn; made for the same ``num_envs`` and ring size.
-        seed: of the generator (PCG64) that the sampler draws from.
+        latent_spec: shape and compute dtype of "deter" and "stoch", to store latents with the steps; or None.
+        sampler: draws the windows; made for the same ``num_envs`` and ring size.
+        seed: seed of the generator (PCG64) from which the sampler draws.
 
     Raises:
         ValueError: if ``capacity < num_envs``.
@@ -65,7 +65,7 @@ class SequenceBuffer:
         seed: int,
     ) -> None:
         if num_envs < 1 or capacity < num_envs:
-            raise ValueError(f"capacity={capacity} must be at least num_envs={num_envs}, and that at least 1")
+            raise ValueError(f"capacity={capacity} must be at least num_envs={num_envs}, which must be at least 1")
         self.spec, self.num_envs, self.size = spec, num_envs, capacity // num_envs
         self.head = np.zeros(num_envs, np.int64)  # steps ever written to each stream
         self.sampler = sampler
@@ -74,17 +74,17 @@ class SequenceBuffer:
         self._latents = _latent_columns(latent_spec, self.num_envs * self.size)
 
     def __len__(self) -> int:
-        """Stored steps over all environments."""
+        """Returns the number of stored steps over all environments."""
         return int(np.minimum(self.head, self.size).sum())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays, the sampler's included."""
+        """Bytes of all arrays, including the sampler's."""
         columns = [*self._columns.values(), *self._latents.values()]
         return sum(column.nbytes for column in columns) + self.head.nbytes + self.sampler.nbytes
 
     def num_windows(self, length: int) -> int:
-        """Valid starts of windows of ``length``, over all environments; ``sample`` needs at least one."""
+        """Returns the number of valid starts of windows over all environments; ``sample`` needs at least one."""
         low, high = valid_range(self.head, self.size, length)
         return int((high - low).sum())
 
@@ -95,20 +95,20 @@ class SequenceBuffer:
         """Appends one step to the stream of each environment in ``records.env``.
 
         Args:
-            records: of ``n`` different environments, not necessarily all.
+            records: records of ``n`` different environments, not necessarily all.
             action: ``[n, K]`` action records chosen from ``records.obs``.
-            latents: states after these observations, ``[n, ...]``; ignored unless latents are kept. A step added
-                without is read as zeros until ``update`` gives it one.
+            latents: states after these observations, ``[n, ...]``; ignored if the buffer stores no latents. Without
+                them, the latents of the step are read as zeros until ``update`` sets them.
 
         Raises:
-            ValueError: on an environment out of range or twice, or an entry with another name, shape, dtype or range
-                than the specification says. Nothing is stored then.
+            ValueError: if an environment is out of range or repeated, or an entry differs from the specification in
+                name, shape, dtype or range. Nothing is stored then.
         """
         env = np.asarray(records.env, np.int64)
         if env.size == 0:
             return
         if env.min() < 0 or env.max() >= self.num_envs or np.bincount(env).max() > 1:
-            raise ValueError(f"env must be different numbers in [0, {self.num_envs}), got {env.tolist()}")
+            raise ValueError(f"env must be distinct numbers in [0, {self.num_envs}), got {env.tolist()}")
         encoded = self._encode(records, action)
         row = self._row(env, self.head[env])
         for name, value in encoded.items():
@@ -118,13 +118,14 @@ class SequenceBuffer:
         self.head[env] += 1
 
     def fill(self, records: Records, action: np.ndarray) -> None:
-        """Takes whole streams at once, as if added step by step to this empty buffer.
+        """Adds whole streams to this empty buffer at once; equivalent to adding their steps one by one.
 
         Args:
-            records: ``[N]`` steps of any environments, those of each in order of age. action: ``[N, K]``.
+            records: ``[N]`` steps of any environments; the steps of each environment are in order of time.
+            action: ``[N, K]`` action records.
 
         Raises:
-            ValueError: the buffer is not empty, a stream is longer than its ring, or as ``add``.
+            ValueError: if the buffer is not empty, a stream is longer than its ring, or as in ``add``.
         """
         env = np.asarray(records.env, np.int64)
         count = np.bincount(env, minlength=self.num_envs)
@@ -132,7 +133,7 @@ class SequenceBuffer:
             raise ValueError(f"streams of {count.tolist()} steps do not fit {self.num_envs} empty rings of {self.size}")
         order = np.argsort(env, kind="stable")
         numbers, steps = expand_ranges(np.zeros_like(count), count)
-        for low in range(0, len(env), 1 << 16):  # in parts: what is encoded is kept twice meanwhile
+        for low in range(0, len(env), 1 << 16):  # in parts, since encoded steps take additional memory
             part = slice(low, low + (1 << 16))
             chosen = order[part]
             plain = {name: value for name, value in vars(records).items() if name not in ("obs", "info")}
@@ -144,7 +145,7 @@ class SequenceBuffer:
         self.head = count.astype(np.int64)
 
     def stored(self) -> tuple[Records, np.ndarray]:
-        """All steps ``[N]`` by environment and then by age, and their actions ``[N, K]``; what ``fill`` takes."""
+        """Returns all steps ``[N]``, ordered by environment and time, and their actions ``[N, K]``, for ``fill``."""
         env, step = expand_ranges(np.maximum(self.head - self.size, 0), self.head)
         read = {name: column.read(self._row(env, step)) for name, column in self._columns.items()}
         flags = read["flags"]
@@ -180,16 +181,16 @@ class SequenceBuffer:
         self._latents["kept"].put(row, np.full(len(row), latents is not None, np.uint8))
 
     def sample(self, batch_size: int, length: int) -> tuple[Batch, Indices]:
-        """Windows ``[batch_size, length]`` chosen by the sampler, as NumPy arrays.
+        """Samples windows ``[batch_size, length]`` as NumPy arrays.
 
-        ``prev_action`` and ``context`` belong to the step before each window; they are zeros where the window begins an
-        episode, where that step is not stored (any more), and ``context`` also where the step has no latent.
+        ``prev_action`` and ``context`` are those of the step before each window. They are zeros where the window starts
+        with an episode or that step is not stored; ``context`` also where the step has no latents.
 
         Raises:
-            ValueError: if no stream holds a window of ``length`` yet, or ``length`` exceeds the ring.
+            ValueError: if no stream has a window of ``length`` steps yet, or ``length`` exceeds the ring size.
         """
         if not 1 <= length <= self.size:
-            raise ValueError(f"length={length} must lie in [1, {self.size}], the steps kept for each environment")
+            raise ValueError(f"length={length} must lie in [1, {self.size}], the steps stored per environment")
         if self.num_windows(length) == 0:
             raise ValueError(f"no window of {length} steps yet: the longest stream has {self.head.max()}")
         env, start = self.sampler.sample(self.rng, batch_size, length, self.head)
@@ -221,16 +222,16 @@ class SequenceBuffer:
         return batch, Indices(env, start, length)
 
     def update(self, indices: Indices, *, priority: np.ndarray | None = None, latents: RSSMState | None = None) -> None:
-        """Takes back what an update learned about sampled steps; steps overwritten since are skipped.
+        """Sets priorities and latents of sampled steps; skips steps that have been overwritten since.
 
-        Where windows of a batch overlap, the last row wins.
+        Where windows of a batch overlap, the values of the last row are stored.
 
         Args:
-            indices: from ``sample``.
-            priority: float32 ``[B, T]`` of steps, finite and at least 0; ignored by samplers that have none. Samplers draw
-                where windows start, so a step takes the greatest of those after it in its window: what a window that
-                starts there will learn from.
-            latents: states after each step ``[B, T, ...]``; ignored unless latents are kept.
+            indices: the indices from ``sample``.
+            priority: float32 ``[B, T]`` of steps, finite and at least 0; used by prioritized samplers. A sampler draws
+                starts of windows, so each step gets the maximum of the later steps in its window, which a window that
+                starts there would contain.
+            latents: states after each step ``[B, T, ...]``; ignored if the buffer stores no latents.
         """
         shape = (len(indices.env), indices.length)
         env = np.broadcast_to(indices.env[:, None], shape).reshape(-1)
@@ -250,19 +251,19 @@ class SequenceBuffer:
             self._put_latents(self._row(env, step), RSSMState(deter=deter, stoch=stoch))
 
     def state_dict(self, since: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Everything that sampling depends on, as a flat dictionary of copied plain arrays.
+        """Returns the complete state as a flat dictionary of copied arrays.
 
-        Stored steps are rows, by environment and then by age: those of environment ``e`` are its steps
-        ``first[e] .. head[e] - 1``. Latents and priorities change after they are written and are always saved whole.
+        Stored steps are rows, by environment and then by time: for environment ``e`` the steps
+        ``first[e] .. head[e] - 1``. Latents and priorities change after they are written and are always included.
 
         Args:
-            since: ``head`` of an earlier state: only steps written after it are included. Loading the earlier state
-                and then this one (any chain of them, in order) equals loading one whole state.
+            since: ``head`` of an earlier state; then only steps written after it are included. Loading the earlier
+                state and this one, or any chain of them in order, is equivalent to loading one complete state.
         """
         return self.dump_steps(since) | self.dump_rest()
 
     def dump_steps(self, since: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """The part of ``state_dict`` that never changes once written: the steps themselves."""
+        """Returns the part of ``state_dict`` that never changes once written: the steps."""
         oldest = np.maximum(self.head - self.size, 0)
         first = oldest if since is None else np.clip(np.asarray(since, np.int64), oldest, self.head)
         state = {"head": self.head.copy(), "first": first, "size": np.array(self.size)}
@@ -272,7 +273,7 @@ class SequenceBuffer:
         return state
 
     def dump_rest(self) -> dict[str, np.ndarray]:
-        """The part of ``state_dict`` that changes with every update or draw, always whole: latents, sampler, generator."""
+        """Returns the part of ``state_dict`` that changes with updates and draws: latents, sampler, generator."""
         state = {"head": self.head.copy(), "size": np.array(self.size), "rng": _rng_state(self.rng)}
         row = self._row(*expand_ranges(np.maximum(self.head - self.size, 0), self.head))
         for name, column in self._latents.items():
@@ -280,21 +281,22 @@ class SequenceBuffer:
         return state | {f"sampler/{key}": value for key, value in self.sampler.state_dict().items()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        """Restores what ``state_dict`` gave; a partial state is applied over the states before it.
+        """Restores a state from ``state_dict``; a partial state is applied after the states before it.
 
         Raises:
-            ValueError: if the state belongs to another number of environments, ring size or specification, or if steps
-                between this buffer's and a partial state are missing.
+            ValueError: if the state has another number of environments, ring size or specification, or if steps
+                between this buffer and a partial state are missing.
         """
         self.load([state], state)
 
     def load(self, parts: Iterable[dict[str, np.ndarray]], rest: dict[str, np.ndarray]) -> None:
-        """Restores ``rest`` (of ``dump_rest``) and the steps up to its ``head`` from parts (of ``dump_steps``) in order.
+        """Restores ``rest`` (from ``dump_rest``) and the steps up to its ``head`` from ``parts`` (from ``dump_steps``).
 
-        The parts, together with what this buffer holds, must cover the steps stored at ``head``; older ones may be gone.
+        The steps of this buffer and the parts, in order, must cover the steps that are stored at ``head``; older steps
+        may be missing.
 
         Raises:
-            ValueError: as ``load_state_dict``.
+            ValueError: as in ``load_state_dict``.
         """
         self._check_layout(rest)
         self.load_steps(parts, rest["head"])
@@ -305,7 +307,7 @@ class SequenceBuffer:
         self.rng = _rng_from(rest["rng"])
 
     def load_steps(self, parts: Iterable[dict[str, np.ndarray]], head: np.ndarray) -> None:
-        """The steps alone, up to ``head``; latents and sampler stay as they are. Raises as ``load``."""
+        """Restores only the steps up to ``head``, not latents and sampler; raises like ``load``."""
         head = np.array(head, np.int64)
         oldest, reached = np.maximum(head - self.size, 0), self.head
         for part in parts:
@@ -313,7 +315,7 @@ class SequenceBuffer:
             first, end = np.asarray(part["first"], np.int64), np.asarray(part["head"], np.int64)
             if (first > np.maximum(oldest, reached)).any():
                 raise ValueError(
-                    f"saved replay begins at steps {first.tolist()}, what is there ends at {reached.tolist()}"
+                    f"saved replay starts at steps {first.tolist()}, the steps before it end at {reached.tolist()}"
                 )
             row = self._row(*expand_ranges(first, end))
             for name, column in self._columns.items():
@@ -334,12 +336,13 @@ class SequenceBuffer:
 def nbytes_for(
     spec: EnvSpec, capacity: int, *, num_envs: int = 1, latent_spec: LatentSpec | None = None, promoted: bool = False
 ) -> int:
-    """Bytes of a buffer before it is made.
+    """Returns the bytes of a buffer without making it.
 
-    Not counted: a prioritized sampler (20 to 36 bytes a step) and tables of distinct values (below 1 MB each).
+    A prioritized sampler (20 to 36 bytes per step) and tables of distinct values (below 1 MB each) are not counted.
 
     Args:
-        promoted: assume that every float32 vector has more than 65,536 distinct values (see ``columns.CodedColumn``).
+        spec, capacity, num_envs, latent_spec: as for ``SequenceBuffer``.
+        promoted: whether every float32 vector has more than 65,536 distinct values (see ``columns.CodedColumn``).
     """
     rows = capacity // num_envs * num_envs
     columns = [*_columns(spec, 1).values(), *_latent_columns(latent_spec, 1).values()]
@@ -380,7 +383,7 @@ def _select(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 
 
 def _rng_state(rng: np.random.Generator) -> np.ndarray:
-    """State of a PCG64 generator as uint64 ``[6]``."""
+    """Returns the state of a PCG64 generator as uint64 ``[6]``."""
     state = rng.bit_generator.state
     words = [part >> shift & (2**64 - 1) for part in state["state"].values() for shift in (64, 0)]
     return np.array([*words, state["has_uint32"], state["uinteger"]], np.uint64)

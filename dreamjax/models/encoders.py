@@ -43,7 +43,7 @@ def preprocess(spec: Mapping[str, ObsSpec], obs: Mapping[str, jax.Array]) -> dic
 
 
 def zero_inputs(spec: EnvSpec) -> tuple[dict[str, jax.Array], jax.Array]:
-    """A preprocessed observation and an action vector of one row, all zeros, for a world model's initialisation."""
+    """A preprocessed observation and an action vector of one row, all zeros, for a world model's initialization."""
     obs = {name: jnp.zeros((1, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
     return preprocess(spec.obs, obs), jnp.zeros((1, spec.action.vector_size))
 
@@ -78,7 +78,7 @@ class GridConv(nn.Module):
 
 
 class GridDense(nn.Module):
-    """A board by matrix products: bands of four rows, two apart, through one shared layer, beside the raw cells.
+    """A board by matrix products: raw cells, and bands of four rows, two rows apart, through one shared layer.
 
     On CPUs small convolutions at full resolution run at a tenth of the speed of matrix products.
     """
@@ -128,8 +128,8 @@ def conv_layers(height: int, width: int) -> int:
 class Encoder(nn.Module):
     """Preprocessed observations ``{name: [..., shape]}`` to one embedding ``[..., E]``.
 
-    Vectors (in symlog where configured), one-hot discretes and boards meet in one MLP; images go by convolutions beside
-    it. Masks are not encoded: they say what is legal, which the rest of the observation implies.
+    Vectors (in symlog where configured), one-hot discretes and boards enter one MLP; images are encoded by convolutions and
+    concatenated. Masks are not encoded: the rest of the observation implies which actions are legal.
     """
 
     spec: Mapping[str, ObsSpec]

@@ -1,7 +1,7 @@
-"""An ensemble of one-step predictors of the latent state, whose disagreement tells what has not been learned yet.
+"""An ensemble of one-step predictors of the latent state; its disagreement measures what has not been learned yet.
 
-Plan2Explore (Sekar et al. 2020, section 3): K small networks, differently initialised, each predict from features and an
-action what the next state holds; where they differ, more data would teach something.
+Plan2Explore (Sekar et al. 2020, section 3): K small networks with different initializations each predict the next state
+from features and an action; where they differ, more data would help.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from dreamjax.types import EnvSpec, Params, RSSMState
 class GridPredictor(nn.Module):
     """One member for the grid model: how cells and vector change, by the same local steps as the model's own.
 
-    An edit around the action's place, what appears at fixed places, rows that come from rows above (``models.grid``); of
-    the next latent it knows nothing. A network that reads the board as one vector is no member for such a model: it errs
-    where it has learned nothing at all, and there all members agree.
+    An edit around the action's place, an absolute edit, rows that come from rows above (``models.grid``); it does not see
+    the next latent. An MLP over the board is no substitute: where it has learned nothing, all members agree.
 
     ``(feat [..., F], action [..., A]) -> [..., cells + vector]``.
     """
@@ -45,7 +44,7 @@ class GridPredictor(nn.Module):
         feat, action = feat.reshape(-1, feat.shape[-1]), action.reshape(-1, action.shape[-1])
         cells, vector, _ = split_state(layout, feat[:, : layout.deter].astype(jnp.float32))
         row, column = focus_place(layout, cells, action)
-        # Where an action names a cell, the place says which.
+        # Where an action names a cell, the edit is centered on it.
         chosen = action[:, :0] if layout.focus == "action" else action / jnp.maximum(1.0, jnp.abs(action))
         known = jnp.concatenate([vector.astype(self.dtype), chosen.astype(self.dtype)], -1)
         shape = (layout.channels, 1, 1)
@@ -101,10 +100,10 @@ def make_ensemble(
 ) -> Ensemble:
     """The ensemble that ``ensemble`` describes, for the world model that ``model`` describes.
 
-    What is predicted is where each world model keeps what it learned of the next observation. The vector model: the next
-    posterior's latents, flat. The grid model's latents hold chance alone, the observation lies in ``deter``: the change of
-    its cells and of its vector entries. (A change, because most cells stay: members that know nothing then agree on
-    that. What they disagree on is the same, for all of them add the same cells.)
+    Members predict the part of the next state that holds the observation. For the vector model these are the next
+    posterior's latents, flat. The grid model's latents hold only chance, and the observation lies in ``deter``: members
+    predict the change of its cells and vector entries. (The change, because most cells stay: untrained members agree on
+    that. Disagreement is the same as about the cells themselves.)
     """
     dtype = jnp.dtype(dtype)
     net: dict[str, Any] = dict(

@@ -60,7 +60,7 @@ def make_actor(actor: ActorConfig, model: ModelConfig, env: EnvSpec, *, dtype: D
 
 
 def make_critic(critic: CriticConfig, model: ModelConfig, env: EnvSpec, *, dtype: Dtype = jnp.float32) -> Head:
-    """The value network: ``[..., bins]`` logits, or ``[..., 1]`` for a mean; zero outputs at the start."""
+    """The value network: ``[..., bins]`` logits, or ``[..., 1]`` for a mean; outputs are zero at initialization."""
     outputs = critic.bins if critic.head == "twohot" else 1
     net = dict(layers=critic.layers, units=critic.units, outputs=outputs, scale=0.0)
     return _make_head(GridTrunk, net, model, env, dtype)

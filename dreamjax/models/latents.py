@@ -43,7 +43,7 @@ def one_hot_sample(probs: jax.Array, uniform: jax.Array) -> jax.Array:
     """One-hot samples by inversion of the cumulative distribution; one uniform number a categorical. No gradient.
 
     Args:
-        probs: float32 ``[..., K]``, not necessarily normalised; classes of probability 0 are never drawn.
+        probs: float32 ``[..., K]``, not necessarily normalized; classes of probability 0 are never drawn.
         uniform: float32 ``[...]`` in [0, 1).
 
     Returns:

@@ -47,7 +47,7 @@ def logit(probs: jax.Array) -> jax.Array:
 class RMSNorm(nn.Module):
     """``x / sqrt(mean(x^2) + eps) * scale`` over the last axis, computed in float32; eps is Dreamer's 1e-4.
 
-    With ``by_blocks`` ``x`` is ``[blocks, N, size]``, and each of the N is normalised over all its blocks together.
+    With ``by_blocks``, ``x`` is ``[blocks, N, size]`` and each of the N rows is normalized over all its blocks together.
     """
 
     dtype: Dtype = jnp.float32

@@ -40,7 +40,7 @@ class BlockGRU(nn.Module):
         x = NormAct(config.act, config.norm, self.dtype, by_blocks=True, name="hidden_norm")(x)
         gates = BlockDense(3 * size, self.dtype, name="gates")(x)
         following = _gated(blocks, *jnp.split(gates, 3, -1))
-        # Blocks side by side by concatenation: where XLA fuses a transpose into the gates, CPUs compute them one by one.
+        # Blocks are joined by concatenation: if XLA fuses a transpose into the gates, CPUs compute them element by element.
         return jnp.concatenate([block[0] for block in jnp.split(following, config.blocks, 0)], -1)
 
 

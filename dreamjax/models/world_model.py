@@ -34,7 +34,7 @@ class VectorWorldModel(nn.Module):
         self.decoder = Decoder({k: v for k, v in self.spec.obs.items() if v.kind != "mask"}, model, self.dtype)
         net = dict(act=model.act, norm=model.norm, dtype=self.dtype)
         bins = model.bins if model.reward_head == "twohot" else 1
-        # Zero outputs at the start: an untrained two-hot head would predict e^20 (contract 14).
+        # Outputs are zero at initialization: an untrained two-hot head would predict e^20 (contract 14).
         self.reward_head = MLP(model.head_layers, model.units, bins, 0.0, **net)
         self.cont_head = MLP(model.head_layers, model.units, 1, **net)
         if MASK_KEY in self.spec.obs:

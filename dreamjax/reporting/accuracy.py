@@ -1,4 +1,4 @@
-"""How often a world model's predictions of boards and other grids are exactly right: the counting, and a table."""
+"""Accuracy of the predictions of a world model for boards and other grids."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ def count_correct(
     context: int,
     horizons: Sequence[int],
 ) -> AccuracyTotals:
-    """Totals over the steps of each window, for one observation of kind "grid".
+    """Counts correct predictions in each window, for one observation of kind "grid".
 
     Args:
-        entry: of the observation, with ``D`` cells.
-        real, dream: ``[B, T, ...]``, following: ``[B, T-1, ...]``; "real", "dream" and "next" of
-            ``agents.agent.make_open_loop`` with this ``context``.
-        valid: bool ``[B, T]``, records of the window's episode.
-        begins: bool ``[B]``, windows that begin an episode. In the others the first ``context`` steps lack what came
-            before, and are for the model to see alone.
-        cleared: float ``[B, T]``, lines cleared on arriving at a record, NaN where it is not known.
-        context: steps that the model saw. horizons: steps of open loop after them; each below ``T - context + 1``.
+        entry: specification of the observation.
+        real, dream: ``[B, T, ...]``, the entries "real" and "dream" of the open loop with this ``context``.
+        following: ``[B, T-1, ...]``, its entry "next": predictions one step ahead.
+        valid: bool ``[B, T]``, records of the episode of the window.
+        begins: bool ``[B]``, whether the window starts an episode. If not, the first ``context`` predictions are not
+            counted, since the model has not seen the steps before the window.
+        cleared: float ``[B, T]``, lines cleared on arriving at a record; NaN if not known.
+        context: number of steps that the model observes.
+        horizons: numbers of open-loop steps after the context; each below ``T - context + 1``.
 
     Returns:
-        By row, "next" (one step ahead), "next_clearing" (of these the steps that cleared a line) and "open_loop_<k>", and
-        by measure float64 ``[B]``: "steps"; "exact", whole grids that are right; "cells", shares of cells that are right;
-        and both with "_unchanged" for the guess that nothing changes since what the model saw last.
+        Totals float64 ``[B]`` by row and measure. Rows: "next" (one step ahead), "next_clearing" (only steps that clear a
+        line), "open_loop_<k>". Measures: "steps"; "exact", the number of entirely correct grids; "cells", the sum of the
+        fractions of correct cells; and both with "_unchanged", for the guess that the last observed grid does not change.
     """
     one_ahead = counted_steps(valid, begins, context)
     rows = {
@@ -50,35 +51,36 @@ def count_correct(
     for k in horizons:
         at = slice(context - 1 + k, context + k)
         rows[f"open_loop_{k}"] = (real[:, at], dream[:, at], real[:, context - 1 : context], valid[:, at])
-    return {name: _sums(entry, *row) for name, row in rows.items()}
+    return {name: _totals(entry, *row) for name, row in rows.items()}
 
 
 def counted_steps(valid: np.ndarray, begins: np.ndarray, context: int) -> np.ndarray:
-    """Bool ``[B, T-1]``: the steps one ahead that count; the arguments are those of ``count_correct``."""
+    """Returns bool ``[B, T-1]``, which predictions one step ahead are counted; arguments as in ``count_correct``."""
     index = np.arange(1, valid.shape[1])
     return valid[:, 1:] & (begins[:, None] | (index >= context)[None])
 
 
-def _sums(
+def _totals(
     entry: ObsSpec, real: np.ndarray, guess: np.ndarray, unchanged: np.ndarray, counted: np.ndarray
 ) -> dict[str, np.ndarray]:
     flat = (*counted.shape, entry.size)
-    sums = {"steps": counted.sum(1).astype(np.float64)}
-    for suffix, told in (("", np.rint(guess)), ("_unchanged", unchanged)):
-        right = (real == told).reshape(flat)
-        sums[f"exact{suffix}"] = np.where(counted, right.all(-1), 0).sum(1).astype(np.float64)
-        sums[f"cells{suffix}"] = np.where(counted, right.mean(-1), 0.0).sum(1)
-    return sums
+    totals = {"steps": counted.sum(1).astype(np.float64)}
+    for suffix, prediction in (("", np.rint(guess)), ("_unchanged", unchanged)):
+        correct = (real == prediction).reshape(flat)
+        totals[f"exact{suffix}"] = np.where(counted, correct.all(-1), 0).sum(1).astype(np.float64)
+        totals[f"cells{suffix}"] = np.where(counted, correct.mean(-1), 0.0).sum(1)
+    return totals
 
 
-def accuracy(sums: AccuracyTotals, episode: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Shares from the sums of windows.
+def accuracy(totals: AccuracyTotals, episode: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Computes accuracies from the totals of windows.
 
     Args:
-        sums: of ``count_correct``. episode: int ``[B]``, which episode each window is of; negative ones are left out.
+        totals: the totals from ``count_correct``.
+        episode: int ``[B]``, the episode of each window; windows with a negative one are not counted.
 
     Returns:
-        By row ``{"steps": count, measure: {"mean", "stderr"}}``; see ``share``.
+        By row ``{"steps": count, measure: {"mean", "stderr"}}``; see ``ratio``.
     """
     count = int(episode.max(initial=-1)) + 1
     kept = episode >= 0
@@ -87,33 +89,34 @@ def accuracy(sums: AccuracyTotals, episode: np.ndarray) -> dict[str, dict[str, A
         return np.bincount(episode[kept], values[kept], minlength=count)
 
     result: dict[str, dict[str, Any]] = {}
-    for row, of in sums.items():
-        steps = by_episode(of["steps"])
-        result[row] = {"steps": int(steps.sum())} | {name: share(by_episode(of[name]), steps) for name in MEASURES}
+    for row, measures in totals.items():
+        steps = by_episode(measures["steps"])
+        result[row] = {"steps": int(steps.sum())}
+        result[row] |= {name: ratio(by_episode(measures[name]), steps) for name in MEASURES}
     return result
 
 
-def share(right: np.ndarray, steps: np.ndarray) -> dict[str, float | None]:
-    """``sum(right) / sum(steps)`` and its standard error, None where there is none.
+def ratio(correct: np.ndarray, steps: np.ndarray) -> dict[str, float | None]:
+    """Computes ``r = sum(correct) / sum(steps)`` and its standard error; None where it is not defined.
 
-    Steps of one episode are alike, so the error is that of a ratio over independent episodes (Cochran 1977, 6.4):
-    ``sqrt(E / (E - 1) sum((right - share steps)^2)) / sum(steps)``, with ``E`` episodes that have steps.
+    The steps of an episode are correlated, so the error is that of a ratio over ``E`` independent episodes with steps
+    (Cochran 1977, section 6.4): ``sqrt(E / (E - 1) sum((correct - r steps)^2)) / sum(steps)``.
 
     Args:
-        right, steps: float ``[episodes]``.
+        correct, steps: float ``[episodes]``.
     """
     total, episodes = steps.sum(), int((steps > 0).sum())
     if not total:
         return {"mean": None, "stderr": None}
-    mean = float(right.sum() / total)
+    mean = float(correct.sum() / total)
     if episodes < 2:
         return {"mean": mean, "stderr": None}
-    squares = float(np.square(right - mean * steps).sum())
+    squares = float(np.square(correct - mean * steps).sum())
     return {"mean": mean, "stderr": (episodes / (episodes - 1) * squares) ** 0.5 / float(total)}
 
 
 def table(result: Mapping[str, Mapping[str, Any]], name: str) -> str:
-    """The shares of one observation as text, in per cent."""
+    """Formats the accuracies of one observation as a table in percent."""
     lines = [
         f"{name:<26}{'steps':>9}" + "".join(f"{title:>18}" for title in ("exact", "unchanged", "cells", "unchanged"))
     ]

@@ -1,4 +1,4 @@
-"""Real observations beside what the world model dreams: pictures for people, figures for the log."""
+"""Real and dreamed observations: pictures, and metrics of the prediction error."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SHOWN_KINDS = ("grid", "image", "vector")
 
 
 class Dreamer(Protocol):
-    """What a report needs of an agent."""
+    """The parts of an agent that a report uses."""
 
     @property
     def spec(self) -> EnvSpec:
-        """The environment."""
+        """Specification of the environment."""
 
     @property
     def open_loop(self) -> Any:
-        """``(params, batch, key, *, context) -> dict``, see ``dreamjax.agents.agent.make_open_loop``."""
+        """``(params, batch, key, *, context) -> dict``, see ``dreamjax.agents.open_loop``."""
 
 
 def dream_report(
@@ -42,29 +42,31 @@ def dream_report(
     context: int = 5,
     name: str = "dream",
 ) -> dict[str, float]:
-    """Writes ``<name>.gif`` and ``<name>.png`` and returns the figures of ``dream_figures``.
+    """Writes ``<name>.gif`` and ``<name>.png`` and returns the metrics of ``dream_metrics``.
 
-    The GIF shows, for a few windows of the batch, real, dreamed and their difference side by side, step by step; the
-    border is gray while the model sees the real observations and violet from then on, where only actions reach it. The
-    PNG shows the first of these windows as rows real, dreamed, difference. An agent without grids, images or vectors
-    gets no files and no figures. With an ensemble ``<name>_disagreement.png`` shows where along that window it disagrees
-    (``uncertainty.disagreement_map``), and the figures hold ``dream/disagreement/<error>``, rank correlations.
+    The GIF shows the real observation, the dreamed one and their difference for a few windows of the batch, step by step.
+    The border is gray while the model observes, and violet while it only receives actions. The PNG shows the first of
+    these windows in rows: real, dreamed, difference. With an ensemble, ``<name>_disagreement.png`` shows its
+    disagreement along that window (``uncertainty.disagreement_map``), and the metrics include
+    ``dream/disagreement/<error>``, the rank correlations of disagreement and errors. Without grids, images or vectors
+    nothing is written and no metrics are returned.
 
     Args:
-        agent: anything with ``spec`` and ``open_loop``.
-        params: its parameters.
+        agent: an agent, or another object with ``spec`` and ``open_loop``.
+        params: parameters of the agent.
         batch: replayed windows ``[B, T]``.
-        folder: where the pictures go; made if it is not there.
-        key: typed PRNG key, consumed; the dream's samples.
-        context: steps that the model sees, at least 1; all but the last step in windows that are not longer.
-        name: of the files.
+        folder: the folder of the pictures; created if missing.
+        key: typed PRNG key for the samples of the dream, consumed; None: the key of seed 0.
+        context: number of steps that the model observes, at least 1; at most ``T - 1`` are used.
+        name: name of the files without extension.
 
     Raises:
-        ValueError: on a context or a window with no step to see or none to dream.
+        ValueError: if ``context < 1`` or ``T < 2``.
     """
     length = batch.reward.shape[1]
     if context < 1 or length < 2:
-        raise ValueError(f"context={context} of windows of {length} steps is not allowed: 1 step to see, 1 to dream")
+        problem = "must be 1 or more, and windows must have 2 steps or more"
+        raise ValueError(f"context={context} of windows of {length} steps is not allowed: {problem}")
     context = min(context, length - 1)
     key = jax.random.key(0) if key is None else key
     result = jax.device_get(jax.jit(agent.open_loop, static_argnames="context")(params, batch, key, context=context))
@@ -75,7 +77,7 @@ def dream_report(
     folder = Path(folder)
     write_gif(folder / f"{name}.gif", dream_frames(spec, result, windows, context=context))
     write_png(folder / f"{name}.png", dream_strip(spec, result, int(windows[0]), context=context))
-    figures = dream_figures(spec, result, np.asarray(batch.is_first), context=context)
+    metrics = dream_metrics(spec, result, np.asarray(batch.is_first), context=context)
     if "disagreement" in result:
         shown = next(iter(spec))
         picture = disagreement_map(shown, spec[shown], result, int(windows[0]))
@@ -83,23 +85,22 @@ def dream_report(
         counted = result["valid"][:, 1:] & (np.arange(1, length) >= min(context, length - 1))[None]
         for kind, entry in ERRORS.items():
             rho = rank_correlation(result["disagreement"][counted], result[entry][counted])
-            figures[f"dream/disagreement/{kind}"] = float("nan") if rho is None else rho
-    return figures
+            metrics[f"dream/disagreement/{kind}"] = float("nan") if rho is None else rho
+    return metrics
 
 
-def dream_figures(
+def dream_metrics(
     spec: dict[str, ObsSpec], result: dict[str, Any], is_first: np.ndarray, *, context: int
 ) -> dict[str, float]:
-    """How well the model predicts, by observation entry.
+    """Computes the prediction error of the model by observation entry.
 
-    One step ahead, over steps ``t >= 1`` that are valid and do not begin an episode, the prior's prediction of record
-    ``t`` against the guess that nothing changes (record ``t - 1``). Grids get the share of cells and of whole boards
-    that are right, the other kinds the mean squared error per number (images in [0, 1]):
-
-    ``dream/<entry>/cells_right``, ``.../boards_right``, ``.../mse``, and each with ``_unchanged`` for the guess. The
-    same with ``_open_loop`` is measured on the dream, after the context. NaN where no step counts.
+    For grids, ``dream/<entry>/cells_right`` and ``dream/<entry>/boards_right`` are the fractions of correct cells and of
+    entirely correct grids. For the other kinds, ``dream/<entry>/mse`` is the mean squared error per number (images in
+    [0, 1]). Without a suffix they measure predictions one step ahead, over all valid steps that do not start an episode;
+    with ``_unchanged`` the guess that the previous record does not change, over the same steps; and with ``_open_loop``
+    the dream after the context. NaN if there are no steps.
     """
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     counted = (result["valid"] & ~is_first)[:, 1:]
     dreamed = result["valid"][:, context:]
     for name, entry in spec.items():
@@ -110,15 +111,15 @@ def dream_figures(
             ("_open_loop", real[:, context:], result["dream"][name][:, context:], dreamed),
         ):
             for measure, value in _compare(entry, truth[mask], np.asarray(guess)[mask]).items():
-                figures[f"dream/{name}/{measure}{suffix}"] = value
-    return figures
+                metrics[f"dream/{name}/{measure}{suffix}"] = value
+    return metrics
 
 
 def _compare(entry: ObsSpec, real: np.ndarray, guess: np.ndarray) -> dict[str, float]:
-    """Figures over records ``[N, ...]``."""
+    """Returns the errors over records ``[N, ...]``."""
     if entry.kind == "grid":
-        right = (real == np.rint(guess)).reshape(len(real), entry.size)
-        return {"cells_right": _mean(right), "boards_right": _mean(right.all(1))}
+        correct = (real == np.rint(guess)).reshape(len(real), entry.size)
+        return {"cells_right": _mean(correct), "boards_right": _mean(correct.all(1))}
     unit = 255.0 if entry.kind == "image" and entry.dtype == "uint8" else 1.0
     return {"mse": _mean(((real.astype(np.float64) - guess) / unit) ** 2)}
 
@@ -130,33 +131,33 @@ def _mean(values: np.ndarray) -> float:
 def dream_frames(
     spec: dict[str, ObsSpec], result: dict[str, Any], windows: np.ndarray, *, context: int
 ) -> list[np.ndarray]:
-    """One frame for each step: a line for each window (real, dreamed, difference of each entry) and a time bar."""
+    """Returns one frame per step: a row per window (real, dreamed, difference of each entry) and a time bar."""
     length = result["valid"].shape[1]
     frames = []
     for t in range(length):
-        lines = [vis.beside(_triple(spec, result, window, t), gap=6) for window in windows]
-        inside = vis.beside(lines, gap=8, axis=0)
-        # The bar also makes every frame a new one: equal frames would be joined.
+        lines = [vis.tile(_triple(spec, result, window, t), gap=6) for window in windows]
+        inside = vis.tile(lines, gap=8, axis=0)
+        # The bar makes all frames distinct; Pillow would join equal frames.
         bar = np.zeros((4, inside.shape[1], 3), np.uint8)
         bar[:, : round((t + 1) / length * inside.shape[1])] = (200, 200, 200)
         inside = np.pad(np.concatenate([inside, bar]), ((6, 2), (6, 6), (0, 0)))
-        frames.append(vis.framed(inside, CONTEXT_COLOR if t < context else DREAM_COLOR))
+        frames.append(vis.add_border(inside, CONTEXT_COLOR if t < context else DREAM_COLOR))
     return frames
 
 
 def dream_strip(spec: dict[str, ObsSpec], result: dict[str, Any], window: int, *, context: int) -> np.ndarray:
-    """Steps of one window from left to right, spread evenly from the last of the context to the end."""
+    """Returns steps of one window from left to right, evenly spaced from the last context step to the end."""
     length = result["valid"].shape[1]
     steps = np.unique(np.linspace(context - 1, length - 1, min(STRIP_STEPS, length - context + 1)).round().astype(int))
     columns = []
     for t in steps:
-        column = vis.beside(_triple(spec, result, window, t), gap=4, axis=0)
-        columns.append(vis.framed(column, CONTEXT_COLOR if t < context else DREAM_COLOR, width=2))
-    return vis.beside(columns, gap=4)
+        column = vis.tile(_triple(spec, result, window, t), gap=4, axis=0)
+        columns.append(vis.add_border(column, CONTEXT_COLOR if t < context else DREAM_COLOR, width=2))
+    return vis.tile(columns, gap=4)
 
 
 def _triple(spec: dict[str, ObsSpec], result: dict[str, Any], window: int, t: int) -> list[np.ndarray]:
-    """Real, dreamed, difference of each entry; dimmed where the window has passed into another episode."""
+    """Returns real, dreamed and difference of each entry; dimmed after the end of the episode."""
     pictures = []
     for name, entry in spec.items():
         real, dream = np.asarray(result["real"][name]), np.asarray(result["dream"][name])

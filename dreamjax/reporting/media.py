@@ -1,4 +1,4 @@
-"""PNG and GIF files from arrays, by Pillow. A file appears whole or not at all."""
+"""PNG and GIF files from arrays, written atomically."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from PIL import Image
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> Path:
-    """Writes a picture uint8 ``[H, W, 3]``.
+    """Writes a picture uint8 ``[H, W, 3]`` and returns its path.
 
     Raises:
-        ValueError: if it is not of this shape and dtype.
+        ValueError: if the picture has another shape or dtype.
     """
     return _save(path, _image(picture), format="PNG")
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], *, frames_per_second: float = 5.0) -> Path:
-    """Writes frames uint8 ``[H, W, 3]`` of one size as an endless GIF.
+    """Writes frames uint8 ``[H, W, 3]`` of equal size as a looping GIF and returns its path.
 
-    All frames share one palette, made without dithering: up to 256 colors in all stay exact. Pillow joins equal frames
-    that follow each other into one that is shown longer.
+    All frames share one palette without dithering, so that up to 256 colors in total are exact. Pillow joins
+    consecutive equal frames into one that is shown longer.
 
     Raises:
-        ValueError: without frames, with frames of several sizes, or of the wrong shape or dtype.
+        ValueError: if there are no frames, or frames have different sizes or a wrong shape or dtype.
     """
     if not frames:
         raise ValueError("a GIF needs at least one frame")
     if len({frame.shape for frame in frames}) > 1:
-        raise ValueError(f"frames of several shapes: {sorted({frame.shape for frame in frames})}")
+        raise ValueError(f"frames have different shapes: {sorted({frame.shape for frame in frames})}")
     images = [_image(frame) for frame in frames]
-    # The palette of all frames at once, so that no color flickers.
+    # One palette for all frames, so that colors do not flicker.
     palette = _image(np.concatenate(frames)).quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     paletted = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     return _save(

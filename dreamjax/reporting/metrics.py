@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: one JSON object a line, cut back to a checkpoint when a run continues."""
+"""``metrics.jsonl``: one JSON object per line, truncated to a checkpoint when a run resumes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-BLOCK = 1 << 16  # bytes read at a time when looking back for the end of a line
+BLOCK = 1 << 16  # bytes read at a time in the search for the end of a line
 
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
-    """One line of strict JSON.
+    """Returns one line of strict JSON.
 
-    JSON has no NaN and no infinity: such a value is written as ``null``, and the line gets an entry
-    ``"nonfinite": {name: "nan" | "inf" | "-inf"}`` that says what it was.
+    JSON has no NaN and no infinity. Such a value is written as ``null``, and the entry
+    ``"nonfinite": {name: "nan" | "inf" | "-inf"}`` is added to the line.
     """
     nonfinite = {
         name: str(value) for name, value in record.items() if isinstance(value, float) and not math.isfinite(value)
@@ -28,7 +28,7 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
 
 
 def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The objects of a metrics file; a last line that was cut short by a crash is left out."""
+    """Yields the objects of a metrics file; an incomplete last line (after a crash) is skipped."""
     with open(path, "rb") as file:
         for line in file:
             if line.endswith(b"\n"):
@@ -36,20 +36,20 @@ def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 class MetricsFile:
-    """Appends lines, each written to the operating system at once and either whole or not at all."""
+    """Appends lines; each line is passed to the operating system immediately, and entirely or not at all."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: a line that was accepted survives the death of this process.
+        # Unbuffered, so that an accepted line survives the death of this process.
         self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         self.offset = 0
 
     def continue_from(self, offset: int) -> bool:
-        """Drops everything after ``offset``, or after the last whole line before it.
+        """Continues after ``offset``, or after the last complete line before it; later lines will be dropped.
 
         Returns:
-            Whether the file held all of ``offset`` bytes.
+            Whether a line of the file ends at ``offset``.
         """
         size = min(offset, os.fstat(self._file.fileno()).st_size)
         while size > 0:
@@ -63,10 +63,10 @@ class MetricsFile:
         return size == offset
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Writes one line after ``offset``; what another run left there is dropped.
+        """Writes one line at ``offset`` and drops everything after it.
 
         Raises:
-            OSError: the line could not be written whole (a full disk); the file then ends with the line before.
+            OSError: if the line cannot be written entirely (a full disk); the file then ends before it.
         """
         line = encode_line(record)
         try:

@@ -1,4 +1,4 @@
-"""Observations as pictures, side by side, and learning curves. A picture is uint8 ``[H, W, 3]``."""
+"""Pictures of observations, and learning curves. A picture is uint8 ``[H, W, 3]``."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ PALETTE: tuple[Color, ...] = (
 MISSING: Color = (60, 120, 255)  # real, not dreamed
 EXTRA: Color = (255, 120, 40)  # dreamed, not real
 BACKGROUND: Color = (0, 0, 0)
-STRIP_COLUMNS = 8  # entries of a vector in one line of its strip
+STRIP_COLUMNS = 8  # entries of a vector per row of its picture
 
 
 def enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Each pixel becomes ``factor`` x ``factor`` pixels."""
+    """Repeats each pixel ``factor`` x ``factor`` times."""
     return picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def grid_picture(grid: np.ndarray, *, classes: int = 2, cell: int = 8) -> np.ndarray:
-    """A grid ``[C, H, W]`` as a picture ``[H * cell, W * cell, 3]``.
+    """Draws a grid ``[C, H, W]`` as a picture ``[H * cell, W * cell, 3]``.
 
-    With two classes each channel has a color, mixed in by its value in [0, 1] over the channels before it. With more,
-    each value has a color (0 is empty) and the channels stand beside each other.
+    With two classes each channel has a color, which is blended over the earlier channels by its value in [0, 1]. With
+    more classes each class has a color (0 is empty), and the channels are drawn side by side.
+
+    Raises:
+        ValueError: if the grid has another rank.
     """
     grid = np.asarray(grid)
     if grid.ndim != 3:
-        raise ValueError(f"a grid is [C, H, W], not {grid.shape}")
+        raise ValueError(f"grid has shape {grid.shape}, must be [C, H, W]")
     if classes > 2:
         colors = np.array([EMPTY, *(PALETTE[i % len(PALETTE)] for i in range(classes - 1))], np.uint8)
         values = np.clip(np.rint(grid), 0, classes - 1).astype(int)
-        return beside([enlarge(colors[channel], cell) for channel in values], gap=cell // 2)
+        return tile([enlarge(colors[channel], cell) for channel in values], gap=cell // 2)
     picture = np.broadcast_to(np.array(EMPTY, np.float32), (*grid.shape[1:], 3))
     for i, channel in enumerate(np.clip(grid.astype(np.float32), 0, 1)[..., None]):
         picture = (1 - channel) * picture + channel * np.array(PALETTE[i % len(PALETTE)], np.float32)
@@ -48,7 +51,7 @@ def grid_picture(grid: np.ndarray, *, classes: int = 2, cell: int = 8) -> np.nda
 
 
 def image_picture(image: np.ndarray, *, cell: int = 1) -> np.ndarray:
-    """An image ``[H, W, C]``, uint8 or float in [0, 1], as a picture; unless C is 3, its first channel in gray."""
+    """Draws an image ``[H, W, C]``, uint8 or float in [0, 1]; unless C is 3, its first channel in gray."""
     image = np.asarray(image)
     if image.dtype != np.uint8:
         image = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
@@ -56,20 +59,20 @@ def image_picture(image: np.ndarray, *, cell: int = 1) -> np.ndarray:
 
 
 def vector_picture(vector: np.ndarray, *, scale: float = 1.0, cell: int = 8) -> np.ndarray:
-    """A vector ``[D]`` as a strip, ``STRIP_COLUMNS`` entries a line: blue is ``-scale``, dark 0, orange ``scale``."""
+    """Draws a vector ``[D]``, ``STRIP_COLUMNS`` entries per row: ``-scale`` is blue, 0 dark, ``scale`` orange."""
     flat = np.asarray(vector, np.float32).reshape(-1)
     columns = min(STRIP_COLUMNS, len(flat))
     lines = -(-len(flat) // columns)
     padded = np.pad(np.clip(flat / max(scale, 1e-12), -1, 1), (0, lines * columns - len(flat)))
-    share = padded.reshape(lines, columns, 1)
+    level = padded.reshape(lines, columns, 1)
     base = np.array(EMPTY, np.float32)
     up, down = np.array(EXTRA, np.float32), np.array(MISSING, np.float32)
-    picture = base + np.maximum(share, 0) * (up - base) + np.maximum(-share, 0) * (down - base)
+    picture = base + np.maximum(level, 0) * (up - base) + np.maximum(-level, 0) * (down - base)
     return enlarge(np.rint(picture).astype(np.uint8), cell)
 
 
 def picture(entry: ObsSpec, value: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
-    """One record of an observation entry as a picture; ``scale`` is the greatest size of a vector's entries."""
+    """Draws one record of an observation entry; ``scale`` is the largest magnitude in a vector."""
     if entry.kind == "grid":
         return grid_picture(value, classes=entry.classes, cell=_cell(entry.shape[1:]))
     if entry.kind == "image":
@@ -78,17 +81,17 @@ def picture(entry: ObsSpec, value: np.ndarray, *, scale: float = 1.0) -> np.ndar
 
 
 def difference(entry: ObsSpec, real: np.ndarray, dream: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
-    """Where two records differ, in the size of ``picture``.
+    """Draws the difference of two records, in the size of ``picture``.
 
-    Grids: a cell is blue where something real was not dreamed, orange where something was dreamed that is not real
-    (for more than two classes, orange where the class is another). Vectors: dream minus real. Images: the distance.
+    A cell of a grid is blue if it is set only in the real record and orange if it is set only in the dreamed one; with
+    more than two classes, orange if the classes differ. Vectors: dream minus real. Images: absolute difference.
     """
     real, dream = np.asarray(real, np.float32), np.asarray(dream, np.float32)
     if entry.kind == "grid" and entry.classes > 2:
         wrong = (np.rint(real) != np.rint(dream)).astype(np.uint8)
         colors = np.array([EMPTY, EXTRA], np.uint8)
         cell = _cell(entry.shape[1:])
-        return beside([enlarge(colors[channel], cell) for channel in wrong], gap=cell // 2)
+        return tile([enlarge(colors[channel], cell) for channel in wrong], gap=cell // 2)
     if entry.kind == "grid":
         delta = dream - real
         strongest = np.take_along_axis(delta, np.abs(delta).argmax(0)[None], 0)[0][..., None]
@@ -102,8 +105,8 @@ def difference(entry: ObsSpec, real: np.ndarray, dream: np.ndarray, *, scale: fl
     return vector_picture((dream - real).reshape(-1), scale=scale)
 
 
-def beside(pictures: Sequence[np.ndarray], *, gap: int = 4, axis: int = 1) -> np.ndarray:
-    """Pictures in a line, left to right (``axis`` 1) or top to bottom (0), ``gap`` pixels apart, padded to one size."""
+def tile(pictures: Sequence[np.ndarray], *, gap: int = 4, axis: int = 1) -> np.ndarray:
+    """Joins pictures from left to right (``axis`` 1) or top to bottom (0), ``gap`` pixels apart, padded to one size."""
     across = max(p.shape[1 - axis] for p in pictures)
     padded: list[np.ndarray] = []
     for i, p in enumerate(pictures):
@@ -114,8 +117,8 @@ def beside(pictures: Sequence[np.ndarray], *, gap: int = 4, axis: int = 1) -> np
     return np.concatenate(padded, axis)
 
 
-def framed(inside: np.ndarray, color: Color, *, width: int = 3) -> np.ndarray:
-    """A picture with a border of ``width`` pixels all round."""
+def add_border(inside: np.ndarray, color: Color, *, width: int = 3) -> np.ndarray:
+    """Adds a border of ``width`` pixels to a picture."""
     height, length, _ = inside.shape
     result = np.empty((height + 2 * width, length + 2 * width, 3), np.uint8)
     result[:] = color
@@ -126,15 +129,15 @@ def framed(inside: np.ndarray, color: Color, *, width: int = 3) -> np.ndarray:
 def plot_curves(
     metrics_path: str | Path, path: str | Path, names: Mapping[str, str] | Sequence[str], *, smooth: int = 1
 ) -> Path:
-    """Plots metrics of a run over environment steps, one panel each.
+    """Plots metrics of a run over environment steps, one panel per metric, and returns ``path``.
 
     Args:
-        metrics_path: a ``metrics.jsonl``.
-        path: the picture to write, PNG.
-        names: metrics, or metrics with the titles of their panels. One that was never logged gets an empty panel.
-        smooth: points in the centered moving average drawn over them; 1 draws none.
+        metrics_path: path of a ``metrics.jsonl``.
+        path: path of the PNG file to write.
+        names: names of metrics, or the titles of the panels by name. A metric that was never logged has an empty panel.
+        smooth: window of a centered moving average, in points; 1 draws none.
     """
-    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+    from matplotlib.figure import Figure  # not pyplot, which has global state and may open windows
 
     titles = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
     points: dict[str, list[tuple[float, float]]] = {name: [] for name in titles}
@@ -162,5 +165,5 @@ def plot_curves(
 
 
 def _cell(sides: Sequence[int]) -> int:
-    """Pixels for one cell, so that the longer side has about 160."""
+    """Returns the pixels per cell for which the longer side has about 160 pixels."""
     return max(1, 160 // max(sides))

@@ -9,7 +9,7 @@ import pytest
 
 from dreamjax.agents.acting import Carry
 from dreamjax.agents.agent import dummy_batch, make_agent
-from dreamjax.algorithms.distributions import action_record, make_policy
+from dreamjax.algorithms.actions import action_record, make_policy
 from dreamjax.config import ConfigError
 from dreamjax.models.encoders import preprocess
 from dreamjax.models.nets import symexp

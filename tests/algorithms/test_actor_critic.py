@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dreamjax.algorithms import actor_critic, imagination
-from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.actions import make_policy
 from dreamjax.types import ActionPart, ActionSpec, Imagination, RSSMState, WorldModel
 from tests.helpers.configs import vary
 

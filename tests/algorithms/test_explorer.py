@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.distributions import action_vector
+from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.algorithms.update.behavior import imagine_from, last_steps
 from dreamjax.algorithms.update.state import explorer_behavior

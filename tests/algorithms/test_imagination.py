@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamjax.algorithms import imagination
-from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.actions import make_policy
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.config import ActorConfig
 from dreamjax.types import ActionPart, ActionSpec, RSSMState

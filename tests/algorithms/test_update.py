@@ -10,7 +10,8 @@ import optax
 import pytest
 
 from dreamjax.agents.agent import make_agent
-from dreamjax.algorithms.distributions import make_policy, scalar_loss
+from dreamjax.algorithms.actions import make_policy
+from dreamjax.algorithms.distributions import scalar_loss
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import fast, init_state

@@ -159,7 +159,7 @@ def test_priorities_that_are_not_numbers_are_refused_and_zeros_are_not_lost() ->
     sampler.sample(generator(), 1, 1, heads(4))
     before = sampler.state_dict()
     for bad in (np.nan, np.inf, -1.0):
-        with pytest.raises(ValueError, match="finite and 0 or more"):
+        with pytest.raises(ValueError, match="finite and at least 0"):
             sampler.update(np.zeros(2, int), np.array([0, 1]), np.array([1.0, bad], np.float32))
     for key, value in sampler.state_dict().items():
         np.testing.assert_array_equal(value, before[key])
@@ -171,8 +171,8 @@ def test_priorities_that_are_not_numbers_are_refused_and_zeros_are_not_lost() ->
 # Online queue.
 
 
-def make_queue(num_envs: int, size: int, share: float) -> samplers.OnlineQueue:
-    return samplers.OnlineQueue(samplers.UniformSampler(num_envs, size), num_envs, size, share=share)
+def make_queue(num_envs: int, size: int, fraction: float) -> samplers.OnlineQueue:
+    return samplers.OnlineQueue(samplers.UniformSampler(num_envs, size), num_envs, size, fraction=fraction)
 
 
 class Nothing(samplers.UniformSampler):
@@ -183,7 +183,7 @@ class Nothing(samplers.UniformSampler):
 
 
 def test_online_windows_come_newest_first_and_each_once() -> None:
-    queue, rng = samplers.OnlineQueue(Nothing(2, 100), 2, 100, share=1.0), generator()
+    queue, rng = samplers.OnlineQueue(Nothing(2, 100), 2, 100, fraction=1.0), generator()
 
     def draw(head: np.ndarray) -> list[tuple[int, int]]:
         env, start = queue.sample(rng, 8, 5, head)

@@ -216,7 +216,7 @@ def test_errors_name_what_is_wrong_and_store_nothing() -> None:
     with pytest.raises(ValueError, match=r"length=11 must lie in \[1, 10\]"):
         buffer.sample(1, 11)
     for env in ([0, 0], [0, 2], [-1, 0]):
-        with pytest.raises(ValueError, match="env must be different numbers"):
+        with pytest.raises(ValueError, match="env must be distinct numbers"):
             buffer.add(make_records(env, rng)[0], action)
     with pytest.raises(ValueError, match="action: values must lie in"):
         buffer.add(records, action + 5)

@@ -82,7 +82,7 @@ def test_a_chain_of_partial_states_equals_one_whole_state(kind: str) -> None:
     for state in chain:
         restored.load_state_dict(state)
     assert_same(restored.state_dict(), buffer.state_dict())
-    with pytest.raises(ValueError, match="saved replay begins at steps"):
+    with pytest.raises(ValueError, match="saved replay starts at steps"):
         make_buffer(47, 3, latent_spec=LATENTS, **SAMPLERS[kind]).load_state_dict(chain[-1])
 
 

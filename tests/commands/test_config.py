@@ -37,7 +37,7 @@ def test_every_field_is_listed_with_meaning_range_and_default(capsys: pytest.Cap
     ) in out
     assert "\nReplay of real steps, in host memory.\n" in out
     assert "      one of direct, locked_position, or none\n" in out
-    assert max(map(len, out.splitlines())) <= 110
+    assert max(map(len, out.splitlines())) <= 100
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.distributions import make_policy, scalar_decode
+from dreamjax.algorithms.actions import make_policy
+from dreamjax.algorithms.distributions import scalar_decode
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec
 from tests.helpers import networks
 from tests.helpers.batches import EVERY_ACTION

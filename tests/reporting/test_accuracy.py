@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dreamjax.reporting.accuracy import MEASURES, accuracy, count_correct, share, table
+from dreamjax.reporting.accuracy import MEASURES, accuracy, count_correct, ratio, table
 from dreamjax.types import ObsSpec
 
 GRID = ObsSpec("grid", (1, 1, 4), "uint8", classes=2)
@@ -86,10 +86,10 @@ def test_shares_are_taken_over_all_steps_and_windows_of_no_episode_left_out():
 def test_the_error_of_equal_episodes_is_that_of_a_mean_and_episodes_without_steps_say_nothing():
     right, steps = np.array([1.0, 4.0, 2.0, 5.0]), np.full(4, 5.0)
     expected = {"mean": pytest.approx(0.6), "stderr": pytest.approx(np.std(right / 5, ddof=1) / 2)}
-    assert share(right, steps) == expected
-    assert share(np.append(right, 0), np.append(steps, 0)) == expected
-    assert share(np.array([1.0]), np.array([2.0])) == {"mean": 0.5, "stderr": None}
-    assert share(np.zeros(2), np.zeros(2)) == {"mean": None, "stderr": None}
+    assert ratio(right, steps) == expected
+    assert ratio(np.append(right, 0), np.append(steps, 0)) == expected
+    assert ratio(np.array([1.0]), np.array([2.0])) == {"mean": 0.5, "stderr": None}
+    assert ratio(np.zeros(2), np.zeros(2)) == {"mean": None, "stderr": None}
 
 
 def test_the_table():

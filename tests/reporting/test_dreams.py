@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dreamjax.reporting import visualization as vis
-from dreamjax.reporting.dreams import CONTEXT_COLOR, DREAM_COLOR, dream_figures, dream_report
+from dreamjax.reporting.dreams import CONTEXT_COLOR, DREAM_COLOR, dream_metrics, dream_report
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 
 GRID = ObsSpec("grid", (1, 2, 2), "uint8", classes=2)
@@ -37,7 +37,7 @@ def test_figures_worked_by_hand():
         "valid": np.array([[True, True, True, False]]),
     }
     is_first = np.array([[True, False, False, True]])
-    figures = dream_figures({"board": GRID}, result, is_first, context=2)
+    figures = dream_metrics({"board": GRID}, result, is_first, context=2)
     assert figures == {
         # Predictions of steps 1 and 2: all four cells right, then three; unchanged: three right, three right.
         "dream/board/cells_right": 7 / 8,
@@ -59,7 +59,7 @@ def test_figures_of_vectors_and_images():
         "valid": np.ones((1, 2), bool),
     }
     spec = {"v": VECTOR, "i": ObsSpec("image", (1, 1, 2), "uint8")}
-    figures = dream_figures(spec, result, np.zeros((1, 2), bool), context=1)
+    figures = dream_metrics(spec, result, np.zeros((1, 2), bool), context=1)
     assert figures["dream/v/mse"] == pytest.approx((0 + 4) / 2)
     assert figures["dream/v/mse_unchanged"] == pytest.approx((1 + 9) / 2)
     assert figures["dream/i/mse"] == pytest.approx(((85 / 255) ** 2 + 1) / 2)  # no wrap-around of uint8
@@ -71,7 +71,7 @@ def test_no_step_that_counts_gives_nan():
         "real": {"board": boards(0, 1)}, "next": {"board": boards(1)}, "dream": {"board": boards(0, 1)},
         "valid": np.array([[True, False]]),
     }  # fmt: skip
-    figures = dream_figures({"board": GRID}, result, np.array([[False, True]]), context=1)
+    figures = dream_metrics({"board": GRID}, result, np.array([[False, True]]), context=1)
     assert np.isnan(list(figures.values())).all()
 
 

@@ -52,5 +52,5 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 def test_gif_needs_frames_of_one_size(tmp_path):
     with pytest.raises(ValueError, match="at least one"):
         write_gif(tmp_path / "a.gif", [])
-    with pytest.raises(ValueError, match="several shapes"):
+    with pytest.raises(ValueError, match="different shapes"):
         write_gif(tmp_path / "a.gif", [solid(0, 0, 0), solid(0, 0, 0, size=(6, 11))])

@@ -49,7 +49,7 @@ def test_summary_sorts_errors_by_disagreement():
     assert "1.000" in shown and "1.5  3.5  5.5  7.5" in shown
 
 
-def test_the_map_shows_doubt_where_it_is():
+def test_the_map_shows_where_disagreement_is_high():
     """Two steps of the episode; the second has the greatest disagreement: a red frame and a full bar."""
     entry = ObsSpec("grid", (1, 4, 4), "uint8", classes=2)
     result = {
@@ -62,8 +62,8 @@ def test_the_map_shows_doubt_where_it_is():
     one = vis.picture(entry, result["real"]["board"][0, 0])
     width = one.shape[1] + 8
     assert picture.shape == (one.shape[0] + 8 + 4 + uncertainty.BAR, 2 * width + 4, 3)
-    assert tuple(picture[0, 0]) == uncertainty.SURE
-    assert tuple(picture[0, width + 4]) == uncertainty.UNSURE
+    assert tuple(picture[0, 0]) == uncertainty.LOW
+    assert tuple(picture[0, width + 4]) == uncertainty.HIGH
     bars = picture[-uncertainty.BAR :]
     heights = [int(np.any(bars[:, x] > 0, -1).sum()) for x in (width // 4, 3 * width // 4, width + 4 + width // 4)]
     assert heights == [0, uncertainty.BAR, uncertainty.BAR]

@@ -102,15 +102,15 @@ def test_sizes_and_differences_of_every_kind(entry, size):
 
 def test_beside_pads_to_one_size():
     red, blue = np.full((2, 3, 3), 200, np.uint8), np.full((4, 1, 3), 100, np.uint8)
-    line = vis.beside([red, blue], gap=2)
+    line = vis.tile([red, blue], gap=2)
     assert line.shape == (4, 6, 3)
     assert (line[:2, :3] == 200).all() and (line[:, 5] == 100).all()
     assert (line[2:, :3] == 0).all() and (line[:, 3:5] == 0).all()
-    assert vis.beside([red, blue], gap=2, axis=0).shape == (8, 3, 3)
+    assert vis.tile([red, blue], gap=2, axis=0).shape == (8, 3, 3)
 
 
 def test_frame():
-    framed = vis.framed(np.zeros((2, 2, 3), np.uint8), (1, 2, 3), width=2)
+    framed = vis.add_border(np.zeros((2, 2, 3), np.uint8), (1, 2, 3), width=2)
     assert framed.shape == (6, 6, 3)
     assert tuple(framed[0, 0]) == tuple(framed[5, 3]) == tuple(framed[2, 1]) == (1, 2, 3)
     assert (framed[2:4, 2:4] == 0).all()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.algorithms.distributions import Policy
+from dreamjax.algorithms.actions import Policy
 from dreamjax.types import ActionSpec
 
 MAX_JOINT = 4096  # joint actions that are listed
@@ -60,8 +60,7 @@ def joint_actions_or_none(spec: ActionSpec) -> np.ndarray | None:
 
 def joint_records(spec: ActionSpec, joint: np.ndarray) -> np.ndarray:
     """Action vectors ``[M, A]`` of discrete parts as records int32 ``[M, R]``, on the host."""
-    ends = np.cumsum([part.size for part in spec.parts])[:-1]
-    pieces = zip(spec.parts, np.split(joint, ends, -1), strict=True)
+    pieces = zip(spec.parts, spec.split(joint, "vector"), strict=True)
     columns = [x.argmax(-1, keepdims=True) if part.kind == "categorical" else x for part, x in pieces]
     return np.concatenate(columns, -1).astype(spec.record_dtype)
 
@@ -70,10 +69,8 @@ def joint_log_prob(policy: Policy, joint: np.ndarray) -> tuple[jax.Array, jax.Ar
     """Log-probability float32 ``[N, M]`` of each joint action, and whether it is legal, bool ``[N, M]``."""
     total: jax.Array | None = None
     illegal: jax.Array | None = None
-    start = 0
-    for part, values in zip(policy.spec.parts, policy.parts, strict=True):
-        chosen = joint[:, start : start + part.size].T
-        start += part.size
+    for part, values, columns in zip(policy.spec.parts, policy.parts, policy.spec.split(joint, "vector"), strict=True):
+        chosen = columns.T
         log_p = jnp.log(jnp.maximum(values.probs, 1e-20))
         term = log_p @ chosen
         if part.kind == "binary":

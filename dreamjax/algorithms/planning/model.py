@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dreamjax.algorithms.distributions import Policy, make_policy, scalar_decode
+from dreamjax.algorithms.actions import Policy, make_policy
+from dreamjax.algorithms.distributions import continue_probability, scalar_decode
 from dreamjax.algorithms.exploration import disagreement_scale, mixed, state_disagreement
 from dreamjax.config import ActorConfig, LossConfig
 from dreamjax.models.heads import Networks
@@ -66,9 +67,8 @@ def reward_and_discount(
     Both are float32 ``[...]``. Where the continue head predicts ``gamma c`` (``loss.cont_discount``), ``gamma`` is divided
     out first, so that the discount is ``gamma c`` either way.
     """
-    cont = jax.nn.sigmoid(world_model.cont(params, feat))
-    if loss.cont_discount:
-        cont = jnp.minimum(cont / loss.gamma, 1.0)
+    logit = world_model.cont(params, feat)
+    cont = continue_probability(logit, gamma=loss.gamma, cont_discount=loss.cont_discount)
     return scalar_decode(world_model.reward(params, feat), loss.reach), loss.gamma * cont
 
 

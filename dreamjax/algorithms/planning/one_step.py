@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.algorithms.distributions import Policy
+from dreamjax.algorithms.actions import Policy
 from dreamjax.algorithms.planning.candidates import NEVER, top_actions
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.config import PlannerConfig

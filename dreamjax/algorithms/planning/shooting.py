@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.algorithms.distributions import Policy, PolicyPart
+from dreamjax.algorithms.actions import Policy, PolicyPart
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.randomness import step_keys
 from dreamjax.config import PlannerConfig
@@ -100,10 +100,8 @@ def refit(spec: ActionSpec, actions: jax.Array, weight: jax.Array) -> Policy:
     """
     mean = jnp.einsum("nc,ncha->nha", weight, actions)
     variance = jnp.einsum("nc,ncha->nha", weight, jnp.square(actions - mean[:, None]))
-    parts, start = [], 0
-    for part in spec.parts:
-        here = slice(start, start + part.size)
-        start += part.size
+    parts = []
+    for part, here in zip(spec.parts, spec.slices("vector"), strict=True):
         if part.kind == "continuous":
             parts.append(PolicyPart(mean=mean[..., here], std=jnp.maximum(jnp.sqrt(variance[..., here]), MIN_STD)))
         else:

@@ -18,7 +18,7 @@ import mctx
 import numpy as np
 from flax import struct
 
-from dreamjax.algorithms.distributions import Policy, action_record, action_vector
+from dreamjax.algorithms.actions import Policy, action_record, action_vector
 from dreamjax.algorithms.planning.candidates import NEVER, joint_actions_or_none, joint_records, top_actions
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.config import PlannerConfig

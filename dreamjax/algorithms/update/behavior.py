@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
+from dreamjax.algorithms.actions import Policy, make_policy
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss, imagined_returns, replay_returns
-from dreamjax.algorithms.distributions import Policy, make_policy, scalar_decode
+from dreamjax.algorithms.distributions import scalar_decode
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.micro_batches import accumulate
 from dreamjax.algorithms.normalization import normalizer_scale, update_normalizer

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dreamjax.algorithms.distributions import action_vector
+from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.exploration import (
     disagreement_scale,
     imagined_disagreement,

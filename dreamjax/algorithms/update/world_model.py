@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from dreamjax.algorithms.distributions import action_vector
+from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.exploration import bootstrap_weights, ensemble_loss
 from dreamjax.algorithms.micro_batches import accumulate
 from dreamjax.algorithms.update.state import Learner

@@ -122,7 +122,7 @@ class WorkerVectorEnv(VectorEnv):
         self.num_envs, self._timeout, self._max_restarts, self._seed = num_envs, timeout, max_restarts, seed
         self._directory = tempfile.TemporaryDirectory(prefix="dreamjax-workers-")
         pickled = cloudpickle.dumps(factory)
-        shares = np.array_split(np.arange(num_envs), min(workers, num_envs))
+        groups = np.array_split(np.arange(num_envs), min(workers, num_envs))
         self._workers: list[_Worker] = []
         self._finalize = multiprocessing.util.Finalize(self, _end, args=(self._workers,), exitpriority=10)
         self._ended = np.zeros(num_envs, bool)
@@ -130,8 +130,8 @@ class WorkerVectorEnv(VectorEnv):
         self._rebuilt = np.zeros(num_envs, bool)  # rebuilt and not reset since
         self._last_obs: list[Any] = [None] * num_envs
         try:
-            for number, share in enumerate(shares):
-                self._workers.append(_Worker(pickled, share.tolist(), Path(self._directory.name, f"{number}.txt")))
+            for number, indices in enumerate(groups):
+                self._workers.append(_Worker(pickled, indices.tolist(), Path(self._directory.name, f"{number}.txt")))
             for worker in self._workers:
                 worker.send("spaces")  # before the first answer is read, so that the workers build in parallel
             built = [spaces for worker in self._workers for spaces in self._receive_spaces(worker)]

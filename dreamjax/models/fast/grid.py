@@ -17,11 +17,12 @@ from dreamjax.types import Params, RSSMState
 def grid_fast_path(module: nn.Module, units: int, shown: int) -> FastPath:
     """The fast path of a ``GridModel``.
 
-    Its ``effect`` depends on what is shown before the action, not on what is remembered; in a window all of it is known.
+    ``GridModel.effect`` depends on the observation before the action, not on the memory; in a window it is known for all
+    steps before the scan.
 
     Args:
-        module: the model. units: leading entries of an embedding, what the encoder made of the observation.
-        shown: entries that follow, the observation itself; a state's ``deter`` begins with the same.
+        module: the model. units: leading entries of an embedding, the encoder's outputs.
+        shown: the entries that follow them, the observation itself, with which also ``deter`` of a state begins.
     """
 
     def hoist(

@@ -15,6 +15,8 @@ from dreamjax.types import Params, RSSMState, WorldModel
 class FastPath(NamedTuple):
     """What a world model computes before a scan, so that its steps need not (``WorldModel.fast``).
 
+    Interceptors act while a function is traced: functions of the world model must not be jitted on their own.
+
     Attributes:
         share: ``(params) -> shared``, what all steps use.
         hoist: ``(params, shared, start, embed, action, is_first) -> hoisted``, what the steps of a window use that does not

@@ -15,10 +15,10 @@ from dreamjax.models.nets import MLP, Dense, Dtype, NormAct
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def bounded(x: jax.Array, limit: float) -> jax.Array:
-    """``x`` clipped to [-limit, limit]; beyond them, gradients pass that lead back and none that lead further out.
+    """``x`` clipped to [-limit, limit]. Beyond the limits only gradients that lead back pass, none that lead further out.
 
-    For logits of what hardly ever happens: they neither drift to where a softmax passes nothing on, nor, as with a
-    squashing function, need long to return.
+    For logits of rare events: they neither drift to where a softmax has no gradient nor, as with a squashing function, take
+    long to return.
     """
     return jnp.clip(x, -limit, limit)
 
@@ -62,7 +62,7 @@ class LocalEdit(nn.Module):
 
 
 class CellScores(nn.Module):
-    """One number for each cell, from the columns around it: ``feat [..., F]`` to ``[..., H * W]`` float32.
+    """One score for each cell, from the columns around it: ``feat [..., F]`` to ``[..., H * W]`` float32.
 
     One network is shared over the columns; it reads the columns within ``radius`` of its own, all rows, and the observed
     vector, and scores every cell of its column.
@@ -135,7 +135,7 @@ class GridTrunk(nn.Module):
 
 
 class GridActor(nn.Module):
-    """The policy on a grid: a score for each cell where actions are cells, else outputs from the trunk and the focus."""
+    """The policy on a grid: a score for each cell where actions name cells, else a trunk focused on the object."""
 
     layout: GridLayout
     units: int

@@ -19,7 +19,7 @@ class GridLayout(NamedTuple):
         name: the grid's observation name. channels, height, width: after one-hot of its classes.
         classes: values of one cell (2: one channel each). entries: names of the other, flattened entries, in order.
         sizes: their lengths. vector: their sum. recurrent, event: lengths of the two parts of the memory.
-        focus: "action" (a categorical with one class for each cell), "object" (the last channel's cells) or "centre".
+        focus: "action" (a categorical with one class for each cell), "object" (the last channel's cells) or "center".
     """
 
     name: str
@@ -65,7 +65,7 @@ def grid_layout(model: ModelConfig, spec: EnvSpec) -> GridLayout:
         channels *= entry.classes
     names = tuple(sorted(name for name, other in spec.obs.items() if other.kind in ("vector", "discrete")))
     sizes = tuple(spec.obs[n].size * (spec.obs[n].classes if spec.obs[n].kind == "discrete" else 1) for n in names)
-    focus = "object" if entry.shape[0] > 1 else "centre"
+    focus = "object" if entry.shape[0] > 1 else "center"
     if is_cell_action(spec.action, height, width):
         focus = "action"
     return GridLayout(

@@ -1,13 +1,12 @@
-"""A world model whose state lies on the grid: local, shared over places, centred on where the action acts.
+"""A world model whose state lies on the grid: local, shared over places, centered on where the action acts.
 
-The observed cells are part of the latent state, beside a small RSSM (memory and categorical latents) for what cells do
-not show and for what chance decides. The next grid is predicted from this one in three learned steps: a *local edit*
-around the action's place (with ``reach = 0`` the *motion of an object* as one piece, or, where there is none, an edit of
-the whole band of columns around the place); a *row pointer*, by which every row may come from a row above it; and an
-*absolute edit* for what appears at fixed places then. None of any game's rules is written into them, but that objects
-turn and move as a whole and that rows come from rows is.
+The observed cells are part of the latent state. A small RSSM (memory and categorical latents) holds what cells do not show
+and what chance decides. The next grid is predicted from the current one in three learned steps: an *edit* around the
+action's place (``motion.make_edit``: a local edit, or the *motion of an object* as one piece); a *row pointer*, by which
+every row may come from a row above it; and an *absolute edit* for what appears at fixed places afterwards. No rules of a
+game are built in, except that objects turn and move as a whole and that rows come from rows.
 
-Why: a plain vector model does not learn a board of 200 cells from 100,000 steps; locality and sharing do.
+The reason: a plain vector model does not learn a board of 200 cells from 100,000 steps; locality and sharing do.
 """
 
 from __future__ import annotations
@@ -75,9 +74,9 @@ class GridModel(nn.Module):
         return jnp.concatenate([tokens, obs.astype(tokens.dtype)], -1)
 
     def outcome(self, shown: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The grid as the action leaves it, before rows move and chance decides: as ``motion.make_edit``.
+        """The grid after the action, before rows move and chance decides; see ``motion.make_edit``.
 
-        From what is shown, ``[N, cells + vector]``, alone: so a window's steps can all be done at once.
+        It depends on what is shown, ``[N, cells + vector]``, alone.
         """
         cells, vector, _ = split_state(self.layout, shown)
         cells = cells.astype(jnp.float32)
@@ -86,13 +85,13 @@ class GridModel(nn.Module):
         return self.edit(cells, (2 * cells - 1) * self.keep[None], row, column, known)
 
     def effect(self, shown: jax.Array, action: jax.Array) -> jax.Array:
-        """Features of what the action did, rows that may move included: ``[N, E]``."""
+        """Features of what the action did, including rows that may move: ``[N, E]``."""
         edited, hidden, _ = self.outcome(shown, action)
         rows = jnp.sum(self.pointer.row_features(jax.nn.sigmoid(edited)), 1).astype(self.dtype)
         return self.event(jnp.concatenate([hidden, rows], -1))
 
     def memory(self, state: RSSMState, action: jax.Array, effect: jax.Array) -> jax.Array:
-        """What is kept of the past after an action: the recurrent part and the effect: ``[N, M]``."""
+        """The memory after an action, its recurrent part and the effect: ``[N, M]``."""
         layout = self.layout
         _, vector, memory = split_state(layout, state.deter)
         known = [state.stoch.reshape(effect.shape[0], -1), effect, vector]
@@ -101,11 +100,11 @@ class GridModel(nn.Module):
         return jnp.concatenate([self.cell(recurrent, inputs, self._action(action)), effect], -1)
 
     def _action(self, action: jax.Array) -> jax.Array:
-        # Where an action names a cell, the window says which; what else the class is adds nothing but parameters.
+        # Where an action names a cell, the window is centered on it: the class itself would only add parameters.
         if self.layout.focus == "action":
             return action[..., :0].astype(self.dtype)
         action = action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))
-        # What two buttons do together (opposite turns: nothing) is neither's doing, and slow to learn from each alone.
+        # Two buttons together (opposite turns: nothing) do not do what both do alone, and are slow to learn from those.
         first, second = button_pairs(self.spec.action)
         return jnp.concatenate([action, action[..., first] * action[..., second]], -1).astype(self.dtype)
 
@@ -126,8 +125,8 @@ class GridModel(nn.Module):
     ) -> tuple[jax.Array, jax.Array]:
         """Next cells as probabilities ``[N, C, H, W]`` and next vector (symlog) ``[N, V]``.
 
-        From the state and action before, the memory after, and the latent after (posterior in training, prior in
-        imagination): what chance decided is in the latent.
+        From the previous state and action, the next memory, and the next latent (posterior in training, prior in
+        imagination), which holds what chance decided. With ``hard`` every row comes from one row alone.
         """
         layout = self.layout
         vector = split_state(layout, state.deter)[1]
@@ -140,7 +139,7 @@ class GridModel(nn.Module):
         share = jax.nn.sigmoid(self.movable + 2.0)[None]
         probs = (1 - share) * probs + share * moved
         if layout.focus != "action":
-            # After rows have moved: what appears at fixed places does not move with them.
+            # Applied after rows have moved, because things that appear at fixed places do not move with them.
             bounded = jnp.clip(probs, EPS, 1 - EPS)
             appears = self.absolute(whole).astype(jnp.float32).reshape(edited.shape)
             probs = jax.nn.sigmoid(logit(bounded) + room[..., None, None] * appears)
@@ -223,7 +222,7 @@ def make_grid_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> World
         return list(zip(layout.entries, parts, strict=True))
 
     def settle(vector: jax.Array) -> jax.Array:
-        """The predicted vector as it would be observed: discretes one-hot, the rest as it is."""
+        """The predicted vector as it would be observed: discretes one-hot, the rest unchanged."""
         parts = []
         for name, part in entries(vector):
             if spec.obs[name].kind == "discrete":

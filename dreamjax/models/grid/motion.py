@@ -1,7 +1,7 @@
 """How an object on a grid moves: it turns, goes sideways and down as one, and may become part of the rest.
 
-Positions are soft: a mask ``[N, H, W]`` says how likely each cell is the object's. Masks live on a canvas wider than the
-grid by ``MARGIN`` on each side, so that what would leave the grid is seen to.
+Positions are soft: a mask ``[N, H, W]`` holds the probability that each cell is the object's. Masks lie on a canvas wider
+than the grid by ``MARGIN`` on each side, so that leaving the grid can be detected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT_RADIUS = 4  # of local edits on a grid without an object
 
 
 def overlaps(mask: jax.Array, blocked: jax.Array) -> jax.Array:
-    """How much of a mask would lie on blocked cells, were it ``d`` rows lower.
+    """How much of a mask would lie on blocked cells if it were ``d`` rows lower.
 
     Args:
         mask: ``[N, H, W]``. blocked: ``[N, H + D, W]``, how much each cell blocks.
@@ -52,7 +52,7 @@ def lowered(mask: jax.Array, share: jax.Array) -> jax.Array:
 
 
 def shifted(mask: jax.Array, by: int) -> jax.Array:
-    """A mask ``[N, H, W]``, ``by`` columns further right; what leaves it is lost."""
+    """A mask ``[N, H, W]`` moved ``by`` columns to the right; cells that leave it are lost."""
     wide = jnp.pad(mask, ((0, 0), (0, 0), (max(by, 0), max(-by, 0))))
     return wide[:, :, max(-by, 0) :][:, :, : mask.shape[2]]
 
@@ -102,18 +102,18 @@ def turned(mask: jax.Array, row: jax.Array, column: jax.Array, choice: jax.Array
     whole = (height + 2 * MARGIN, width + 2 * MARGIN)
     canvas = jnp.pad(mask, ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
     changed = canvas + place(change[:, None], row + MARGIN, column + MARGIN, whole, around, around)[:, 0]
-    return jnp.clip(changed, 0.0, 1.0)  # what turns may come to lie on what is too far away to turn with it
+    return jnp.clip(changed, 0.0, 1.0)  # cells that turn may land on cells that are too far away to turn
 
 
 def stops(wanted: jax.Array, stopped: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Where something ends that may stop before each of ``D`` steps, because it wants to, or else because it must.
+    """Where something stops that may stop before each of ``D`` steps, because it wants to or because it must.
 
     Args:
         wanted, stopped: hazards >= 0, float32 ``[N, D]``: it goes on with probability ``exp(-hazard)``.
 
     Returns:
-        The probabilities ``[N, D]`` of stopping before each step because it wants to, and because it must. What remains
-        of one goes on beyond.
+        The probabilities ``[N, D]`` of stopping before each step because it wants to, and because it must. The rest, up
+        to 1, goes on beyond.
     """
     before = np.triu(np.ones((wanted.shape[1],) * 2, np.float32), 1)
     alive = jnp.exp(-(wanted + stopped) @ before)
@@ -121,16 +121,16 @@ def stops(wanted: jax.Array, stopped: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 class ObjectMotion(nn.Module):
-    """The grid after an object, the last channel, has acted.
+    """The grid after an object, the last channel, has moved.
 
-    Three motions, and what may be in the way of each: how much of the object would lie on blocked cells decides, by
-    learned strengths. It turns about its middle; it goes some columns sideways; and down, row by row, until it wants to
-    stop or is stopped. What stopped it decides whether it becomes part of the other channels. Which of these happens, by
-    what is known and by its shape, which cells block, how far it goes and when it joins are learned.
+    The object turns about its middle; it moves some columns sideways; and it moves down, row by row, until it wants to stop
+    or is stopped. Each motion may be blocked: the more of the object would lie on blocked cells, the less likely, by a
+    learned strength. The reason it stopped decides whether it joins the other channels. All of it is learned: which motion
+    happens, which cells block, how far the object moves and when it joins.
 
-    Only where the object has joined may another appear: else what may be put anywhere would learn, place by place, what
-    the motion should learn for all places. So one object is never exchanged for another: a model that could let objects
-    go learned that before what takes their place, and an actor got rid of every piece in its dreams.
+    A new object may appear only where the old one has joined. Otherwise the absolute edit would learn, place by place, what
+    the motion should learn for all places; and a model that could remove objects learned that before it learned what
+    replaces them, so that actors got rid of every piece in imagination.
     """
 
     layout: GridLayout
@@ -142,7 +142,7 @@ class ObjectMotion(nn.Module):
     def __call__(
         self, cells: jax.Array, still: jax.Array, row: jax.Array, column: jax.Array, cond: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """From cells and their logits were nothing to happen ``[N, C, H, W]``, the object's corner, and what is known.
+        """From cells and the logits of unchanged cells ``[N, C, H, W]``, the object's corner, and the condition ``cond``.
 
         Returns:
             As ``make_edit``; only the object's channel has room.
@@ -160,7 +160,7 @@ class ObjectMotion(nn.Module):
         wall = np.pad(np.zeros((height, width), np.float32), MARGIN, constant_values=1)
         wall[:MARGIN] = 0  # an object may begin above the grid
         blocked = canvas(jnp.einsum("nchw,c->nhw", cells[:, :-1], blocking)) + outside * wall[None]
-        # Less than half a cell is what soft masks spill.
+        # Overlaps below half a cell come from the softness of masks.
         felt = lambda overlap: jax.nn.relu(2 * overlap - 1)  # noqa: E731
         in_the_way = lambda mask: felt(jnp.sum(mask * blocked, (1, 2)))  # noqa: E731
 
@@ -193,9 +193,9 @@ class ObjectMotion(nn.Module):
         return logit(probs), features, room
 
     def _turn(self, scores: jax.Array) -> jax.Array:
-        """Weights ``[N, 4, A, A]`` of turns: of none, which misses nothing, and of three, each where it may end.
+        """Weights ``[N, 4, A, A]`` of no turn, which has no offset, and of three turns at every offset.
 
-        At first nothing turns: else turns, which may miss the middle by a column, learn what is a step sideways.
+        At initialization nothing turns: otherwise turns, which may be off by a column, learn what is a step sideways.
         """
         side = 2 * SHIFT + 1
         weight = jax.nn.softmax(bounded((scores - NONE).at[:, 0].add(NONE + CAP), CAP))

@@ -21,8 +21,8 @@ class RowPointer(nn.Module):
     the row and their sums over the rows below it and over those down to it. The weights of row ``r`` are the softmax over
     shifts ``d`` of the scores of its sources ``r - d``, blank (all zeros) included; ``hard`` takes the heaviest alone.
 
-    Rows that move are rare, and Adam's steps are of one size, however large gradients are: so kernels are kept ``GAIN``
-    times smaller than they act, which makes every step that much larger (as in Karras et al. 2018, section 4.1).
+    Rows rarely move, and the size of Adam's steps does not depend on that of gradients: kernels are stored ``GAIN`` times
+    smaller than they act, which makes every step that much larger (Karras et al. 2018, section 4.1).
     """
 
     units: int = 32
@@ -52,7 +52,7 @@ class RowPointer(nn.Module):
         below = sums_below(feature) - feature
         hidden = jax.nn.silu(self.joint(GAIN * jnp.concatenate([feature, below, sums_above(feature)], -1)))
         score = bounded(self.score(GAIN * hidden), SCORE)
-        # score[s, d] speaks for source s at row s + d; a shift that would reach above the grid is as good as never taken.
+        # score[s, d] is that of source s at row s + d; shifts from above the grid get a score that is never taken.
         shifts = range(MAX_SHIFT + 1)
         total = jnp.stack([_down(score[..., d : d + 1], d, -20.0)[..., 0] for d in shifts], -1)
         weight = jax.nn.softmax(jnp.concatenate([total, bounded(self.blank(GAIN * hidden), SCORE)], -1))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.actions import make_policy
 from dreamjax.algorithms.planning.candidates import joint_actions, joint_log_prob, joint_records, top_actions
 from dreamjax.types import ActionPart, ActionSpec
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.distributions import make_policy
+from dreamjax.algorithms.actions import make_policy
 from dreamjax.algorithms.planning.candidates import joint_actions
 from dreamjax.algorithms.planning.model import PlanningModel, reward_and_discount
 from dreamjax.algorithms.planning.one_step import candidate_values, plan_one_step, standardize

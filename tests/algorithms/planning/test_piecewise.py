@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.distributions import Policy, PolicyPart
+from dreamjax.algorithms.actions import Policy, PolicyPart
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.piecewise import (
     draw_piecewise,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.distributions import Policy, PolicyPart
+from dreamjax.algorithms.actions import Policy, PolicyPart
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.shooting import MIN_STD, masked, plan_cem, refit, rollout, uninformed
 from dreamjax.config import PlannerConfig

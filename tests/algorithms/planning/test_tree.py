@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.distributions import Policy, PolicyPart, make_policy
+from dreamjax.algorithms.actions import Policy, PolicyPart, make_policy
 from dreamjax.algorithms.planning.candidates import NEVER, joint_actions
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.tree import propose, tree_search

@@ -35,7 +35,7 @@ def test_layouts():
     assert cells == ("board", 1, 6, 5, 2, ("piece",), (3,), 3, 16, 16, "action")
     assert thing == ("board", 2, 6, 5, 2, ("kind", "piece"), (6, 3), 9, 16, 16, "object")
     assert colours == ("board", 6, 5, 7, 3, ("kind",), (6,), 6, 16, 16, "object")
-    assert alone == ("board", 1, 6, 4, 2, (), (), 0, 16, 16, "centre")
+    assert alone == ("board", 1, 6, 4, 2, (), (), 0, 16, 16, "center")
     assert (colours.cells, colours.deter) == (210, 248)
 
 
@@ -47,7 +47,7 @@ def test_the_place_of_the_action():
     for focus, expected in (
         ("action", ([2, 5, 0], [3, 4, 0])),
         ("object", ([2, 5, 0], [1, 4, 2])),
-        ("centre", ([3] * 3, [2] * 3)),
+        ("center", ([3] * 3, [2] * 3)),
     ):
         layout = GridLayout("board", 2, 6, 5, 2, (), (), 0, 8, 5, focus)
         np.testing.assert_array_equal(focus_place(layout, cells, action), expected, focus)

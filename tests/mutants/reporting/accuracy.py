@@ -13,7 +13,7 @@ MUTANTS = [
     Mutant("accuracy_clears_before_the_step", "count_correct", "cleared[:, 1:]", "cleared[:, :-1]"),
     Mutant(
         "accuracy_error_of_independent_steps",
-        "share",
+        "ratio",
         "(episodes / (episodes - 1) * squares) ** 0.5 / float(total)",
         "(mean * (1 - mean) / float(total)) ** 0.5",
     ),

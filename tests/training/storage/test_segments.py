@@ -179,7 +179,7 @@ def test_a_missing_segment_is_an_error(tmp_path: Path) -> None:
     for step in range(3):
         advance(buffer, rng, 3)
         path = save(tmp_path, step, buffer, replay)
-    for missing, message in ((0, "saved replay begins"), (1, "saved replay begins"), (2, "saved replay ends at")):
+    for missing, message in ((0, "saved replay starts"), (1, "saved replay starts"), (2, "saved replay ends at")):
         folder = Path(shutil.copytree(path, tmp_path / f"without {missing}"))
         segments.segments(folder)[missing].unlink()
         with pytest.raises(ValueError, match=message):

@@ -21,8 +21,8 @@ MUTANTS = [
     Mutant(
         "one_step_discount_twice",
         "reward_and_discount",
-        "cont = jnp.minimum(cont / loss.gamma, 1.0)",
-        "",
+        "cont_discount=loss.cont_discount",
+        "cont_discount=False",
         tests="tests/algorithms/planning/test_one_step.py",
     ),
 ]
