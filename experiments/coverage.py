@@ -99,7 +99,7 @@ def curve(run: Path, steps: list[int]) -> list[Point]:
     from dreamjax.config import ReplayConfig
     from dreamjax.training.storage import recording
 
-    found = recording.open_recording(run, "--runs")
+    found = recording.open_saved_replay(run, "--runs")
     if found.steps >= found.num_envs * found.size:
         raise UsageError(f"--runs={run} is not allowed: its replay is full and may have dropped its first steps")
     if found.steps < 0.95 * steps[-1]:

@@ -60,11 +60,11 @@ class Try(NamedTuple):
 
 def simplify() -> None:
     """Puts the tests' fake learner and environments in the place of Dreamer and Tetris."""
-    from dreamjax.training import trainer
+    from dreamjax.training import build, trainer
     from tests.helpers.fakes import FakeEnv, fake_agent
 
     trainer.make_agent = lambda *_: fake_agent()  # type: ignore[assignment]
-    trainer.make_env = lambda env, num, *, seed: FakeEnv([3, 7][:num])  # type: ignore[assignment, misc]
+    build.make_env = lambda env, num, *, seed: FakeEnv([3, 7][:num])  # type: ignore[assignment, misc]
 
 
 def launch(config: Path, workdir: Path) -> int:

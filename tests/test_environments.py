@@ -19,6 +19,7 @@ from gymnasium import spaces
 
 from dreamjax.reporting import dreams
 from dreamjax.training import trainer as trainer_lib
+from dreamjax.training import updates
 from dreamjax.training.collection import collector
 from dreamjax.training.runtime import devices
 from dreamjax.training.trainer import Trainer
@@ -95,7 +96,7 @@ class QuickJax:
 
 @pytest.fixture(autouse=True)
 def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (trainer_lib, devices, collector, dreams):
+    for module in (trainer_lib, updates, devices, collector, dreams):
         monkeypatch.setattr(module, "jax", QuickJax())
     monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
     gymnasium.register("Mixed-v0", Mixed)

@@ -16,10 +16,10 @@ RANKS = {
     "base": 0, "envs": 1, "buffers": 1, "models": 2, "algorithms": 3, "agents": 4, "reporting": 5, "training": 6,
     "top": 7, "commands": 8, "experiments": 9,
 }  # fmt: skip
-BASE = ("types", "seeds", "config", "presets", "configs")
+BASE = ("types", "seeds", "config", "presets", "configs", "files")
 TOUCH_FILES = ("reporting", "training", "top", "commands", "experiments")
 # A worker process that dies or hangs leaves its traceback in a temporary file for its parent: no other way out is sure.
-MAY_TOUCH_FILES = ("dreamjax/envs/workers/process.py", "dreamjax/envs/workers/vector_env.py")
+MAY_TOUCH_FILES = ("dreamjax/files.py", "dreamjax/envs/workers/process.py", "dreamjax/envs/workers/vector_env.py")
 FILE_CALLS = {
     "open", "read_text", "write_text", "read_bytes", "write_bytes", "mkdir", "makedirs", "unlink", "rmtree", "savez",
     "savez_compressed", "memmap", "fdopen",

@@ -35,7 +35,7 @@ from dreamjax.agents.agent import Agent, dummy_batch, make_agent
 from dreamjax.algorithms.update import make_optimizers
 from dreamjax.config import Config
 from dreamjax.training.collection.acting import make_acting
-from dreamjax.training.runtime.background_compiler import Ahead
+from dreamjax.training.runtime.background_compiler import BackgroundCompiler
 from dreamjax.training.schedule import make_schedule
 from dreamjax.training.storage import recording
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
@@ -396,7 +396,7 @@ def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
     carry = jax.eval_shape(lambda: agent.initial_carry(2))
     args = params, carry, obs, jax.ShapeDtypeStruct((2,), bool), jax.random.key(0), np.uint32(0)
     names = {}
-    acting = make_acting(agent, config, None, params, Ahead(False), say=lambda text: None)
+    acting = make_acting(agent, config, None, params, BackgroundCompiler(False))
     for name, policy, greedy in (("collecting", acting.collect, False), ("evaluating", acting.evaluate, True)):
         prints = fingerprints(functools.partial(policy.act, greedy=greedy), *args)
         names[name] = prints["[1]"]  # the action record
@@ -428,11 +428,11 @@ def replay_outputs(config: Config) -> dict[str, Any]:
 def schedule_outputs(config: Config) -> dict[str, Any]:
     schedule, phases, counts, windows, when = make_schedule(config), set(), set(), set(), []
     for step in range(0, 200, 2):
-        due = schedule.due(step)
-        schedule.take(due)
-        phases |= {item.phase for item in due}
-        counts |= {(item.phase, item.count) for item in due}
-        windows |= {(item.phase, item.batch_size) for item in due}
+        due = schedule.pending(step)
+        schedule.mark_done(due)
+        phases |= {item.phases for item in due}
+        counts |= {(item.phases, item.count) for item in due}
+        windows |= {(item.phases, item.batch_size) for item in due}
         when += [step] if due else []
     return {"phases": phases, "counts": counts, "windows": windows, "when": when}
 

@@ -33,14 +33,14 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.storage import recording
 
     if known.workdir is not None:
-        found = recording.open_recording(known.workdir, "--workdir")
+        found = recording.open_saved_replay(known.workdir, "--workdir")
         try:
             steps = recording.export_npz(found, known.npz)
         except OSError as error:
             raise UsageError(f"--npz={known.npz} cannot be written: {error}") from None
         print(f"wrote {steps:,} steps of {found.num_envs} streams to {known.npz}, {known.npz.stat().st_size:,} bytes")
         return cli.OK
-    found = recording.open_recording(known.npz, "--npz")
+    found = recording.open_saved_replay(known.npz, "--npz")
     print(f"{known.npz}: {found.steps:,} steps of {found.num_envs} streams")
     for name, entry in found.spec.obs.items():
         print(f"obs/{name}: {entry.kind} {entry.dtype} {list(entry.shape)}")

@@ -107,7 +107,7 @@ def _train(config: Config, path: Path, resume: workdir.Resume, stop: Stop, given
     if group.count == 1:
         return _run_alone(config, path, resume, stop)
     code = cli.run(lambda: _run_with_others(group, config, path, resume, stop))
-    return code if code == cli.OK else group.leave(code)
+    return code if code == cli.OK else group.abort(code)
 
 
 def _run(config: Config, path: Path, resume: workdir.Resume, stop: Stop) -> int:

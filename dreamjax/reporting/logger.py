@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,8 +31,11 @@ SHOWN = (
     ("return", ("episode/return",)),
     ("evaluated lines", ("eval/lines_mean",)),
 )
-SMOOTHING = 0.7  # weight of the past in the rate that time left is told from
+SMOOTHING = 0.7  # weight of the past in the rate that the remaining time is computed from
 RESERVED = ("step", "update", "wall_time", "nonfinite")
+
+
+LOG = logging.getLogger("dreamjax")
 
 
 class LoggerState(TypedDict):
@@ -43,6 +48,10 @@ class LoggerState(TypedDict):
 
 class Logger:
     """Reports one run. ``metrics`` and ``progress`` take any scalars: Python's, NumPy's or JAX's.
+
+    Until ``close``, records of the standard logger "dreamjax" are shown as well: information on the console after the
+    time of running, warnings and errors on standard error. Without a ``Logger`` the package logs as any library does,
+    that is, nothing below a warning.
 
     Time is counted by a monotonic clock, so that a change of the machine's clock disturbs neither rates nor
     ``wall_time``, which is the time this run has been running, earlier sessions included.
@@ -83,20 +92,22 @@ class Logger:
         self._mark: tuple[float, int, int] | None = None
         self._rate: float | None = None
         self._warm = False
+        self._handler = _TerminalHandler(self)
+        self._handler.attach()
 
     @property
     def elapsed(self) -> float:
         """Seconds of running, earlier sessions included."""
         return self._before + self._clock() - self._start
 
-    def phase(self, text: str) -> None:
-        """Says at once what the run is doing now."""
+    def info(self, text: str) -> None:
+        """Prints a line on the console at once, after the time of running."""
         self._print(f"[{_duration(self.elapsed)}] {text}")
 
     def metrics(self, step: int, update: int, values: Mapping[str, Any]) -> None:
         """Writes one line of ``metrics.jsonl`` and the same scalars to TensorBoard.
 
-        A file that cannot be written (a full disk) is told once on the terminal and does not stop the run.
+        A file that cannot be written (a full disk) does not stop the run; one line on the terminal says so.
 
         Raises:
             ValueError: a name that the line itself uses, or a value that is no scalar.
@@ -108,20 +119,20 @@ class Logger:
             self._file.append(record)
         except OSError as error:
             if not self._lost_lines:
-                self.phase(f"cannot write {self._file.path}: {error.strerror}; lines are lost until it can be written")
+                self.info(f"cannot write {self._file.path}: {error.strerror}; lines are lost until it can be written")
             self._lost_lines += 1
         else:
             if self._lost_lines:
-                self.phase(f"{self._file.path} can be written again; {self._lost_lines} lines were lost")
+                self.info(f"{self._file.path} can be written again; {self._lost_lines} lines were lost")
             self._lost_lines = 0
         if self._tensorboard:
             self._write_events(int(step), scalars)
         self._last_step = max(self._last_step, int(step))
 
     def progress(self, step: int, update: int, values: Mapping[str, Any]) -> bool:
-        """Tells how far the run is, at most every ``terminal_every`` seconds.
+        """Prints how far the run is, at most every ``terminal_every`` seconds.
 
-        Rates are those since the last line. Time left is told from a moving average of steps per second that begins
+        Rates are those since the last line. The remaining time comes from a moving average of steps per second that begins
         after the line of the first updates, which had to wait for compilation. Values that are not given here are shown
         as they were last given to ``metrics`` or ``progress``.
 
@@ -164,13 +175,14 @@ class Logger:
         Without this call the first ``metrics`` begins the file anew, so that no step ever appears twice.
         """
         if not self._file.continue_from(int(state["offset"])):
-            self.phase(f"{self._file.path} is shorter than the checkpoint says: lines of earlier steps are missing")
+            self.info(f"{self._file.path} is shorter than the checkpoint says: lines of earlier steps are missing")
         self._before, self._start = float(state["elapsed"]), self._clock()
         self._last_step = int(state["step"])
         self._mark, self._rate, self._warm = None, None, False
 
     def close(self) -> None:
         """Ends the progress bar, flushes TensorBoard, closes the files. Nothing can be logged afterwards."""
+        self._handler.detach()
         if self._bar is not None:
             self._bar.stop()
         if self._writer is not None:
@@ -179,7 +191,7 @@ class Logger:
 
     def _print(self, text: str, *, completed: int | None = None) -> None:
         if self._console.is_terminal and completed is not None and self._bar is None:
-            # Redrawn only when a line is printed: no thread runs beside the training loop.
+            # Redrawn only when a line is printed, without a thread of its own.
             self._bar = Progress(
                 BarColumn(bar_width=None), TextColumn("{task.percentage:.0f}%"), console=self._console,
                 auto_refresh=False, transient=True,
@@ -204,6 +216,58 @@ class Logger:
             self._writer.add_scalar(name, value, step)
             if name in PLAN_TAGS:
                 self._writer.add_scalar(PLAN_TAGS[name], value, step)
+
+
+class NullLogger:
+    """A logger that writes nothing: that of the processes that are not primary."""
+
+    def metrics(self, step: int, update: int, values: Mapping[str, Any]) -> None:
+        """Writes nothing."""
+
+    def progress(self, step: int, update: int, values: Mapping[str, Any]) -> bool:
+        """Prints nothing."""
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """An empty position."""
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        """Restores nothing."""
+
+    def close(self) -> None:
+        """Closes nothing."""
+
+
+class _TerminalHandler(logging.Handler):
+    """Shows the records of the "dreamjax" logger by a ``Logger``; while attached they go nowhere else, so that a handler
+    which another library gave the root logger does not repeat them."""
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def attach(self) -> None:
+        self._before = LOG.level, LOG.propagate
+        for other in [handler for handler in LOG.handlers if isinstance(handler, _TerminalHandler)]:
+            LOG.removeHandler(other)  # of a logger that was not closed
+            self._before = other._before
+        LOG.setLevel(logging.INFO)
+        LOG.propagate = False
+        LOG.addHandler(self)
+
+    def detach(self) -> None:
+        if self in LOG.handlers:
+            LOG.removeHandler(self)
+            LOG.setLevel(self._before[0])
+            LOG.propagate = self._before[1]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno < logging.WARNING:
+            self._logger.info(text)
+        else:
+            print(f"{record.levelname.lower()}: {text}", file=sys.stderr, flush=True)
 
 
 def _scalars(values: Mapping[str, Any]) -> dict[str, float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from dreamjax import files
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> Path:
@@ -49,12 +50,6 @@ def _image(picture: np.ndarray) -> Image.Image:
 
 
 def _save(path: str | Path, image: Image.Image, **options: object) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        image.save(partial, **options)  # type: ignore[arg-type]
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    with files.atomic_file(path) as temporary:
+        image.save(temporary, **options)  # type: ignore[arg-type]
+    return Path(path)

@@ -1,34 +1,31 @@
 """When updates run: by Dreamer's train ratio, or in the plan's rounds.
 
-Both answer one question, ``due(step)``: which updates are owed once ``step`` environment steps were collected. They
-are pure functions of ``step`` and of the updates taken, so a saved and reloaded schedule owes the same.
+Both answer one question, ``pending(step)``: which updates are due once ``step`` environment steps were collected. They
+are pure functions of ``step`` and of the updates made, so a saved and reloaded schedule answers the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from dreamjax.algorithms.update import TASK, Phases
 from dreamjax.config import Config
-
-# The agent's functions of these names.
-Phase = Literal[
-    "update", "update_world_model", "update_actor_critic", "update_exploring", "update_actor_critic_exploring"
-]
-EXPLORING: dict[Phase, Phase] = {
-    "update": "update_exploring",
-    "update_actor_critic": "update_actor_critic_exploring",
-}
 
 
 @dataclass(frozen=True)
-class Due:
-    """``count`` updates of one phase, each on a batch of ``batch_size`` windows."""
+class Pending:
+    """``count`` updates of the same phases, each on a batch of ``batch_size`` windows."""
 
-    phase: Phase
+    phases: Phases
     count: int
     batch_size: int
+
+
+def with_explorer(phases: Phases) -> Phases:
+    """These phases in an explorer's phase: the explorer is trained after the actor and critic."""
+    return (*phases, "explorer") if "actor_critic" in phases else phases
 
 
 class Schedule(Protocol):
@@ -36,17 +33,17 @@ class Schedule(Protocol):
 
     @property
     def updates(self) -> int:
-        """Updates taken so far, of any phase."""
+        """Updates made so far, of any phases."""
 
     @property
-    def batches(self) -> dict[Phase, int]:
-        """Windows in each batch of the phases that run."""
+    def batches(self) -> dict[Phases, int]:
+        """Windows in each batch, for each tuple of phases that updates have."""
 
-    def due(self, step: int) -> list[Due]:
-        """Updates owed at ``step`` environment steps, in order; does not take them."""
+    def pending(self, step: int) -> list[Pending]:
+        """Updates due at ``step`` environment steps and not yet made, in order."""
 
-    def take(self, due: list[Due]) -> None:
-        """Counts these updates as taken."""
+    def mark_done(self, updates: list[Pending]) -> None:
+        """Counts these updates as made."""
 
     def ratio(self, step: int) -> float:
         """Windows replayed for each environment step since learning began; 0 before."""
@@ -61,7 +58,7 @@ class RatioSchedule:
 
     Args:
         ratio: updates for each environment step (``Config.updates_per_step``).
-        start: environment steps before counting begins: no update is owed for them.
+        start: environment steps before counting begins: no update is due for them.
         batch_size: windows in each batch.
     """
 
@@ -70,16 +67,16 @@ class RatioSchedule:
         self.updates = self._windows = 0
 
     @property
-    def batches(self) -> dict[Phase, int]:
-        return {"update": self._batch_size}
+    def batches(self) -> dict[Phases, int]:
+        return {TASK: self._batch_size}
 
-    def due(self, step: int) -> list[Due]:
+    def pending(self, step: int) -> list[Pending]:
         count = int(self._ratio * max(0, step - self._start)) - self.updates
-        return [Due("update", count, self._batch_size)] if count > 0 else []
+        return [Pending(TASK, count, self._batch_size)] if count > 0 else []
 
-    def take(self, due: list[Due]) -> None:
-        self.updates += sum(item.count for item in due)
-        self._windows += sum(item.count * item.batch_size for item in due)
+    def mark_done(self, updates: list[Pending]) -> None:
+        self.updates += sum(item.count for item in updates)
+        self._windows += sum(item.count * item.batch_size for item in updates)
 
     def ratio(self, step: int) -> float:
         return self._windows / (step - self._start) if step > self._start else 0.0
@@ -94,7 +91,7 @@ class RatioSchedule:
 class PlanSchedule:
     """The plan's rounds: collect ``collect_steps``, then world-model updates, then actor-critic updates.
 
-    Round ``n`` (from 1) is owed once ``step >= start + n * collect_steps``; several owed rounds keep their order.
+    Round ``n`` (from 1) is due once ``step >= start + n * collect_steps``; several rounds that are due keep their order.
 
     Args:
         world_model, actor_critic: the updates of one round.
@@ -102,24 +99,24 @@ class PlanSchedule:
         start: environment steps before the first round begins to collect.
     """
 
-    def __init__(self, world_model: Due, actor_critic: Due, *, collect_steps: int, start: int) -> None:
+    def __init__(self, world_model: Pending, actor_critic: Pending, *, collect_steps: int, start: int) -> None:
         self._round = [item for item in (world_model, actor_critic) if item.count]
         self._collect_steps, self._start = collect_steps, start
         self.updates = self._windows = 0
         self._rounds = 0
 
     @property
-    def batches(self) -> dict[Phase, int]:
-        return {item.phase: item.batch_size for item in self._round}
+    def batches(self) -> dict[Phases, int]:
+        return {item.phases: item.batch_size for item in self._round}
 
-    def due(self, step: int) -> list[Due]:
-        owed = max(0, step - self._start) // self._collect_steps - self._rounds
-        return self._round * max(0, owed)
+    def pending(self, step: int) -> list[Pending]:
+        rounds = max(0, step - self._start) // self._collect_steps - self._rounds
+        return self._round * max(0, rounds)
 
-    def take(self, due: list[Due]) -> None:
-        self.updates += sum(item.count for item in due)
-        self._windows += sum(item.count * item.batch_size for item in due)
-        self._rounds += len(due) // max(1, len(self._round))
+    def mark_done(self, updates: list[Pending]) -> None:
+        self.updates += sum(item.count for item in updates)
+        self._windows += sum(item.count * item.batch_size for item in updates)
+        self._rounds += len(updates) // max(1, len(self._round))
 
     def ratio(self, step: int) -> float:
         return self._windows / (step - self._start) if step > self._start else 0.0
@@ -133,9 +130,9 @@ class PlanSchedule:
 
 
 class ExploringSchedule:
-    """Another schedule in whose first ``steps`` environment steps the updates owed are those that train the explorer too.
+    """Another schedule whose updates train the explorer too in the first ``steps`` environment steps.
 
-    An update that is owed in that phase and taken after it trains the explorer no more.
+    An update that is due in these steps and made after them does not train the explorer.
     """
 
     def __init__(self, schedule: Schedule, steps: int) -> None:
@@ -146,18 +143,18 @@ class ExploringSchedule:
         return self._schedule.updates
 
     @property
-    def batches(self) -> dict[Phase, int]:
+    def batches(self) -> dict[Phases, int]:
         batches = self._schedule.batches
-        return batches | {EXPLORING[phase]: size for phase, size in batches.items() if phase in EXPLORING}
+        return batches | {with_explorer(phases): size for phases, size in batches.items()}
 
-    def due(self, step: int) -> list[Due]:
-        due = self._schedule.due(step)
+    def pending(self, step: int) -> list[Pending]:
+        pending = self._schedule.pending(step)
         if step > self._steps:
-            return due
-        return [dataclasses.replace(item, phase=EXPLORING.get(item.phase, item.phase)) for item in due]
+            return pending
+        return [dataclasses.replace(item, phases=with_explorer(item.phases)) for item in pending]
 
-    def take(self, due: list[Due]) -> None:
-        self._schedule.take(due)
+    def mark_done(self, updates: list[Pending]) -> None:
+        self._schedule.mark_done(updates)
 
     def ratio(self, step: int) -> float:
         return self._schedule.ratio(step)
@@ -173,7 +170,7 @@ def make_schedule(config: Config) -> Schedule:
     """The schedule a configuration asks for; with ``explore.steps``, an ``ExploringSchedule`` of it.
 
     Learning starts at ``replay.min_size`` environment steps, or later where every environment needs more to fill
-    one window: ``num_envs * batch_length``; at once where it learns from what was recorded.
+    one window: ``num_envs * batch_length``; at once where it learns from recorded steps.
     """
     schedule = _make_schedule(config)
     return ExploringSchedule(schedule, config.explore.steps) if config.explore.steps else schedule
@@ -185,8 +182,8 @@ def _make_schedule(config: Config) -> Schedule:
         return RatioSchedule(config.updates_per_step, start=start, batch_size=config.batch_size)
     plan = config.schedule
     return PlanSchedule(
-        Due("update_world_model", plan.world_model_batches, config.batch_size),
-        Due("update_actor_critic", plan.actor_critic_batches, plan.imagination_batch_size),
+        Pending(("world_model",), plan.world_model_batches, config.batch_size),
+        Pending(("actor_critic",), plan.actor_critic_batches, plan.imagination_batch_size),
         collect_steps=plan.collect_steps,
         start=start,
     )

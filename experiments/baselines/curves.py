@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dreamjax import files
 from dreamjax.config import to_dict
 from dreamjax.configs.tetris_locked import REWARDS
 from dreamjax.reporting.metrics import read_metrics
@@ -97,10 +98,7 @@ def write_result(path: Path, result: Result) -> None:
         f"{json.dumps(name)}: " + (f"[\n  {rows}\n ]" if name == "curve" else json.dumps(value))
         for name, value in checked(result, path).items()
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("{\n " + ",\n ".join(entries) + "\n}\n")
-    temporary.replace(path)
+    files.write_text(path, "{\n " + ",\n ".join(entries) + "\n}\n")
 
 
 def read_result(path: Path) -> Result:

@@ -65,8 +65,9 @@ def measure_updates(config: Config, repeats: int) -> list[Row]:
     import jax
 
     from dreamjax.agents.agent import make_agent
+    from dreamjax.algorithms.update import TASK
     from dreamjax.envs.make import make_env
-    from dreamjax.training.schedule import Due
+    from dreamjax.training.schedule import Pending
     from dreamjax.training.storage import recording
     from dreamjax.training.updates import Updates
 
@@ -82,9 +83,9 @@ def measure_updates(config: Config, repeats: int) -> list[Row]:
 
     def updating(in_call: int) -> Callable[[], None]:
         schedule = dataclasses.replace(config.schedule, updates_per_call=in_call)
-        updates = Updates(agent, dataclasses.replace(config, schedule=schedule), ["update"], 1)
+        updates = Updates(agent, dataclasses.replace(config, schedule=schedule), [TASK], 1)
         state = init(jax.random.key(0))
-        call = Due("update", in_call, config.batch_size)
+        call = Pending(TASK, in_call, config.batch_size)
 
         def turn() -> None:
             nonlocal state

@@ -129,7 +129,7 @@ def _environments(repeats: int) -> list[Row]:
     for count in ENVIRONMENTS:
         env = make_env(EnvConfig(action_mode="direct"), count, seed=0)
         agent = make_agent(config, env.spec)
-        params = devices.once(agent.init)(jax.random.key(0)).params if params is None else params
+        params = devices.jit_once(agent.init)(jax.random.key(0)).params if params is None else params
         sampler = make_sampler(ReplayConfig(), num_envs=count)
         buffer = SequenceBuffer(env.spec, capacity=100_000, num_envs=count, sampler=sampler, seed=0)
         collector = Collector(make_policy(agent.policy, agent.initial_carry), env, buffer, num_envs=count, seed=0)

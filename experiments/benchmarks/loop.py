@@ -57,10 +57,11 @@ class Turns:
         import jax
 
         from dreamjax.training.runtime import devices
+        from dreamjax.training.updates import compile_update
 
         trainer = self.trainer
         config = trainer.config
-        self._update = devices.make_update(trainer.agent.update, 1)
+        self._update = compile_update(trainer.agent.update, 1)
         self._state = jax.tree.map(lambda x: x.copy(), trainer.state)
         batch, _ = trainer.buffer.sample(config.batch_size, config.batch_length)
         self._batch = devices.place(batch, 1)

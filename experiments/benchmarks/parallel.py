@@ -62,12 +62,13 @@ def _measure(size: str, repeats: int, device_counts: Sequence[int]) -> Figures:
 
     from dreamjax.agents.agent import dummy_batch, make_agent
     from dreamjax.training.runtime import devices
+    from dreamjax.training.updates import compile_update
     from experiments.benchmarks.update import reference_spec
 
     config, spec = from_dict(merge(size_of(size))), reference_spec()
     agent = make_agent(config, spec)
     batch = jax.device_get(dummy_batch(spec, config.batch_size, config.batch_length))
-    state = jax.device_get(devices.once(agent.init)(jax.random.key(0)).replace(key=None))
+    state = jax.device_get(devices.jit_once(agent.init)(jax.random.key(0)).replace(key=None))
 
     def turn(update: Any, num_devices: int) -> Callable[[], None]:
         own = devices.replicate(state.replace(key=jax.random.key(0)), num_devices)
@@ -79,9 +80,9 @@ def _measure(size: str, repeats: int, device_counts: Sequence[int]) -> Figures:
 
         return call
 
-    turns = {"jit": turn(devices.make_update(agent.update, 1), 1)}
+    turns = {"jit": turn(compile_update(agent.update, 1), 1)}
     for count in device_counts:
-        turns[f"pmap {count}"] = turn(devices.make_update(agent.update, count, always_map=True), count)
+        turns[f"pmap {count}"] = turn(compile_update(agent.update, count, always_map=True), count)
     wall, cpu = in_turns(turns, repeats)
     return {"wall": wall, "cpu": cpu}
 

@@ -17,8 +17,8 @@ from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import fast, init_state
 from dreamjax.algorithms.update.behavior import last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
-from dreamjax.training.calls import several
 from dreamjax.training.runtime import memory
+from dreamjax.training.updates import scan_updates
 from tests.helpers.batches import along, random_batch
 from tests.helpers.configs import vary
 from tests.helpers.jaxprs import matrix_products
@@ -164,7 +164,7 @@ def test_several_updates_in_one_call_are_single_ones_bit_for_bit(learner):
     for batch in batches:
         state, *given = x.update(state, batch)
         single.append(given)
-    both = jax.jit(several(x.agent.update), compiler_options=QUICK)
+    both = jax.jit(scan_updates(x.agent.update), compiler_options=QUICK)
     after, metrics, outs = both(x.state(), jax.tree.map(lambda *parts: np.stack(parts), *batches))
     bits = lambda tree: jax.tree.map(lambda x: jax.random.key_data(x) if x.dtype == state.key.dtype else x, tree)
     jax.tree.map(np.testing.assert_array_equal, bits(after), bits(state))

@@ -89,8 +89,8 @@ def run(tmp_path, monkeypatch):
         assert final is None
     env.close()
     stored = replay.stored()
-    found = recording.Recording(env.spec, 2, 64, len(stored[0]), lambda empty: empty.fill(*stored))
-    monkeypatch.setattr(recording, "open_recording", lambda path, name: found)
+    found = recording.SavedReplay(env.spec, 2, 64, len(stored[0]), lambda empty: empty.fill(*stored))
+    monkeypatch.setattr(recording, "open_saved_replay", lambda path, name: found)
     return path, env.spec, seen
 
 
@@ -138,8 +138,8 @@ def test_wrong_usage_is_refused(run, capsys, arguments, message):
 
 
 def test_a_replay_that_may_have_dropped_steps_is_refused(run, monkeypatch, capsys):
-    found = recording.open_recording(run[0], "")._replace(size=32)
-    monkeypatch.setattr(recording, "open_recording", lambda path, name: found)
+    found = recording.open_saved_replay(run[0], "")._replace(size=32)
+    monkeypatch.setattr(recording, "open_saved_replay", lambda path, name: found)
     assert coverage.main([f"--runs={run[0]}"]) == 2
     assert "its replay is full" in capsys.readouterr().err
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dreamjax.algorithms.update import TASK
 from dreamjax.training.collection.collector import Policy
 from dreamjax.types import (
     ActionPart,
@@ -115,8 +116,6 @@ class FakeAgent(NamedTuple):
 
     init: Any
     update: Any
-    update_world_model: Any
-    update_actor_critic: Any
     initial_carry: Any
     policy: Any
     world_model: Any
@@ -136,22 +135,20 @@ def fake_agent(*, bad_update: int | Sequence[int] = -1) -> FakeAgent:
             retnorm=NormalizerState(jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)),
         )
 
-    def make(phase: str) -> Any:
-        def update(state: TrainState, batch: Batch, *, axis_name: str | None = None) -> Any:
-            noise = jax.random.normal(jax.random.fold_in(state.key, state.step), (3,))
-            signal = jnp.mean(batch.obs["count"]) + 0.1 * jnp.mean(batch.action.astype(jnp.float32))
-            if batch.context is not None:
-                signal += jnp.mean(batch.context.deter)
-            w = 0.9 * state.params["world_model"]["w"] + 0.1 * signal + 0.01 * noise
-            params = state.params | {"world_model": {"w": w}}
-            step = state.step + 1
-            bad = jnp.any(step == jnp.atleast_1d(jnp.asarray(bad_update)))
-            loss = jnp.where(bad, jnp.nan, jnp.sum(w))
-            latents = RSSMState(deter=batch.obs["count"], stoch=batch.obs["count"][..., None])
-            priority = jnp.where(bad, jnp.nan, batch.obs["count"][..., 0])
-            return state.replace(step=step, params=params), {f"train/loss/{phase}": loss}, ReplayOuts(latents, priority)
-
-        return update
+    def update(state: TrainState, batch: Batch, *, phases: Sequence[str] = TASK, axis_name: str | None = None) -> Any:
+        name = phases[0] if len(phases) == 1 else "update"
+        noise = jax.random.normal(jax.random.fold_in(state.key, state.step), (3,))
+        signal = jnp.mean(batch.obs["count"]) + 0.1 * jnp.mean(batch.action.astype(jnp.float32))
+        if batch.context is not None:
+            signal += jnp.mean(batch.context.deter)
+        w = 0.9 * state.params["world_model"]["w"] + 0.1 * signal + 0.01 * noise
+        params = state.params | {"world_model": {"w": w}}
+        step = state.step + 1
+        bad = jnp.any(step == jnp.atleast_1d(jnp.asarray(bad_update)))
+        loss = jnp.where(bad, jnp.nan, jnp.sum(w))
+        latents = RSSMState(deter=batch.obs["count"], stoch=batch.obs["count"][..., None])
+        priority = jnp.where(bad, jnp.nan, batch.obs["count"][..., 0])
+        return state.replace(step=step, params=params), {f"train/loss/{name}": loss}, ReplayOuts(latents, priority)
 
     def policy(params: Any, carry: Any, obs: Any, is_first: Any, keys: Any, *, greedy: bool) -> Any:
         carry = jnp.where(is_first, 0, carry + 1)
@@ -165,9 +162,7 @@ def fake_agent(*, bad_update: int | Sequence[int] = -1) -> FakeAgent:
 
     return FakeAgent(
         init,
-        make("update"),
-        make("world_model"),
-        make("actor_critic"),
+        update,
         lambda num: jnp.zeros(num, jnp.int32),
         policy,
         SimpleNamespace(initial=initial),

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import logging
 import os
 
 import jax.numpy as jnp
@@ -103,11 +104,32 @@ def test_a_missing_file_is_told(make, tmp_path):
     assert "shorter than the checkpoint says" in out.getvalue()
 
 
-def test_phase_prints_at_once_and_takes_brackets_literally(make):
+def test_info_prints_at_once_and_takes_brackets_literally(make):
     logger, clock, out = make()
     clock.now += 61
-    logger.phase("compiling [bold]update[/bold]")
+    logger.info("compiling [bold]update[/bold]")
     assert out.getvalue() == "[1:01] compiling [bold]update[/bold]\n"
+
+
+def test_records_of_the_package_are_shown_until_close(make, capsys):
+    """Information on the console, warnings on standard error, neither a second time by a handler of the root logger."""
+    root, log = logging.getLogger(), logging.getLogger("dreamjax.training.anything")
+    repeated = logging.StreamHandler(io.StringIO())
+    root.addHandler(repeated)
+    try:
+        log.info("before")
+        logger, clock, out = make()
+        clock.now += 5
+        log.info("compiling %s ...", "[bold]update[/bold]")
+        log.debug("details")
+        log.warning("an environment hangs")
+        logger.close()
+        log.info("after")
+        assert repeated.stream.getvalue() == ""
+    finally:
+        root.removeHandler(repeated)
+    assert out.getvalue() == "[0:05] compiling [bold]update[/bold] ...\n"
+    assert capsys.readouterr().err == "warning: an environment hangs\n"
 
 
 def test_progress_worked_by_hand(make):
@@ -153,7 +175,7 @@ def test_plain_output_has_no_control_codes_and_a_terminal_gets_a_bar(make, tmp_p
         logger.progress(0, 0, {})
         clock.now += 10
         logger.progress(500, 3, {})
-        logger.phase("evaluating")
+        logger.info("evaluating")
         logger.close()
         assert ("\x1b" in out.getvalue()) == terminal
         assert ("━" in out.getvalue()) == terminal

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dreamjax.commands import cli, train
 from dreamjax.reporting import dreams
-from dreamjax.training import trainer
+from dreamjax.training import build, trainer
 from tests.helpers.configs import make_tiny_config
 from tests.helpers.fakes import FakeEnv, fake_agent
 
@@ -60,7 +60,7 @@ def run(directory: Path, disk: Disk, total_steps: int) -> int:
 def main(where: str, kind: str) -> None:
     directory = Path(where)
     trainer.make_agent = lambda *_: fake_agent()  # type: ignore[assignment, misc]
-    trainer.make_env = lambda env, num, *, seed: FakeEnv([3, 7][:num])  # type: ignore[assignment, misc]
+    build.make_env = lambda env, num, *, seed: FakeEnv([3, 7][:num])  # type: ignore[assignment, misc]
     dreams.dream_report = lambda *args, **kwargs: {}  # type: ignore[assignment]
     # Two environment steps between questions. Checkpoints are due at 30, 60 and 90, and at the end.
     print("freed in time:", run(directory, Disk(directory, kind, 20, 40), 96))

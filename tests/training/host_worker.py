@@ -15,6 +15,7 @@ import numpy as np
 
 from dreamjax.agents.agent import make_agent
 from dreamjax.training.runtime import devices, hosts
+from dreamjax.training.updates import compile_update
 from tests.helpers.batches import EVERY_ACTION, random_batch
 from tests.helpers.configs import make_tiny_config
 
@@ -51,14 +52,14 @@ def main(out: str, coordinator: str, num_processes: str, process_id: str) -> Non
     hosts.join(hosts.settings(coordinator, int(num_processes), int(process_id)), timeout=60)
     group = hosts.Group()
     agent = make()
-    update = devices.make_update(agent.update, jax.local_device_count())
-    state = devices.replicate(devices.once(agent.init)(jax.random.key(0)), jax.local_device_count())
+    update = compile_update(agent.update, jax.local_device_count())
+    state = devices.replicate(devices.jit_once(agent.init)(jax.random.key(0)), jax.local_device_count())
     for batch in batches(group.index, group.count):
         state, metrics, outs = update(state, batch)
     assert group.gather({"index": group.index}) == [{"index": i} for i in range(group.count)]
-    assert group.from_leader(f"of {group.index}") == "of 0"
-    assert group.agreed(lambda: group.index == 1)()
-    assert not group.agreed(lambda: False)()
+    assert group.broadcast(f"of {group.index}") == "of 0"
+    assert group.any_process(lambda: group.index == 1)()
+    assert not group.any_process(lambda: False)()
     np.savez(Path(out) / f"{group.index}.npz", priority=np.asarray(outs.priority), **flat(state, metrics))
 
 

@@ -6,21 +6,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dreamjax.training.schedule import EXPLORING, Due, PlanSchedule, RatioSchedule, Schedule, crossed, make_schedule
+from dreamjax.algorithms.update import TASK
+from dreamjax.training.schedule import (
+    Pending,
+    PlanSchedule,
+    RatioSchedule,
+    Schedule,
+    crossed,
+    make_schedule,
+    with_explorer,
+)
 from tests.helpers.configs import make_tiny_config, vary
 
-ROUND = [Due("update_world_model", 10, 32), Due("update_actor_critic", 5, 16)]
+ROUND = [Pending(("world_model",), 10, 32), Pending(("actor_critic",), 5, 16)]
 
 
 def plan() -> PlanSchedule:
     return PlanSchedule(*ROUND, collect_steps=200, start=1000)
 
 
-def drive(schedule: Schedule, step: int) -> list[Due]:
-    due = schedule.due(step)
-    assert schedule.due(step) == due  # asking takes nothing
-    schedule.take(due)
-    return due
+def drive(schedule: Schedule, step: int) -> list[Pending]:
+    pending = schedule.pending(step)
+    assert schedule.pending(step) == pending  # asking changes nothing
+    schedule.mark_done(pending)
+    return pending
 
 
 @given(
@@ -43,10 +52,10 @@ def test_ratio_holds_for_any_number_of_environments_across_save_and_load(
         assert abs(schedule.updates - ratio * max(0, step - start)) < 1
 
 
-def test_no_update_is_owed_before_the_start_nor_made_up_for_after_it() -> None:
+def test_no_update_is_due_before_the_start_nor_made_up_for_after_it() -> None:
     schedule = RatioSchedule(1.0, start=100, batch_size=4)
     assert drive(schedule, 100) == []
-    assert drive(schedule, 101) == [Due("update", 1, 4)]
+    assert drive(schedule, 101) == [Pending(TASK, 1, 4)]
 
 
 def test_ratio_reports_windows_for_each_step() -> None:
@@ -69,33 +78,33 @@ def test_plan_goes_on_with_the_same_rounds_after_loading() -> None:
     schedule, fresh = plan(), plan()
     drive(schedule, 1450)
     fresh.load_state_dict(schedule.state_dict())
-    assert fresh.due(1599) == []
-    assert fresh.due(1600) == ROUND
+    assert fresh.pending(1599) == []
+    assert fresh.pending(1600) == ROUND
     assert fresh.updates == schedule.updates
     assert fresh.ratio(1600) == schedule.ratio(1600)
 
 
 def test_a_phase_without_batches_is_left_out() -> None:
-    schedule = PlanSchedule(ROUND[0], Due("update_actor_critic", 0, 16), collect_steps=200, start=0)
+    schedule = PlanSchedule(ROUND[0], Pending(("actor_critic",), 0, 16), collect_steps=200, start=0)
     assert drive(schedule, 400) == [ROUND[0], ROUND[0]]
-    assert schedule.due(599) == []
+    assert schedule.pending(599) == []
 
 
 def test_learning_waits_until_every_environment_can_fill_a_window() -> None:
     config = make_tiny_config(num_envs=8, batch_length=6, replay={"min_size": 24, "capacity": 256})
     schedule = make_schedule(config)
-    assert schedule.due(48) == []
-    assert schedule.due(48 + 1000)[0].phase == "update"
+    assert schedule.pending(48) == []
+    assert schedule.pending(48 + 1000)[0].phases == TASK
 
 
 def test_plan_configuration_draws_smaller_batches_to_imagine_from() -> None:
     config = make_tiny_config(
         schedule={"kind": "plan", "collect_steps": 10, "imagination_batch_size": 2}, replay={"min_size": 24}
     )
-    due = make_schedule(config).due(34)
-    assert [(item.phase, item.count, item.batch_size) for item in due] == [
-        ("update_world_model", 10, 4),
-        ("update_actor_critic", 5, 2),
+    due = make_schedule(config).pending(34)
+    assert [(item.phases, item.count, item.batch_size) for item in due] == [
+        (("world_model",), 10, 4),
+        (("actor_critic",), 5, 2),
     ]
 
 
@@ -115,15 +124,17 @@ def test_the_explorer_is_trained_in_its_phase(tiny_config, kind):
     exploring = vary(plain, ensemble={"size": 2}, explore={"steps": 40})
     left, right = make_schedule(plain), make_schedule(exploring)
     for step in range(0, 64, 2):
-        due, without = right.due(step), left.due(step)
+        due, without = right.pending(step), left.pending(step)
         assert [(item.count, item.batch_size) for item in due] == [(i.count, i.batch_size) for i in without]
         for item, same in zip(due, without, strict=True):
-            expected = EXPLORING.get(same.phase, same.phase) if step <= 40 else same.phase
-            assert item.phase == expected
-        right.take(due)
-        left.take(without)
+            expected = same.phases
+            if step <= 40 and "actor_critic" in expected:
+                expected = (*expected, "explorer")
+            assert item.phases == expected
+        right.mark_done(due)
+        left.mark_done(without)
     assert right.updates == left.updates > 0
-    assert set(right.batches) == set(left.batches) | {EXPLORING[p] for p in left.batches if p in EXPLORING}
+    assert set(right.batches) == set(left.batches) | {with_explorer(phases) for phases in left.batches}
     again = make_schedule(exploring)
     again.load_state_dict(right.state_dict())
-    assert again.due(70) == right.due(70)
+    assert again.pending(70) == right.pending(70)

@@ -21,9 +21,9 @@ from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
 from dreamjax.reporting import dreams
 from dreamjax.seeds import EVALUATION
-from dreamjax.training import trainer
+from dreamjax.training import build, metrics, trainer
 from dreamjax.training.collection import acting
-from dreamjax.training.collection.collector import Moment
+from dreamjax.training.collection.collector import VectorTransition
 from dreamjax.training.metrics import TrainError
 from dreamjax.training.runtime.stop import Stop
 from dreamjax.training.storage import checkpoint
@@ -67,7 +67,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setattr(trainer, "make_agent", lambda *_: fake_agent(bad_update=bad_update))
         lengths = [3, 7, 5, 4]
         monkeypatch.setattr(
-            trainer, "make_env", lambda env, num, *, seed: FakeEnv((lengths * num)[:num], can_save=can_save)
+            build, "make_env", lambda env, num, *, seed: FakeEnv((lengths * num)[:num], can_save=can_save)
         )
         asked = itertools.count()
         made = Trainer(config, path, stop=lambda: next(asked) >= (10**9 if stop_after is None else stop_after))
@@ -227,7 +227,7 @@ class SeveralSteps:
             at = np.uint32(step + t * self.counted)
             carry, action, _ = self.policy.act(params, carry, records.obs, records.is_first, key, at, greedy=False)
             final, records = self.env.step(np.asarray(action))
-            moments.append(Moment(np.asarray(action), None, final, records))
+            moments.append(VectorTransition(np.asarray(action), None, final, records))
         return carry, moments
 
     def finish(self, pending: Any) -> Any:
@@ -238,7 +238,7 @@ class SeveralSteps:
 def test_several_steps_in_one_call_keep_the_schedule(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
 ) -> None:
-    monkeypatch.setattr(trainer, "engine_of", lambda *_: None)
+    monkeypatch.setattr(build, "engine_of", lambda *_: None)
     monkeypatch.setattr(acting, "CompiledSteps", SeveralSteps)
     config = make_config(schedule={"steps_per_call": num_steps}, checkpoint={"every": 8, "keep": 100})
     made = run(config, tmp_path / "whole")
@@ -290,7 +290,7 @@ def test_the_time_that_saving_takes_is_told(
 
         return call
 
-    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(metrics, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(checkpoint, "save", lasting(checkpoint.save, 1.0))
     monkeypatch.setattr(trainer, "evaluate", lasting(trainer.evaluate, 9.0))
     run(make_config(checkpoint={"every": 90}), tmp_path)
@@ -347,15 +347,15 @@ def test_bad_updates_are_left_out_and_told(
     assert made.complete and made.schedule.updates == int(made.state.step)  # type: ignore[attr-defined]
     assert np.isfinite(made.state.params["world_model"]["w"]).all()
     told = capsys.readouterr().out
-    assert "update 7 is left out: train/loss/update is nan (1 of at most 2 in a row)" in told
-    assert "update 23 is left out: train/loss/update is nan (2 of at most 2 in a row)" in told
-    assert "update 26 is left out: train/loss/update is nan (1 of at most 2 in a row)" in told
+    assert "update 7 is skipped: train/loss/update is nan (1 of at most 2 in a row)" in told
+    assert "update 23 is skipped: train/loss/update is nan (2 of at most 2 in a row)" in told
+    assert "update 26 is skipped: train/loss/update is nan (1 of at most 2 in a row)" in told
     shares = [line["train/skipped"] for line in lines(tmp_path / "whole") if "train/skipped" in line]
     assert sum(shares[:7]) * 5 == pytest.approx(len(bad))
     run(config, tmp_path / "parts", bad_update=bad, stop_after=34)
     run(config, tmp_path / "parts", bad_update=bad)
     assert_same(contents(tmp_path / "parts"), contents(tmp_path / "whole"))
-    with pytest.raises(TrainError, match=r"update 24: train/loss/update is nan, the 3\. in a row"):
+    with pytest.raises(TrainError, match=r"update 24: train/loss/update is nan \(3 in a row\)"):
         run(config, tmp_path / "more", bad_update=(22, 23, 24))
 
 
@@ -474,7 +474,7 @@ def test_the_explorer_collects_until_its_phase_ends() -> None:
     acting, weights = [], []
     for step in (0, 7, 8, 9):
         trainer.collector = SimpleNamespace(step=step)
-        inputs = trainer._acting()
+        inputs = trainer._collecting_inputs()
         acting.append(int(inputs.params["actor"][0]))
         weights.append(inputs.disagreement)
     assert acting == [2, 2, 0, 0]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from dreamjax.agents.agent import Agent
 from dreamjax.algorithms.planning.model import DisagreementWeights
 from dreamjax.config import Config
 from dreamjax.envs.adapter import Adapter
-from dreamjax.training.announce import announced
 from dreamjax.training.collection.collector import Policy, acting_shapes, make_policy
 from dreamjax.training.collection.compiled_collector import CompiledSteps
-from dreamjax.training.runtime.background_compiler import Ahead
+from dreamjax.training.runtime.background_compiler import BackgroundCompiler, Wait, log_compilation
 from dreamjax.types import Params
 
 
@@ -24,8 +22,8 @@ class CollectingInputs(NamedTuple):
 
 
 class Acting(NamedTuple):
-    """Of collecting and of evaluating: one policy, where both act in one way; and ``schedule.steps_per_call`` steps in
-    one call, where there are several."""
+    """The policies that collect and evaluate, one where both act alike; and ``schedule.steps_per_call`` steps in one call,
+    where there are several."""
 
     collect: Policy
     evaluate: Policy
@@ -51,25 +49,23 @@ def policy_by(agent: Agent, name: str, *, exploring: bool = False) -> Policy:
     return make_policy(explore if exploring else fn, agent.initial_carry)
 
 
-def make_acting(
-    agent: Agent, config: Config, env: Adapter | None, params: Any, ahead: Ahead, *, say: Callable[[str], None]
-) -> Acting:
-    """Builds them; what collects is compiled ahead, for ``params`` of these shapes.
+def make_acting(agent: Agent, config: Config, env: Adapter | None, params: Any, compiler: BackgroundCompiler) -> Acting:
+    """Builds the policies of a run; the one that collects starts to compile, for ``params`` of these shapes.
 
     Args:
         params: what the collector acts with: parameters, or ``CollectingInputs`` where there is an explorer.
-        env: None where nothing is collected. say: told what is compiled.
+        env: None where nothing is collected.
 
     Raises:
         ConfigError: several steps in one call are asked for of environments that cannot take them.
     """
 
-    def told(policy: Policy, ready: Any = None) -> Policy:
-        return policy._replace(act=announced("the policy", policy.act, say, ready))
+    def logged(policy: Policy, wait: Wait | None = None) -> Policy:
+        return policy._replace(act=log_compilation("the policy", policy.act, wait))
 
     by_collecting, by_evaluating = acts_by(config, "collect"), acts_by(config, "evaluate")
     exploring = config.explore.steps > 0
-    policy, ready, steps = policy_by(agent, by_collecting, exploring=exploring), None, None
+    policy, wait, steps = policy_by(agent, by_collecting, exploring=exploring), None, None
     if env is not None and config.schedule.steps_per_call > 1:
         steps = CompiledSteps(
             policy,
@@ -78,12 +74,11 @@ def make_acting(
             counted=config.num_envs,
             keep_latents=config.replay.keep_latents,
         )
-        scan_ready = ahead.begin(steps.scan, *steps.shapes(params))
-        steps.scan = announced(
-            f"{config.schedule.steps_per_call} steps of policy and engine", steps.scan, say, scan_ready
-        )
+        scan_wait = compiler.submit(steps.scan, *steps.shapes(params))
+        name = f"{config.schedule.steps_per_call} steps of policy and engine"
+        steps.scan = log_compilation(name, steps.scan, scan_wait)
     elif env is not None:
-        ready = ahead.begin(policy.act, *acting_shapes(policy, params, env.spec, env.num_envs), greedy=False)
-    collect = told(policy, ready)
+        wait = compiler.submit(policy.act, *acting_shapes(policy, params, env.spec, env.num_envs), greedy=False)
+    collect = logged(policy, wait)
     same = by_evaluating == by_collecting and not exploring
-    return Acting(collect, collect if same else told(policy_by(agent, by_evaluating)), steps)
+    return Acting(collect, collect if same else logged(policy_by(agent, by_evaluating)), steps)

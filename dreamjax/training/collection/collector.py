@@ -31,7 +31,7 @@ class Policy(NamedTuple):
 
 
 class Environments(Protocol):
-    """What is asked of ``dreamjax.envs.adapter.Adapter``."""
+    """The members of ``dreamjax.envs.adapter.Adapter`` that collecting uses."""
 
     @property
     def spec(self) -> EnvSpec: ...
@@ -46,7 +46,7 @@ class Environments(Protocol):
 
 
 class Replay(Protocol):
-    """What is asked of ``dreamjax.buffers.sequence_buffer.SequenceBuffer`` here."""
+    """The member of ``dreamjax.buffers.sequence_buffer.SequenceBuffer`` that collecting uses."""
 
     def add(self, records: Records, action: np.ndarray, latents: RSSMState | None = None) -> None: ...
 
@@ -63,7 +63,7 @@ def make_policy(policy_fn: Callable[..., Any], initial_carry: Callable[[int], An
 
 
 def acting_shapes(policy: Policy, params: Any, spec: EnvSpec, num_envs: int) -> tuple[Any, ...]:
-    """Shapes of what the collector calls ``policy.act`` with, ``params`` being shapes too."""
+    """Shapes of the arguments that the collector passes to ``policy.act``; ``params`` are shapes too."""
     obs = {name: jax.ShapeDtypeStruct((num_envs, *entry.shape), entry.dtype) for name, entry in spec.obs.items()}
     carry = jax.eval_shape(lambda: policy.initial_carry(num_envs))
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -72,7 +72,7 @@ def acting_shapes(policy: Policy, params: Any, spec: EnvSpec, num_envs: int) -> 
 
 
 def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
-    """Numbers of the episodes that end in these records: return, length, and lines and pieces where there are any.
+    """Return and length of the episodes that end in these records, and lines and pieces where there are any.
 
     Episodes whose environment broke (``info["broken"]``, see ``dreamjax.envs.workers``) are left out: where they were
     cut says nothing about the policy.
@@ -82,14 +82,14 @@ def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
         if records is not None:
             broken = records.info.get("broken", np.zeros(len(records))) == 1
             for row in np.flatnonzero(records.is_last & ~broken):
-                told = {name: records.info[key][row] for name, key in EPISODE_INFO.items() if key in records.info}
-                numbers = {name: float(value) for name, value in told.items() if np.isfinite(value)}
+                found = {name: records.info[key][row] for name, key in EPISODE_INFO.items() if key in records.info}
+                numbers = {name: float(value) for name, value in found.items() if np.isfinite(value)}
                 ended.append({"env": float(records.env[row])} | numbers)
     return ended
 
 
-class Moment(NamedTuple):
-    """One step of all environments: action records ``[N, K]`` and the latents to keep, then what ``Adapter.step`` gave."""
+class VectorTransition(NamedTuple):
+    """One step of all environments: action records ``[N, K]``, the latents to keep, and the results of ``Adapter.step``."""
 
     action: np.ndarray
     latents: RSSMState | None
@@ -102,7 +102,7 @@ class Steps(Protocol):
 
     def begin(self, params: Params, carry: Any, records: Records, key: Array, step: int) -> tuple[Any, Any]: ...
 
-    def finish(self, pending: Any) -> list[Moment]: ...
+    def finish(self, in_flight: Any) -> list[VectorTransition]: ...
 
 
 class Collector:
@@ -116,8 +116,8 @@ class Collector:
         policy: compiled policy. env: the environments. replay: where records go.
         num_envs: number of environments. seed: of the run.
         keep_latents: store the policy's latents beside the records.
-        counted: environment steps that a vector step counts (default ``num_envs``): those of all processes.
-        gather: the value of every process, from this one's.
+        counted: environment steps in a vector step (default ``num_envs``), over all processes.
+        gather: collects a value from every process (``Group.gather``).
         steps: several vector steps in one call, with the same ``policy``, ``env`` and ``counted``.
     """
 
@@ -134,14 +134,13 @@ class Collector:
         gather: Callable[[Any], list[Any]] = lambda value: [value],
         steps: Steps | None = None,
     ) -> None:
-        self._steps = steps
-        self._policy, self._env, self._replay = policy, env, replay
+        self._policy, self._env, self._replay, self._steps = policy, env, replay, steps
         self._num_envs, self._seed, self._keep_latents = num_envs, seed, keep_latents
         self._counted, self._gather = counted or num_envs, gather
         self._key = jax.random.fold_in(jax.random.key(seed), _STREAM)
         self._records: Records | None = None
         self._carry = policy.initial_carry(num_envs)
-        self._chosen: Any = None  # what the device works at
+        self._in_flight: Any = None  # actions that the device computes
         self._episodes: dict[str, list[float]] = {}
         self.step = 0
 
@@ -151,23 +150,23 @@ class Collector:
 
     def begin(self, params: Params) -> None:
         """Dispatches the policy on the current records; returns before the device is ready."""
-        assert self._records is not None and self._chosen is None
+        assert self._records is not None and self._in_flight is None
         now = self._records
         if self._steps is not None:
-            self._carry, self._chosen = self._steps.begin(params, self._carry, now, self._key, self.step)
+            self._carry, self._in_flight = self._steps.begin(params, self._carry, now, self._key, self.step)
             return
         self._carry, action, latents = self._policy.act(
             params, self._carry, now.obs, now.is_first, self._key, np.uint32(self.step), greedy=False
         )
-        self._chosen = action, latents
+        self._in_flight = action, latents
 
     def finish(self) -> None:
         """Waits for the actions, steps the environments, stores the records the actions were chosen from."""
-        assert self._records is not None and self._chosen is not None
-        chosen, self._chosen = self._chosen, None
-        for moment in [self._step(*chosen)] if self._steps is None else self._steps.finish(chosen):
-            self._replay.add(self._records, moment.action, moment.latents)
-            final, self._records = moment.final, moment.records
+        assert self._records is not None and self._in_flight is not None
+        chosen, self._in_flight = self._in_flight, None
+        for transition in [self._step(*chosen)] if self._steps is None else self._steps.finish(chosen):
+            self._replay.add(self._records, transition.action, transition.latents)
+            final, self._records = transition.final, transition.records
             if final is not None:
                 self._close(final)
             self.step += self._counted
@@ -176,13 +175,13 @@ class Collector:
                     if name != "env":
                         self._episodes.setdefault(name, []).append(value)
 
-    def _step(self, chosen: Array, latents: RSSMState) -> Moment:
-        """One vector step with what the policy chose."""
+    def _step(self, chosen: Array, latents: RSSMState) -> VectorTransition:
+        """One vector step with the actions that the policy chose."""
         assert self._records is not None
         action = np.array(chosen)
         action[self._records.is_last] = 0
         kept = jax.tree.map(np.asarray, latents) if self._keep_latents else None
-        return Moment(action, kept, *self._env.step(action))
+        return VectorTransition(action, kept, *self._env.step(action))
 
     def _close(self, records: Records) -> None:
         """Stores records from which nothing is chosen. They need no latents: a reset follows and masks them."""
@@ -199,13 +198,13 @@ class Collector:
         return {f"episode/{name}": float(np.mean(values)) for name, values in merged.items()}
 
     def pop_episodes(self) -> dict[str, float]:
-        """As ``peek_episodes``, and begins the next means."""
+        """As ``peek_episodes``; the next means start empty."""
         means, self._episodes = self.peek_episodes(), {}
         return means
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that acting changes, as a tree of arrays and numbers; between ``finish`` and ``begin`` only."""
-        assert self._records is not None and self._chosen is None
+        assert self._records is not None and self._in_flight is None
         return {
             "step": self.step,
             "episodes": {name: list(values) for name, values in self._episodes.items()},
@@ -215,11 +214,11 @@ class Collector:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
-        """Goes on from a saved state.
+        """Continues from a saved state.
 
         Returns:
-            Whether the environments go on too. Where they could not be saved, the episodes under way are stored as cut
-            short (``is_last``, not ``is_terminal``) and new ones begin.
+            Whether the environments continue too. Where they could not be saved, the episodes under way are stored as
+            truncated (``is_last``, not ``is_terminal``) and new ones start.
         """
         self.step = int(state["step"])
         self._episodes = {name: list(values) for name, values in state["episodes"].items()}

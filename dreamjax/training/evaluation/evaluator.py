@@ -13,7 +13,7 @@ from dreamjax.training.collection.collector import Environments, Policy, ended_e
 from dreamjax.types import Params, Records
 
 
-def quotas(episodes: int, num_envs: int) -> np.ndarray:
+def episodes_per_env(episodes: int, num_envs: int) -> np.ndarray:
     """int ``[num_envs]``: how many of ``episodes`` each environment plays, fixed beforehand."""
     quota = np.full(num_envs, episodes // num_envs)
     quota[: episodes % num_envs] += 1
@@ -66,7 +66,7 @@ def evaluate(
         tells them, episodes ordered by environment; None if it was stopped. ``stderr`` is the standard error of the
         mean (0 for one episode).
     """
-    quota = quotas(episodes, num_envs)
+    quota = episodes_per_env(episodes, num_envs)
     played: list[list[dict[str, float]]] = [[] for _ in range(num_envs)]
     act = acting(policy, params, num_envs=num_envs, greedy=greedy, seed=seed)
     records = env.reset(seed)

@@ -11,7 +11,7 @@ from dreamjax.agents.agent import Agent
 from dreamjax.reporting.accuracy import AccuracyTotals, accuracy, count_correct, counted_steps
 from dreamjax.reporting.uncertainty import ERRORS, summary
 from dreamjax.training.collection.collector import Environments, Policy
-from dreamjax.training.evaluation.evaluator import acting, quotas
+from dreamjax.training.evaluation.evaluator import acting, episodes_per_env
 from dreamjax.types import Batch, EnvSpec, Params, Records
 
 CONTEXT = 5
@@ -108,8 +108,8 @@ def _concatenated(parts: list[AccuracyTotals]) -> AccuracyTotals:
 def play(
     policy: Policy, params: Params, env: Environments, *, num_envs: int, episodes: int, greedy: bool, seed: int
 ) -> list[Episode]:
-    """Whole episodes, as many of each environment as ``evaluator.quotas`` says."""
-    quota = quotas(episodes, num_envs)
+    """Whole episodes, as many of each environment as ``evaluator.episodes_per_env`` says."""
+    quota = episodes_per_env(episodes, num_envs)
     ended: list[list[Episode]] = [[] for _ in range(num_envs)]
     under_way: list[list[tuple[Any, ...]]] = [[] for _ in range(num_envs)]
 

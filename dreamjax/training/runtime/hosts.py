@@ -1,8 +1,8 @@
-"""The processes of one run: what they tell each other on the host, and how a run ends when one of them is lost.
+"""The processes of one run: what they exchange on the host, and how a run ends when one of them is lost.
 
-Gradients and percentiles meet on the devices (``devices``). What the loops have to agree on (whether to stop, which
-checkpoint, that all of it is written) goes through the coordinator's key-value store: small, and independent of what the
-devices are doing. Every process must make the same calls in the same order.
+Gradients and percentiles are averaged on the devices (``training.updates``). What the loops have to agree on (whether to
+stop, which checkpoint, that all of it is written) goes through the coordinator's key-value store, independently of what
+the devices are doing. Every process must make the same calls in the same order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import logging
 import os
 import sys
 import time
@@ -23,6 +24,7 @@ from dreamjax.config import Config, ConfigError, ReplayConfig
 from dreamjax.seeds import derived_seed
 from dreamjax.training.runtime.devices import check_divisible
 
+LOG = logging.getLogger(__name__)
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as lost, and the others end
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 _FAILED = "dreamjax/failed"
@@ -33,7 +35,7 @@ class ProcessLost(RuntimeError):
 
 
 class Settings(NamedTuple):
-    """How a process joins a run; all None: by what SLURM tells."""
+    """How a process joins a run; all None: by what SLURM sets."""
 
     coordinator: str | None
     num_processes: int | None
@@ -92,7 +94,7 @@ class Group:
     """The processes of this run; one alone where nothing was joined.
 
     Attributes:
-        count, index: how many there are, and which this one is. Process 0 leads: it writes what there is once.
+        count, index: how many there are, and which this one is. Process 0 is primary: it writes what there is once.
     """
 
     def __init__(self) -> None:
@@ -100,7 +102,7 @@ class Group:
         self._round = 0
 
     @property
-    def leads(self) -> bool:
+    def is_primary(self) -> bool:
         return self.index == 0
 
     def gather(self, value: Any) -> list[Any]:
@@ -119,29 +121,29 @@ class Group:
             client.key_value_delete(f"dreamjax/{self._round - 1}/{self.index}")
         return found
 
-    def from_leader(self, value: Any) -> Any:
-        """Process 0's ``value``; what the others pass is ignored."""
-        return self.gather(value if self.leads else None)[0]
+    def broadcast(self, value: Any) -> Any:
+        """Process 0's ``value``, in every process; what the others pass is ignored."""
+        return self.gather(value if self.is_primary else None)[0]
 
-    def agreed(self, stop: Callable[[], bool]) -> Callable[[], bool]:
-        """``stop`` as all processes together answer it: true where one of them says so."""
+    def any_process(self, stop: Callable[[], bool]) -> Callable[[], bool]:
+        """``stop``, true in every process where it is true in any."""
         return stop if self.count == 1 else lambda: any(self.gather(bool(stop())))
 
     def failure(self) -> str | None:
-        """What a process that failed left as its reason."""
+        """The reason that a failed process left."""
         try:
             return _client().key_value_try_get(_FAILED)
         except jax.errors.JaxRuntimeError:
             return None
 
     def _wait(self, index: int) -> str:
-        """What process ``index`` says in this round. JAX ends this process where the other one stops to beat; before
-        that it is named here (waiting for process 0 is usual: it plays the evaluations)."""
+        """What process ``index`` passed in this round. JAX ends this process where the other one's heartbeat stops; the
+        warning before that names it (waiting for process 0 is usual: it plays the evaluations)."""
         for second in itertools.count(1):
             if index and second == HEARTBEAT // 2:
-                print(f"process {self.index} waits for process {index}, which may be lost", file=sys.stderr, flush=True)
+                LOG.warning("process %d waits for process %d, which may be lost", self.index, index)
             try:
-                # In slices, so that signals are heard.
+                # In slices, so that signal handlers run.
                 return _client().blocking_key_value_get(f"dreamjax/{self._round}/{index}", 1000)
             except jax.errors.JaxRuntimeError as error:
                 reason = self.failure()
@@ -151,18 +153,18 @@ class Group:
                     raise ProcessLost(f"the coordinator cannot be reached: {error}") from error
         raise AssertionError
 
-    def leave(self, code: int) -> NoReturn:
-        """Ends this process at once, telling the others; the usual way out waits for all of them."""
+    def abort(self, code: int) -> NoReturn:
+        """Ends this process at once and says so to the others; a normal exit waits for all of them."""
         if self.count > 1:
-            self._tell(f"process {self.index} ended with exit code {code}")
+            self._announce(f"process {self.index} ended with exit code {code}")
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
-    def _tell(self, reason: str) -> None:
+    def _announce(self, reason: str) -> None:
         try:
             _client().key_value_set(_FAILED, reason)
-            if self.leads:
+            if self.is_primary:
                 time.sleep(3)  # the coordinator lives here: the others still read why
         except jax.errors.JaxRuntimeError:
             pass  # another one failed before
@@ -233,26 +235,8 @@ def check_shared(path: Path, group: Group) -> None:
         except OSError:
             return None
 
-    locked = group.from_leader(read())
+    locked = group.broadcast(read())
     seen = group.gather(read())  # only now: the others may have come here before process 0 had locked it
     others = [i for i, text in enumerate(seen) if text != locked]
     if others:
         raise ConfigError(f"--workdir={path} is not allowed: processes {others} see another directory than process 0")
-
-
-class Silent:
-    """A logger that says nothing: of the processes that do not lead."""
-
-    def phase(self, text: str) -> None: ...
-
-    def metrics(self, step: int, update: int, values: Mapping[str, Any]) -> None: ...
-
-    def progress(self, step: int, update: int, values: Mapping[str, Any]) -> bool:
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: Any) -> None: ...
-
-    def close(self) -> None: ...

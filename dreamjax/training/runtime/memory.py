@@ -1,4 +1,9 @@
-"""What a run needs of host and device memory, beside what there is.
+"""Memory that a run needs on the host and on each device, and memory that is available.
+
+A run that cannot fit is refused before anything is allocated, so activations are estimated from the traced update. XLA's
+own figure (``memory_analysis``) is exact but exists only once the update is compiled: waiting for that would cost the
+half minute that compiling in the background saves, and on several devices it would compile the update twice. The
+estimate decides, by ``ESTIMATE_MARGIN``; XLA's figure is logged as soon as it is there.
 
 Importing this module does not import JAX: ``configure`` must run before that.
 """
@@ -14,8 +19,9 @@ from typing import Any, NamedTuple
 
 from dreamjax.config import ConfigError, ParallelConfig
 
-# XLA's own figure was 0.9 to 1.5 times the estimate of activations on CPU; fusing may save up to half of it elsewhere.
-CERTAIN = 0.5
+# Share of the estimate of activations that is taken for certain. XLA's figure was 0.9 to 1.5 times the estimate on CPU;
+# fusion may save up to half of it elsewhere.
+ESTIMATE_MARGIN = 0.5
 
 
 def configure(parallel: ParallelConfig) -> None:
@@ -83,7 +89,7 @@ def _control_groups(root: Path) -> Iterator[Path]:
 
 
 def device_available() -> int | None:
-    """Bytes XLA may take on the first device; None where the backend does not tell (CPUs)."""
+    """Bytes that XLA may take on the first device; None where the backend does not say (CPUs)."""
     import jax
 
     stats = jax.local_devices()[0].memory_stats()
@@ -136,20 +142,11 @@ def batch_shapes(spec: Any, size: int, length: int, *, latents: Any = None) -> A
     )
 
 
-def several(shapes: Any, count: int) -> Any:
-    """Shapes of ``count`` batches in one call: a leading axis where there is more than one."""
-    import jax
-
-    if count == 1:
-        return shapes
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), shapes)
-
-
-class Need(NamedTuple):
+class MemoryEstimate(NamedTuple):
     """Bytes that a run takes: ``replay`` on the host, the others on each device."""
 
     parameters: int
-    optimiser: int
+    optimizer: int
     rollouts: int
     activations: int
     replay: int
@@ -157,14 +154,14 @@ class Need(NamedTuple):
     @property
     def state(self) -> int:
         """What stays on a device between updates."""
-        return self.parameters + self.optimiser + self.rollouts
+        return self.parameters + self.optimizer + self.rollouts
 
 
-def need(state: Any, *, activations: int, replay: int) -> Need:
+def estimate(state: Any, *, activations: int, replay: int) -> MemoryEstimate:
     """Adds up a ``TrainState`` (or its shapes), bytes of activations, and bytes of the replay when full."""
-    return Need(
+    return MemoryEstimate(
         parameters=tree_bytes(state.params) + tree_bytes(state.slow_critic),
-        optimiser=tree_bytes(state.opt_state),
+        optimizer=tree_bytes(state.opt_state),
         rollouts=tree_bytes(state.ring),
         activations=activations,
         replay=replay,
@@ -172,7 +169,7 @@ def need(state: Any, *, activations: int, replay: int) -> Need:
 
 
 def activation_bytes(jaxpr: Any) -> int:
-    """The most bytes that a program holds at once beside its arguments, if every operation ran in order and unfused.
+    """Estimate of the bytes that a program holds at once beside its arguments, as if each operation ran in order, unfused.
 
     Args:
         jaxpr: of the program (``jax.jit(fn).trace(...).jaxpr`` or ``jax.make_jaxpr(fn)(...)``). Scans count what they
@@ -217,40 +214,40 @@ def _bytes_of(variables: Any) -> int:
     )
 
 
-def check_device(need: Need, batch_size: int, *, on_host: bool, available: int | None) -> None:
+def check_device(needed: MemoryEstimate, batch_size: int, *, on_host: bool, available: int | None) -> None:
     """Raises ConfigError if the state or the batch cannot fit, naming a batch size that would.
 
-    Activations are an estimate, of which ``CERTAIN`` is taken for certain: a run that might fit is not refused.
+    Activations are an estimate, of which ``ESTIMATE_MARGIN`` is taken for certain: a run that might fit is not refused.
 
     Args:
-        need: of the run. batch_size: ``Config.batch_size``. on_host: whether the device's memory is the host's, so that
+        needed: by the run. batch_size: ``Config.batch_size``. on_host: whether the device's memory is the host's, so that
             the replay takes its share of it. available: bytes of that memory, None if unknown.
     """
     if available is None:
         return
-    left = available - need.state - (need.replay if on_host else 0)
+    left = available - needed.state - (needed.replay if on_host else 0)
     if left < 0:
         raise ConfigError(
-            f"model is not allowed: its parameters and optimiser need {gigabytes(need.state)} of device memory, "
-            f"{gigabytes(left + need.state)} are available; smaller model.deter, model.units or replay.capacity would fit"
+            f"model is not allowed: its parameters and optimizer need {gigabytes(needed.state)} of device memory, "
+            f"{gigabytes(left + needed.state)} are available; smaller model.deter, model.units or replay.capacity would fit"
         )
-    if need.activations * CERTAIN > left:
-        fits = int(batch_size * left / need.activations)
+    if needed.activations * ESTIMATE_MARGIN > left:
+        fits = int(batch_size * left / needed.activations)
         raise ConfigError(
-            f"batch_size={batch_size} is not allowed: an update needs about {gigabytes(need.activations)} of device "
+            f"batch_size={batch_size} is not allowed: an update needs about {gigabytes(needed.activations)} of device "
             f"memory for activations, {gigabytes(left)} are available; batch_size={fits} would fit, and so would a "
             f"greater optimiser.accumulate or a smaller batch_length"
         )
 
 
 def trim() -> None:
-    """Gives the system back what was freed but kept for later: the compiler leaves half a gigabyte. Only glibc can."""
+    """Returns freed memory to the system (glibc only): compiling leaves half a gigabyte behind."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def statistics() -> dict[str, float]:
-    """Memory in use now, as metrics: ``memory/host_rss`` of this process, and the first device's where it tells."""
+    """Memory in use now, as metrics: ``memory/host_rss`` of this process, and the first device's where it is known."""
     import jax
 
     found: dict[str, float] = {}
@@ -264,20 +261,21 @@ def statistics() -> dict[str, float]:
     return found | {names[name]: float(value) for name, value in stats.items() if name in names}
 
 
-def report(count: int, need: Need) -> str:
-    """One line: what the devices and the host will hold, and what is available.
+def report(count: int, needed: MemoryEstimate) -> str:
+    """One line: what devices and host will hold, and what is available.
 
     Args:
-        count: numbers in all parameters. need: of the run.
+        count: numbers in all parameters. needed: by the run.
     """
     parts = {
-        "parameters": need.parameters,
-        "optimiser": need.optimiser,
-        "imagined rollouts": need.rollouts,
-        "activations about": need.activations,
+        "parameters": needed.parameters,
+        "optimizer": needed.optimizer,
+        "imagined rollouts": needed.rollouts,
+        "activations about": needed.activations,
     }
     device = ", ".join(f"{name} {gigabytes(size)}" for name, size in parts.items() if size)
     host = host_available()
     there = device_available()
     where = f"{gigabytes(there)}" if there is not None else f"the host's {gigabytes(host)}"
-    return f"{count:,} parameters. Device: {device} of {where}. Host: replay {gigabytes(need.replay)} of {gigabytes(host)}."
+    replay = gigabytes(needed.replay)
+    return f"{count:,} parameters. Device: {device} of {where}. Host: replay {replay} of {gigabytes(host)}."

@@ -1,13 +1,14 @@
-"""Environments of this process that hang: told, and, where a limit is set, ended with the process.
+"""Calls into environments of this process that hang: a warning, and, beyond a limit, the end of the process.
 
-A worker process can be killed and begun anew (``dreamjax.envs.workers``). What hangs in this process cannot: it may hold
-the main thread for ever, so that no exception reaches it. Another thread looks on; saving is the main thread's, so that
-nothing is being saved then.
+A worker process can be killed and restarted (``dreamjax.envs.workers``). A call that hangs in this process cannot: it may
+hold the main thread for ever, so that no exception reaches it. Another thread watches it; only the main thread saves, so
+that no checkpoint is being written then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -15,16 +16,17 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_Call = tuple[float, Callable[[], str], int]  # when it began, its name, its thread
+LOG = logging.getLogger(__name__)
+_Call = tuple[float, Callable[[], str], int]  # start, name, thread
 
 
 class Watchdog:
-    """Looks on at one call at a time.
+    """Watches one call at a time and logs a warning where it takes long.
 
     Args:
-        patience: seconds after which a call is told; again after twice, four times, ... as many.
+        patience: seconds after which a warning is logged; again after twice, four times, ... as many.
         limit: seconds after which ``end`` is called, from a thread of its own; 0: never.
-        say: takes a line. end: takes the reason, once; what it leaves running runs on.
+        end: takes the reason, once.
         clock: seconds.
     """
 
@@ -33,16 +35,15 @@ class Watchdog:
         *,
         patience: float,
         limit: float,
-        say: Callable[[str], None],
         end: Callable[[str], Any],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._patience, self._limit, self._say, self._end, self._clock = patience, limit, say, end, clock
+        self._patience, self._limit, self._end, self._clock = patience, limit, end, clock
         self._call: _Call | None = None
-        self._seen: _Call | None = None  # the call looked at last
-        self._next = patience  # seconds after which to tell of it (again)
+        self._seen: _Call | None = None  # the call seen at the last check
+        self._next = patience  # seconds after which to warn (again)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._look_on, name="watchdog", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     @contextlib.contextmanager
@@ -55,17 +56,17 @@ class Watchdog:
             self._call = None
 
     def close(self) -> None:
-        """Ends the looking on."""
+        """Stops watching."""
         self._closed.set()
         self._thread.join()
 
-    def _look_on(self) -> None:
+    def _watch(self) -> None:
         period = max(min(self._patience, self._limit or self._patience) / 10, 0.02)
         while not self._closed.wait(period):
             self.look()
 
     def look(self) -> None:
-        """Looks at the call under way, as its thread does time and again."""
+        """Checks the call under way, as the thread does periodically."""
         call = self._call
         if call is not self._seen:
             self._seen, self._next = call, self._patience
@@ -77,13 +78,13 @@ class Watchdog:
         if not ends and seconds < self._next:
             return
         text = f"{name()} has not answered for {seconds:.0f} s, at {_place(thread)}"
-        if self._call is not call:  # it has, just now
+        if self._call is not call:  # it has answered meanwhile
             return
         if ends:
             self._closed.set()
             self._end(f"{text}: env.hang_limit={self._limit:g} s are over")
         else:
-            self._say(text)
+            LOG.warning(text)
             self._next *= 2
 
 

@@ -11,9 +11,8 @@ Only arrays and JSON are read: nothing in a checkpoint can run code.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
+import logging
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 
+from dreamjax import files
 from dreamjax.algorithms.randomness import is_key
 from dreamjax.training.runtime.devices import local
 from dreamjax.training.runtime.hosts import Group
@@ -32,6 +32,7 @@ from dreamjax.training.storage.segments import Segments
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.types import Params, TrainState
 
+LOG = logging.getLogger(__name__)
 MANIFEST, META = "manifest.json", "meta.json"
 _TEMPORARY = "tmp."
 
@@ -99,7 +100,7 @@ def save(
     there = folder(workdir)
     # The number after the newest one's, not how many there are: older ones of this step may have been deleted.
     taken = [saved_again(path) for path in all_checkpoints(workdir) if step_of(path) == step]
-    name = group.from_leader(f"{step:012d}.{taken[-1] + 1}" if taken else f"{step:012d}")
+    name = group.broadcast(f"{step:012d}.{taken[-1] + 1}" if taken else f"{step:012d}")
     final, temporary = there / name, there / f"{_TEMPORARY}{name}"
 
     def begin() -> None:
@@ -119,9 +120,9 @@ def save(
     def finish() -> None:
         _write_manifest(temporary, latest(workdir))
         temporary.rename(final)
-        _sync(there)
+        files.sync(there)
 
-    for part, here in ((begin, group.leads), (mine, True), (finish, group.leads)):
+    for part, here in ((begin, group.is_primary), (mine, True), (finish, group.is_primary)):
         cause, told = None, None
         try:
             if here:
@@ -132,13 +133,13 @@ def save(
             f"process {i}: {text}" if group.count > 1 else text for i, text in enumerate(group.gather(told)) if text
         ]
         if failed:
-            if group.leads:
+            if group.is_primary:
                 shutil.rmtree(temporary, ignore_errors=True)
             problem = "; ".join(failed)
             raise CheckpointError(f"cannot save {final}: {problem}. Last good checkpoint: {latest(workdir)}") from cause
     if replay is not None:
         replay.written(replay_folder(final, group.index))
-    if group.leads:
+    if group.is_primary:
         _prune(workdir, keep)
     return final
 
@@ -200,12 +201,12 @@ def restore_latest(
     """
     group = group or Group()
     chosen, problem = None, None
-    if group.leads:
+    if group.is_primary:
         try:
             chosen = str(intact(workdir))
         except CheckpointError as error:
             problem = str(error)
-    chosen, problem = group.from_leader([chosen, problem])
+    chosen, problem = group.broadcast([chosen, problem])
     if problem is not None:
         raise CheckpointError(problem)
     path = Path(chosen)
@@ -258,7 +259,7 @@ def verify(path: Path, *parts: str) -> None:
         if name not in present or name not in listed:
             problem = "is missing" if name in listed else "does not belong to it"
             raise CheckpointError(f"checkpoint {path} is damaged: {name} {problem}")
-        if [(path / name).stat().st_size, _sha256(path / name)] != listed[name]:
+        if [(path / name).stat().st_size, files.sha256(path / name)] != listed[name]:
             raise CheckpointError(f"checkpoint {path} is damaged: {name} has changed")
 
 
@@ -280,9 +281,10 @@ def _read_tree(path: Path, like: Any) -> Any:
     }
     with _checkpointer() as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
-        _compare(path, wanted, stored)
-        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
-        flat = checkpointer.restore(path, args=ocp.args.PyTreeRestore(item=wanted, restore_args=numpy))
+        unknown = sorted(stored.keys() - wanted.keys())
+        if unknown:  # of a version that had more
+            LOG.info("checkpoint %s: %s of %s are not used any more", path.parent, ", ".join(unknown), path.name)
+        flat = _restore_leaves(checkpointer, path, wanted, stored)
     leaves = [jax.random.wrap_key_data(flat[n]) if is_key(leaf) else flat[n] for n, leaf in named_leaves(like)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
@@ -290,17 +292,25 @@ def _read_tree(path: Path, like: Any) -> Any:
 def _read_some(path: Path, like: dict[str, Any]) -> dict[str, np.ndarray]:
     """Reads the leaves that ``like`` names, or raises naming the first difference."""
     with _checkpointer() as checkpointer:
-        stored = checkpointer.metadata(path).item_metadata.tree
-        _compare(path, like, {name: leaf for name, leaf in stored.items() if name in like})
-        numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in like}
-        wanted = ocp.args.PyTreeRestore(item=like, restore_args=numpy, partial_restore=True)
-        found = checkpointer.restore(path, wanted)
+        found = _restore_leaves(checkpointer, path, like, checkpointer.metadata(path).item_metadata.tree)
     return {name: found[name] for name in like}  # in the order of ``like``
 
 
+def _restore_leaves(
+    checkpointer: ocp.Checkpointer, path: Path, wanted: dict[str, Any], stored: dict[str, Any]
+) -> dict[str, Any]:
+    """The leaves ``wanted`` of those ``stored``, or raises naming the first difference."""
+    _compare(path, wanted, stored)
+    if not wanted:
+        return {}
+    numpy = {name: ocp.RestoreArgs(restore_type=np.ndarray) for name in wanted}
+    partial = wanted.keys() != stored.keys()
+    return checkpointer.restore(path, ocp.args.PyTreeRestore(item=wanted, restore_args=numpy, partial_restore=partial))
+
+
 def _compare(path: Path, wanted: dict[str, Any], stored: dict[str, Any]) -> None:
-    """Raises CheckpointError naming the first entry that is not in both, or of another shape or dtype."""
-    for name in sorted(wanted.keys() | stored.keys()):
+    """Raises CheckpointError naming the first wanted entry that is not stored, or of another shape or dtype."""
+    for name in sorted(wanted):
         have, want = (_signature(tree[name]) if name in tree else "nothing" for tree in (stored, wanted))
         if have != want:
             raise CheckpointError(
@@ -378,13 +388,11 @@ def _write_manifest(path: Path, before: Path | None = None) -> None:
     def entry(name: str) -> list[Any]:
         if before is not None and name in known and (before / name).is_file() and (path / name).samefile(before / name):
             return known[name]
-        return [(path / name).stat().st_size, _sha256(path / name)]
+        return [(path / name).stat().st_size, files.sha256(path / name)]
 
     listed = {name: entry(name) for name in _files(path) if name != MANIFEST}
-    with (path / MANIFEST).open("w") as file:
-        json.dump({"files": listed}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    (path / MANIFEST).write_text(json.dumps({"files": listed}, indent=1))
+    files.sync(path / MANIFEST)
 
 
 def _sums(path: Path) -> dict[str, list[Any]]:
@@ -396,19 +404,6 @@ def _sums(path: Path) -> dict[str, list[Any]]:
 
 def _files(path: Path) -> Iterator[str]:
     return (file.relative_to(path).as_posix() for file in sorted(path.rglob("*")) if file.is_file())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def best(workdir: str | Path) -> Path | None:

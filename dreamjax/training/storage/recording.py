@@ -1,4 +1,4 @@
-"""Replay as a thing of its own: made for a run, learned from without an environment, and as one NPZ file.
+"""Replay apart from a run: built for one, learned from without an environment, and written as one NPZ file.
 
 The file holds plain arrays, one row a step, by stream and then by age: ``env`` int32 ``[N]`` (which stream); ``is_first``,
 ``is_last``, ``is_terminal`` bool ``[N]``; ``reward`` float32 ``[N]``; ``action`` ``[N, K]``; ``obs/<name>`` ``[N, ...]``;
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from dreamjax import files
 from dreamjax.buffers.samplers import make_sampler
 from dreamjax.buffers.sequence_buffer import LatentSpec, SequenceBuffer
 from dreamjax.config import ReplayConfig
@@ -55,7 +56,7 @@ def spec_to_dict(spec: EnvSpec) -> dict[str, Any]:
 
 
 def spec_from_dict(values: dict[str, Any]) -> EnvSpec:
-    """Raises KeyError, TypeError or ValueError on anything that is no specification."""
+    """Inverse of ``spec_to_dict``. Raises KeyError, TypeError or ValueError on anything else."""
     obs = {name: ObsSpec(**{**entry, "shape": tuple(entry["shape"])}) for name, entry in values["obs"].items()}
     parts = [
         ActionPart(**{**part, "low": tuple(part.get("low", ())), "high": tuple(part.get("high", ()))})
@@ -64,12 +65,12 @@ def spec_from_dict(values: dict[str, Any]) -> EnvSpec:
     return EnvSpec(obs, ActionSpec(tuple(parts)))
 
 
-class Recording(NamedTuple):
-    """Steps that were saved.
+class SavedReplay(NamedTuple):
+    """The steps that a run or a file holds.
 
     Attributes:
-        spec: of the environment they come from. num_envs: streams. size: steps that each stream may hold.
-        steps: all there are. fill: puts them into an empty buffer of this layout.
+        spec: of their environment. num_envs: streams. size: most steps of a stream. steps: of all streams together.
+        fill: adds them to an empty buffer of this layout.
     """
 
     spec: EnvSpec
@@ -79,7 +80,7 @@ class Recording(NamedTuple):
     fill: Callable[[SequenceBuffer], None]
 
 
-def open_recording(path: str | Path, name: str = "offline.replay") -> Recording:
+def open_saved_replay(path: str | Path, name: str = "offline.replay") -> SavedReplay:
     """The steps in an NPZ file, or in the newest intact checkpoint of a work directory.
 
     Raises:
@@ -96,12 +97,12 @@ def open_recording(path: str | Path, name: str = "offline.replay") -> Recording:
         raise UsageError(f"{name}={path} is not allowed: it cannot be read: {error}") from error
 
 
-def _from_workdir(path: Path) -> Recording:
+def _from_workdir(path: Path) -> SavedReplay:
     newest = checkpoint.intact(path)
     meta = checkpoint.read_meta(newest)
     folder = checkpoint.replay_folder(newest)
     if "spec" not in meta or not folder.is_dir():
-        raise UsageError(f"{newest} does not tell its environment's specification: it was written by an older version")
+        raise UsageError(f"{newest} does not hold its environment's specification: it was written by an older version")
     if meta["num_processes"] != 1:
         raise UsageError(f"{newest} holds the replays of {meta['num_processes']} processes; only one's can be read")
     last = segments.read(segments.segments(folder)[-1])
@@ -111,10 +112,10 @@ def _from_workdir(path: Path) -> Recording:
         buffer.load_steps(segments.read_all(folder), head)
 
     stored = int(np.minimum(head, size).sum())
-    return Recording(spec_from_dict(meta["spec"]), len(head), size, stored, fill)
+    return SavedReplay(spec_from_dict(meta["spec"]), len(head), size, stored, fill)
 
 
-def _from_npz(path: Path) -> Recording:
+def _from_npz(path: Path) -> SavedReplay:
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     missing = {"env", "action", "reward", "spec", *FLAGS} - arrays.keys()
@@ -143,59 +144,22 @@ def _from_npz(path: Path) -> Recording:
     def fill(buffer: SequenceBuffer) -> None:
         buffer.fill(records, arrays["action"])
 
-    return Recording(spec, len(streams), int(np.bincount(number).max()), len(env), fill)
+    return SavedReplay(spec, len(streams), int(np.bincount(number).max()), len(env), fill)
 
 
-def export_npz(recording: Recording, path: str | Path) -> int:
-    """Writes a recording as an NPZ file, whole or not at all; returns its steps.
+def export_npz(saved: SavedReplay, path: str | Path) -> int:
+    """Writes steps as an NPZ file, whole or not at all; returns their number.
 
     Raises:
         OSError: it cannot be written.
     """
-    config = ReplayConfig(capacity=recording.num_envs * recording.size, min_size=1)
-    buffer = make_replay(config, recording.spec, num_envs=recording.num_envs, seed=0)
-    recording.fill(buffer)
+    config = ReplayConfig(capacity=saved.num_envs * saved.size, min_size=1)
+    buffer = make_replay(config, saved.spec, num_envs=saved.num_envs, seed=0)
+    saved.fill(buffer)
     records, action = buffer.stored()
     arrays = {f"obs/{name}": value for name, value in records.obs.items()}
     arrays |= {name: getattr(records, name) for name in ("env", "reward", *FLAGS)}
-    temporary = Path(path).with_name(f".{Path(path).name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file, allow_pickle=False, action=action, spec=json.dumps(spec_to_dict(recording.spec)), **arrays
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    spec = json.dumps(spec_to_dict(saved.spec))
+    with files.atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, action=action, spec=spec, **arrays)
     return len(records)
-
-
-class Recorded:
-    """In a collector's place where there is no environment: counts steps, so that the schedule owes its updates."""
-
-    def __init__(self, num_envs: int) -> None:
-        self._num_envs = num_envs
-        self.step = 0
-
-    def start(self) -> None:
-        """Nothing begins."""
-
-    def begin(self, params: Any) -> None:
-        """Nothing is chosen."""
-
-    def finish(self) -> None:
-        """Counts a step of every environment there would be."""
-        self.step += self._num_envs
-
-    def peek_episodes(self) -> dict[str, float]:
-        return {}
-
-    def pop_episodes(self) -> dict[str, float]:
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, Any]) -> bool:
-        self.step = int(state["step"])
-        return True

@@ -7,11 +7,9 @@ the agent was measured at), ``params.npz`` (world model, actor and critic, an ar
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
-import shutil
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +17,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from dreamjax import files
 from dreamjax.config import Config
 from dreamjax.training.storage.checkpoint import CheckpointError, named_leaves
 from dreamjax.training.storage.workdir import SHIPPED, UsageError, write_config
@@ -97,21 +96,13 @@ def write(
     data = file.getvalue()
     if len(data) > MAX_BYTES:
         raise UsageError(f"the agent takes {len(data):,} bytes in {dtype}, and at most {MAX_BYTES:,} are shipped")
-    folder, temporary = root / name, root / f".{name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with files.atomic_folder(root / name) as temporary:
         write_config(temporary, config)
         (temporary / PARAMS).write_bytes(data)
-        stored = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "dtype": dtype}
+        stored = {"name": name, "sha256": files.sha256(data), "bytes": len(data), "dtype": dtype}
         (temporary / FACTS).write_text(json.dumps(stored | facts, indent=1) + "\n")
         (temporary / README).write_text(readme)
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return root / name
 
 
 def read(folder: Path, like: Params) -> tuple[Params, dict[str, Any]]:
@@ -129,7 +120,7 @@ def read(folder: Path, like: Params) -> tuple[Params, dict[str, Any]]:
     try:
         facts = json.loads((folder / FACTS).read_text())
         data = (folder / PARAMS).read_bytes()
-        intact = hashlib.sha256(data).hexdigest() == facts["sha256"]
+        intact = files.sha256(data) == facts["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the shipped agent in {folder} cannot be read: {error}") from error
     if not intact:

@@ -1,4 +1,4 @@
-"""A run's work directory: whose it is, which configuration it belongs to, and that only one run writes there.
+"""A run's work directory: its configuration, and the lock that lets only one run write there.
 
 Importing this module does not import JAX.
 """
@@ -11,11 +11,12 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from dreamjax import files
 from dreamjax.config import Config, from_dict, to_dict
 
 CONFIG, LOCK = "config.json", "lock"
 SHIPPED = Path(__file__).resolve().parents[2] / "shipped"  # agents that come with the package
-FREE = ("total_steps", "log", "checkpoint", "eval", "parallel")  # what may change when a run goes on
+RESUMABLE_FIELDS = ("total_steps", "log", "checkpoint", "eval", "parallel")  # may change when a run continues
 Resume = Literal["auto", "never", "must"]
 
 
@@ -51,12 +52,12 @@ def read_config(path: str | Path) -> Config:
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """Fields that differ and may not change when a run goes on, each as ``name: theirs -> ours``."""
+    """Fields that differ and may not change when a run continues, each as ``name: theirs -> ours``."""
     new, old = _flat(to_dict(ours)), _flat(to_dict(theirs))
     return [
         f"{name}: {old.get(name, 'unset')!r} -> {new.get(name, 'unset')!r}"
         for name in sorted(new.keys() | old.keys())
-        if new.get(name, "unset") != old.get(name, "unset") and name.split(".")[0] not in FREE
+        if new.get(name, "unset") != old.get(name, "unset") and name.split(".")[0] not in RESUMABLE_FIELDS
     ]
 
 
@@ -68,11 +69,11 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def check(path: str | Path, config: Config, resume: Resume) -> None:
-    """Whether a run of ``config`` may begin or go on here; changes nothing.
+    """Checks that a run of ``config`` may start or continue here; changes nothing.
 
     Raises:
-        UsageError: the directory holds another configuration's run, or a run where ``resume="never"``, or none to go on
-            from where ``resume="must"``, or it is not a directory.
+        UsageError: the directory holds another configuration's run, or a run where ``resume="never"``, or none to
+            continue where ``resume="must"``, or it is not a directory.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -87,14 +88,14 @@ def check(path: str | Path, config: Config, resume: Resume) -> None:
     if changed:
         raise UsageError(
             f"{path} holds a run of another configuration ({'; '.join(changed)}): "
-            f"choose another --workdir, or keep these fields. Only {', '.join(FREE)} may change"
+            f"choose another --workdir, or keep these fields. Only {', '.join(RESUMABLE_FIELDS)} may change"
         )
 
 
 class Lock:
-    """Keeps a work directory for this process until ``release`` or the process's end, however it ends.
+    """Locks a work directory for this process until ``release`` or the end of the process, however it ends.
 
-    The operating system holds the lock, so one left by a killed run is free; the file names the owner for people.
+    The operating system holds the lock, so a killed run leaves none behind; the file names the owner for people.
 
     Raises:
         UsageError: another process holds it, or the directory cannot be made or written.
@@ -117,14 +118,11 @@ class Lock:
         os.write(self._handle, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
-        """Gives the directory free."""
+        """Releases the lock."""
         os.ftruncate(self._handle, 0)
         os.close(self._handle)
 
 
 def write_config(path: str | Path, config: Config) -> None:
     """Writes ``config.json`` whole or not at all."""
-    file = Path(path) / CONFIG
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(to_dict(config), indent=2) + "\n")
-    temporary.replace(file)
+    files.write_text(Path(path) / CONFIG, json.dumps(to_dict(config), indent=2) + "\n")

@@ -23,7 +23,7 @@ def test_short_episodes_are_not_favoured() -> None:
     assert result["length"]["episodes"] == [1, 1, 9, 9]
 
 
-def test_quotas_sum_to_the_episodes_asked_for() -> None:
+def test_episodes_per_env_sum_to_the_episodes_asked_for() -> None:
     result, _ = run([1, 2, 3], 5)
     assert result["length"]["episodes"] == [1, 1, 2, 2, 3]
     result, _ = run([4], 1)

@@ -100,7 +100,7 @@ def test_batch_shapes_are_those_of_replay(tiny_spec: EnvSpec, tiny_batch: Any) -
     assert (full.context.deter.shape, full.context.stoch.shape) == ((4, 3), (4, 2, 5))
 
 
-NEED = memory.Need(parameters=100, optimiser=200, rollouts=0, activations=1000, replay=400)
+NEED = memory.MemoryEstimate(parameters=100, optimizer=200, rollouts=0, activations=1000, replay=400)
 
 
 def test_a_batch_that_cannot_fit_is_refused_with_one_that_would() -> None:
@@ -118,12 +118,12 @@ def test_need_adds_up_and_the_report_names_every_part() -> None:
     state = SimpleNamespace(
         params={"a": jnp.zeros(250_000)}, slow_critic={"b": jnp.zeros(5)}, opt_state=jnp.zeros(500_000), ring=None
     )
-    need = memory.need(state, activations=7_000_000, replay=3 * 10**8)
-    assert need == memory.Need(1_000_020, 2_000_000, 0, 7_000_000, 300_000_000)
+    need = memory.estimate(state, activations=7_000_000, replay=3 * 10**8)
+    assert need == memory.MemoryEstimate(1_000_020, 2_000_000, 0, 7_000_000, 300_000_000)
     assert need.state == 3_000_020
     text = memory.report(250_000, need)
     assert "250,000 parameters" in text
-    assert "parameters 1.0 MB, optimiser 2.0 MB, activations about 7.0 MB of" in text
+    assert "parameters 1.0 MB, optimizer 2.0 MB, activations about 7.0 MB of" in text
     assert "imagined" not in text
     assert "replay 0.30 GB" in text
 

@@ -120,9 +120,9 @@ def test_streams_go_into_a_file_and_out_again(tmp_path: Path, steps: int) -> Non
         buffer.add(*make_records([0, 1, 2] if i % 2 else [2, 0], rng))
     records, action = buffer.stored()
     size = int(np.bincount(records.env).max())
-    found = recording.Recording(SPEC, 3, size, len(records), lambda other: other.fill(records, action))
+    found = recording.SavedReplay(SPEC, 3, size, len(records), lambda other: other.fill(records, action))
     assert recording.export_npz(found, tmp_path / "a.npz") == len(buffer)
-    again = recording.open_recording(tmp_path / "a.npz")
+    again = recording.open_saved_replay(tmp_path / "a.npz")
     assert (again.spec, again.num_envs, again.size, again.steps) == (SPEC, 3, size, len(buffer))
     other = recording.make_replay(ReplayConfig(capacity=3 * size, min_size=1), SPEC, num_envs=3, seed=0)
     again.fill(other)
@@ -161,10 +161,10 @@ def test_files_that_are_no_replay(tmp_path: Path, change: dict[str, Any], messag
     arrays |= {"action": action, "spec": np.array(json.dumps(recording.spec_to_dict(SPEC)))}
     file = tmp_path / "a.npz"
     np.savez(file, **arrays)
-    assert recording.open_recording(file).steps == 20
+    assert recording.open_saved_replay(file).steps == 20
     np.savez(file, **{name: value for name, value in (arrays | change).items() if value is not None})
     with pytest.raises(UsageError, match=f"offline.replay=.*{message}"):
-        recording.open_recording(file)
+        recording.open_saved_replay(file)
 
 
 def test_learning_from_a_run_or_a_file_without_an_environment(
@@ -183,7 +183,7 @@ def test_learning_from_a_run_or_a_file_without_an_environment(
 
     results = {name: learn(source, name) for name, source in (("dir", tmp_path / "played"), ("file", file))}
     for made in results.values():
-        assert made._env is None and made._eval_env is None
+        assert made._source.env is None and made._eval_env is None
         assert made.schedule.updates == int(made.state.step) == 64 * 12 // (4 * 6)
         assert_same_steps(made.buffer.stored(), played.buffer.stored())
     # The file is laid out by stream, the run's ring as well: both draw the same windows.

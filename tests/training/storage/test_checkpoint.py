@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import shutil
 import warnings
@@ -165,6 +166,21 @@ def test_no_intact_checkpoint_is_an_error_that_names_them_all(workdir: Path) -> 
 def test_another_model_is_refused_by_the_name_of_what_differs(saved: Path, change: Any, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         checkpoint.restore_latest(saved, jax.eval_shape(lambda: change(make_state())))
+
+
+def test_leaves_of_removed_fields_are_ignored_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A checkpoint of a version that had more is restored; its other leaves are exact."""
+    caplog.set_level(logging.INFO, "dreamjax")
+    old = make_state(4)
+    more = old.replace(params=old.params | {"novelty": {"low": jnp.ones(2)}}, ring={"age": jnp.zeros(3, jnp.int32)})
+    checkpoint.save(tmp_path, 10, more, HOST, {}, keep=1)
+    path, state, host, _ = checkpoint.restore_latest(tmp_path, like())
+    assert_same(state, old)
+    assert_same(host, HOST)
+    assert_same(checkpoint.restore_params(path, like().params)[0], old.params)
+    lines = [record.getMessage() for record in caplog.records]
+    assert f"checkpoint {path}: novelty.low of params are not used any more" in lines
+    assert f"checkpoint {path}: ring.age of learner are not used any more" in lines
 
 
 def test_an_interrupted_save_is_invisible_and_cleared_away(workdir: Path) -> None:

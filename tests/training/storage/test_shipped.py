@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import dreamjax
+from dreamjax import files
 from dreamjax.agents.agent import make_agent
 from dreamjax.commands import ship
 from dreamjax.envs.make import make_env
@@ -102,7 +103,7 @@ def test_an_agent_of_another_model_is_refused(folder):
 def test_pickled_arrays_are_not_read(folder):
     np.savez(folder / "params.npz", **{"actor.b": np.array([{}], object)}, allow_pickle=True)
     facts = json.loads((folder / "agent.json").read_text())
-    digest = checkpoint._sha256(folder / "params.npz")
+    digest = files.sha256(folder / "params.npz")
     (folder / "agent.json").write_text(json.dumps(facts | {"sha256": digest}))
     with pytest.raises(CheckpointError, match="allow_pickle=False"):
         shipped.read(folder, PARAMS)
