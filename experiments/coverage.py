@@ -1,11 +1,11 @@
-"""Distinct boards that runs have seen, beside random play for as many environment steps in the same games.
+"""Compares the distinct boards that runs have seen with those of random play over as many environment steps.
 
     python -m experiments.coverage --runs=runs/tetris_explore,runs/tetris_plain --json=coverage.json
     python -m experiments.coverage --runs=runs/tetris_explore --steps=6000,12000
 
 The boards of a run are those in the replay of its newest checkpoint, which must still hold its first steps
 (replay.capacity). Settled boards are counted (what has locked, without the falling piece) and, coarsely, blocks of 4 x 2
-cells that are more than half full or not, by which Go-Explore tells places apart. At most one piece locks in a step, and a
+cells that are more than half full or not, the cells of Go-Explore. At most one piece locks in a step, and a
 settled board is new at most once for each piece that locks: "locks" bounds what can be reached. "random" presses each
 button with probability 1/2, or takes a legal cell; "untrained" presses with the probabilities of an untrained actor
 (``actor.binary_bias``).
@@ -175,7 +175,7 @@ def table(result: dict[str, list[Point]], base: str) -> str:
 def coarse(grids: np.ndarray, block: tuple[int, int] = BLOCK) -> np.ndarray:
     """Bool ``[N, H', W']``: whether more than half of each block of cells of ``grids [N, H, W]`` is not 0.
 
-    The downscaled view by which Go-Explore (Ecoffet et al. 2021) tells new places from known ones. Blocks at the lower and
+    The downscaled view by which Go-Explore (Ecoffet et al. 2021) distinguishes places. Blocks at the lower and
     right border are smaller where the size is no multiple.
     """
     filled = (grids != 0).astype(np.int64)

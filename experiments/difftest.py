@@ -259,9 +259,9 @@ def differences(batch: list[Episode]) -> list[str]:
             for t in range(length) if not _equal(ours, episode, i, slice(0, length)) else ():
                 names = [name for name in FIELDS if not _equal(ours, episode, i, slice(t, t + 1), name)]
                 if names:
-                    told = "; ".join(f"{n}: {episode[n][t]} there, {ours[n][i, t]} here" for n in names)
+                    text = "; ".join(f"{n}: {episode[n][t]} there, {ours[n][i, t]} here" for n in names)
                     kind, action = KINDS[int(episode["kind"])], episode["action"][t]
-                    lines.append(f"episode {low + i} ({kind}), step {t}, action {action}: {told}")
+                    lines.append(f"episode {low + i} ({kind}), step {t}, action {action}: {text}")
                     break
     return lines
 

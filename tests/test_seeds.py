@@ -1,4 +1,4 @@
-"""Seeds of evaluation and of training lie apart."""
+"""Seeds of evaluation and of training are disjoint."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from dreamjax.config import Config, ConfigError
 from dreamjax.seeds import EVALUATION, TRAINING, derived_seed, evaluation_seed
 
 
-def test_evaluation_is_apart_from_training():
+def test_seeds_of_evaluation_and_training_are_disjoint():
     # The greatest seed of a run, in the last of a million environments.
     assert TRAINING - 1 + 1_000_000 < EVALUATION == evaluation_seed(0)
     assert evaluation_seed(7) == EVALUATION + 7 == evaluation_seed(EVALUATION + 7)
@@ -16,7 +16,7 @@ def test_evaluation_is_apart_from_training():
         Config(seed=TRAINING)
 
 
-def test_derived_seeds_stay_on_their_side():
+def test_derived_seeds_stay_in_their_range():
     drawn = [derived_seed(3, i) for i in range(2000)]
     assert len(set(drawn)) > 1990 and all(0 <= seed < TRAINING for seed in drawn)
     assert max(drawn) > 0.99 * TRAINING

@@ -4,7 +4,7 @@ COMMANDS = {
     "train": "train an agent, or continue a run",
     "config": "list the fields of a configuration, or show what a run would use",
     "evaluate": "play whole episodes with a trained agent and report mean and standard error",
-    "dream": "draw real observations beside those that the world model predicts",
+    "dream": "draw real observations next to the world model's predictions",
     "play": "play Tetris in the terminal, or watch an agent play it",
     "export": "write the replay of a run as an NPZ file, or describe such a file",
     "ship": "make an agent that comes with the package out of a run",

@@ -1,4 +1,4 @@
-"""Draws real observations beside those that the world model predicts, as GIF and PNG.
+"""Draws real observations next to the world model's predictions, as GIF and PNG.
 
     dreamjax dream --workdir=runs/tetris_direct
 

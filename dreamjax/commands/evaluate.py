@@ -180,7 +180,7 @@ def _parser() -> cli.Parser:
 
 
 def _check(known: argparse.Namespace) -> None:
-    """Raises UsageError on a value that is not allowed, alone or with the others."""
+    """Raises UsageError on a value that is not allowed, or not together with the others."""
     cli.require_at_least(known, episodes=1, seed=0, num_envs=1, garbage=1)
     for name, (flag, bound) in PLANNER.items():
         value = getattr(known, name)
@@ -204,7 +204,7 @@ def _check(known: argparse.Namespace) -> None:
 
 
 def by_real_rules(loaded: Loaded) -> Policy:
-    """The planner in Tetris itself: it receives the states of the games beside the observations."""
+    """The planner in Tetris itself: it receives the states of the games with the observations."""
     from dreamjax.agents.real_rules import GAME, make_rules_policy
     from dreamjax.envs.tetris.gym import make_config
     from dreamjax.envs.tetris.rules import TetrisState
@@ -242,7 +242,7 @@ def _measure_model(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: i
     held_out = seed + loaded.config.seed + HELD_OUT
     result = evaluate_model(loaded.agent, policy, loaded.params, loaded.env, seed=held_out, **play)
     print(
-        f"the prior alone, {result['steps']:,} steps of {result['episodes']} episodes; open loop after {result['context']}"
+        f"one-step prior, {result['steps']:,} steps of {result['episodes']} episodes; open loop after {result['context']}"
     )
     for name, rows in result["observations"].items():
         print(table(rows, name))

@@ -81,7 +81,7 @@ class ActionCodec:
         column = 0
         for path, child in leaves(space):
             parts = _action_parts(path, child)
-            width = sum(part.columns for part in parts)
+            width = ActionSpec(parts).record_size
             self._leaves.append(_ActionLeaf(child, slice(column, column + width), parts))
             column += width
         self.spec = ActionSpec(tuple(part for leaf in self._leaves for part in leaf.parts))

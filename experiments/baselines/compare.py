@@ -1,4 +1,4 @@
-"""Sample efficiency on Tetris: model-free agents and players that know the rules, beside runs of Dreamer.
+"""Sample efficiency on Tetris: model-free agents and players that know the rules, compared with runs of Dreamer.
 
     python -m experiments.compare --agents=ppo,dqn,random,heuristic --mode=locked_position --reward=lines \\
         --steps=1000000 --seeds=0,1,2
@@ -6,9 +6,9 @@
 
 `ppo` and `dqn` learn (extra `baselines`: pip install -e '.[baselines]'); `random` plays at random, `heuristic` is
 Dellacherie's greedy player and `greedy` takes the placement that pays most at once, both by the exact rules. At 10k, 20k,
-50k, ... steps each plays --episodes greedy games on seeds of their own. A run is one file in --results, written anew at
-each evaluation; one that is complete is not run again. --plot draws every group of results in --results there as PNG and
-prints its table, runs of Dreamer beside them where --runs names their work directories (--keep: for good). The form of a
+50k, ... steps each plays --episodes greedy games on seeds of their own. A run is one file in --results, rewritten at each
+evaluation; one that is complete is not run again. --plot draws every group of results in --results there as PNG and
+prints its table, together with runs of Dreamer where --runs names their work directories (--keep: for good). The form of a
 result is in experiments/baselines/curves.py.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage.

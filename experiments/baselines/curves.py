@@ -224,7 +224,7 @@ def draw(group: Mapping[str, Sequence[Result]], path: Path, title: str) -> None:
         axes.plot(steps, mean, color=colour, marker="o", markersize=3, label=label)
         axes.fill_between(steps, mean - stderr, mean + stderr, color=colour, alpha=0.2, linewidth=0)
     axes.set(xscale="log", xlabel="environment steps", ylabel="lines per game", title=title)
-    # Linear up to one line, so that zero has a place beside hundreds.
+    # Linear up to one line, so that zero and hundreds fit one axis.
     axes.set_yscale("symlog", linthresh=1.0)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

@@ -112,12 +112,12 @@ def _step(config: TetrisConfig, states: TetrisState, actions: jax.Array) -> Any:
 
 
 def infos(turn: Turn) -> list[dict[str, Any]]:
-    """What stable-baselines3 is told of each game: where one has ended, its last observation, and whether time ran out."""
-    told: list[dict[str, Any]] = [{} for _ in turn.reward]
+    """Infos of each game for stable-baselines3: where one has ended, its last observation, and whether time ran out."""
+    result: list[dict[str, Any]] = [{} for _ in turn.reward]
     for i in np.flatnonzero(turn.terminated | turn.truncated):
-        told[i]["terminal_observation"] = turn.final_obs[i]
-        told[i]["TimeLimit.truncated"] = bool(turn.truncated[i] and not turn.terminated[i])
-    return told
+        result[i]["terminal_observation"] = turn.final_obs[i]
+        result[i]["TimeLimit.truncated"] = bool(turn.truncated[i] and not turn.terminated[i])
+    return result
 
 
 def play(

@@ -2,7 +2,7 @@
 
 The greedy players try every place at which the piece can come to rest, by the exact rules, and take the one whose board
 scores best; they look no further ahead and learn nothing. In `direct` they steer towards that place with rotation,
-shift and hard drop pressed together, and choose anew at each step.
+shift and hard drop pressed together, and choose again at each step.
 """
 
 from __future__ import annotations

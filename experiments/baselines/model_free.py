@@ -120,7 +120,7 @@ class TetrisVecEnv(VecEnv):
 
 
 class MaskedQNetwork(QNetwork):
-    """A Q-network whose illegal actions are worth too little to be a maximum; the mask ends the observation."""
+    """A Q-network whose illegal actions have values too low to be a maximum; the observation ends with the mask."""
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         values = super().forward(obs)

@@ -7,7 +7,7 @@
     python -m experiments.benchmark growth --page=experiments/SCALING.md
 
 The update is measured at DreamerV3's size ``--size`` (vector of 200, eight actions, 16 x 64, horizon 15), or, with
-``--config``, at a configuration's own sizes and environment, beside the machine's rate of matrix products in the same
+``--config``, at a configuration's own sizes and environment, with the machine's rate of matrix products in the same
 process, so that figures of different machines can be compared. ``--peer=sheeprl`` takes turns with sheeprl's update of
 the same sizes, installed on the first use into an environment of its own under ``build/``. ``startup`` runs the training
 command on CartPole at ``--size``, twice. ``calls`` acts on Tetris without updates by several values of
@@ -83,7 +83,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _machine() -> Row:
-    """What the figures depend on beside the code."""
+    """What the figures depend on, apart from the code."""
     import jax
 
     cpu = ""

@@ -1,4 +1,4 @@
-"""Several steps, and several updates, in one compiled call beside single ones, in turns."""
+"""Several steps, and several updates, in one compiled call, in turns with single ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def measure_collecting(config: Config, repeats: int) -> list[Row]:
 
 
 def measure_updates(config: Config, repeats: int) -> list[Row]:
-    """Rows of the benchmark: seconds of one update and of drawing its batch, which may go on beside the one before."""
+    """Rows of the benchmark: seconds of one update and of drawing its batch, which may overlap with the update before."""
     import jax
 
     from dreamjax.agents.agent import make_agent

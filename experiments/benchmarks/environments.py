@@ -3,7 +3,7 @@
     taskset -c 0,1 python -m experiments.benchmark_env [--json=FILE] [--repeats=7]
 
 Every figure is the median over repetitions after a warm-up, with the least and the greatest; play is random, the random
-actions are drawn inside of what is timed, and games that end begin anew. `tetris-gymnasium` is measured where
+actions are drawn inside of what is timed, and games that end start again. `tetris-gymnasium` is measured where
 `make difftest` has put it, `jumanji` where it is installed.
 """
 
@@ -53,7 +53,7 @@ def random_rollout(config: TetrisConfig, num_envs: int, num_steps: int, *, obser
     """A compiled function `(states, key) -> (states, checksum)` of random play, and the first states.
 
     Args:
-      observed: build the observation of every step; otherwise, in `locked_position`, its mask alone.
+      observed: build the observation of every step; otherwise, in `locked_position`, only its mask.
     """
 
     def actions(key: jax.Array) -> jax.Array:

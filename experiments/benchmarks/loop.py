@@ -1,4 +1,4 @@
-"""How much of a run is updates: the training loop beside the same update alone, in turns within one process."""
+"""How much of a run is updates: the training loop and the bare update, in turns within one process."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dreamjax.config import Config
 from experiments.benchmarks.measuring import Row, row
 
 CHUNK = 10  # updates of the loop in each turn
-ALONE = 3  # updates alone in each turn
+BARE = 3  # bare updates in each turn
 
 
 class Turns:
-    """Asked by the trainer before every vector step whether to stop; takes the time, and turns of the update alone."""
+    """Asked by the trainer before every vector step whether to stop; takes the time, and makes turns of the bare update."""
 
     def __init__(self, repeats: int) -> None:
         self._repeats = repeats
         self.trainer: Any = None
         self.loop: list[tuple[float, int, int]] = []  # seconds, updates, environment steps
-        self.alone: list[float] = []  # seconds of one update
+        self.bare: list[float] = []  # seconds of one update
         self.asked_to_stop = 0.0
         self._began: tuple[float, int, int] | None = None
         self._update: Any = None
@@ -45,7 +45,7 @@ class Turns:
             jax.block_until_ready(trainer.state.step)
             taken = time.perf_counter() - seconds
             self.loop.append((taken, trainer.schedule.updates - updates, trainer.step - steps))
-        self.alone.append(self._alone())
+        self.bare.append(self._bare())
         if len(self.loop) == self._repeats:
             self.asked_to_stop = time.perf_counter()
             return True
@@ -65,13 +65,13 @@ class Turns:
         self._state = jax.tree.map(lambda x: x.copy(), trainer.state)
         batch, _ = trainer.buffer.sample(config.batch_size, config.batch_length)
         self._batch = devices.place(batch, 1)
-        self._alone()
+        self._bare()
 
-    def _alone(self) -> float:
+    def _bare(self) -> float:
         import jax
 
         times = []
-        for _ in range(ALONE):
+        for _ in range(BARE):
             began = time.perf_counter()
             self._state = jax.block_until_ready(self._update(self._state, self._batch)[0])
             times.append(time.perf_counter() - began)
@@ -81,7 +81,7 @@ class Turns:
 def measure_loop(config: Config, repeats: int) -> list[Row]:
     """Rows of the benchmark: a run of ``config`` with everything but evaluations, its checkpoint at the end.
 
-    The share is that of updates made alone, just before and after, in the time of the loop; checkpoints are added as
+    The share is that of bare updates, just before and after, in the time of the loop; checkpoints are added as
     often as the configuration writes them.
     """
     from dreamjax.training.trainer import Trainer
@@ -103,29 +103,29 @@ def measure_loop(config: Config, repeats: int) -> list[Row]:
             checkpoint = time.perf_counter() - turns.asked_to_stop
         finally:
             trainer.close()
-    return rows_of(turns.loop, turns.alone, checkpoint, config.checkpoint.every)
+    return rows_of(turns.loop, turns.bare, checkpoint, config.checkpoint.every)
 
 
 def rows_of(
-    loop: list[tuple[float, int, int]], alone: list[float], checkpoint: float, checkpoint_every: int
+    loop: list[tuple[float, int, int]], bare: list[float], checkpoint: float, checkpoint_every: int
 ) -> list[Row]:
-    """Rows from turns of the loop ``(seconds, updates, environment steps)`` and of the update alone around them.
+    """Rows from turns of the loop ``(seconds, updates, environment steps)`` and of the bare update around them.
 
     Args:
-        alone: seconds of one update, before the first turn and after each.
+        bare: seconds of one update, before the first turn and after each.
         checkpoint: seconds of one checkpoint. checkpoint_every: environment steps between two.
     """
     shares, with_checkpoints, in_loop = [], [], []
     for i, (seconds, updates, steps) in enumerate(loop):
-        bare = updates * (alone[i] + alone[i + 1]) / 2
-        shares.append(100 * bare / seconds)
-        with_checkpoints.append(100 * bare / (seconds + checkpoint * steps / checkpoint_every))
+        expected = updates * (bare[i] + bare[i + 1]) / 2
+        shares.append(100 * expected / seconds)
+        with_checkpoints.append(100 * expected / (seconds + checkpoint * steps / checkpoint_every))
         in_loop.append(seconds / updates)
     rates = [steps / seconds for seconds, _, steps in loop]
     return [
         row("updates in the loop's time", shares, "%"),
         row("the same with checkpoints", with_checkpoints, "%", checkpoint_s=checkpoint),
         row("loop, one update and all around it", in_loop, "s"),
-        row("update alone", alone, "s"),
+        row("update alone", bare, "s"),
         row("environment steps of the loop", rates, "steps/s"),
     ]

@@ -1,4 +1,4 @@
-"""The update's work by arithmetic, its speed beside the machine's matrix products, and beside a peer's update."""
+"""The update's operations, its speed relative to the machine's matrix products, and a peer's update."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TORCH, SHEEPRL = "torch==2.13.0", "sheeprl==0.8.4"
 # Holds PyTorch without CUDA, which pip prefers ("2.13.0+cpu"); asked for nothing else.
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 SIDE = 1024  # of the matrices whose product measures the machine
-# What other Dreamers were measured at: DreamerV3's size, windows x steps, and what is seen and done.
+# What other Dreamers were measured at: DreamerV3's size, windows x steps, observations and actions.
 REFERENCE = {
     "size 1m": ("1m", 16, 64, "vector"),
     "size 1m, 32x50": ("1m", 32, 50, "vector"),
@@ -59,7 +59,7 @@ def update_gflop(config: Config, obs: int, actions: int, *, plain: bool = False)
     For a vector of ``obs`` numbers, one categorical action of ``actions`` classes, categorical latents, the block GRU and
     two-hot heads. A layer costs its kernel once forward, once for the kernel's gradient and once for its input's, the
     last not where the input needs none (observations, actions, features that the behaviour learns on). ``plain``: as the
-    update is commonly written, where the actor's loss and the critic's on replay make their products anew.
+    update is commonly written, where the actor's loss and the critic's on replay repeat their products.
     """
     model, actor, critic = config.model, config.actor, config.critic
     deter, hidden, latent, units = model.deter, model.hidden, model.stoch * model.classes, model.units
@@ -182,7 +182,7 @@ class Peer:
         return json.loads(line)
 
     def step(self) -> None:
-        """One update; its seconds and CPU seconds, as its process tells them, go to ``wall`` and ``cpu``."""
+        """One update; its seconds and CPU seconds, as its process reports them, go to ``wall`` and ``cpu``."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()

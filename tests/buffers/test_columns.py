@@ -1,4 +1,4 @@
-"""Columns give back what was written, bit for bit, in the memory that they promise."""
+"""Columns return stored records bit for bit and take the expected memory."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_any_float32_survives_before_during_and_after_promotion(chunks: list[np.
     assert (column.plain is None) == (len(np.unique([0, *np.concatenate(chunks).ravel()])) <= limit)
 
 
-def test_special_floats_are_told_apart() -> None:
+def test_special_floats_are_distinguished() -> None:
     values = np.array([[0.0, -0.0, np.nan, -np.nan, np.inf, 1e-45, 1 / 3]], np.float32)
     column = columns.CodedColumn("vector", 1, (7,))
     write(column, np.array([0]), values)

@@ -57,7 +57,7 @@ def test_ring_keeps_the_last_rollouts_whole(sizes: tuple[int, ...], mask: bool) 
         assert (got.mask is None) == (not mask)
 
 
-def test_draws_are_uniform_over_the_filled_and_depend_on_their_key_alone() -> None:
+def test_draws_are_uniform_over_stored_rollouts_and_depend_only_on_their_key() -> None:
     ring = ring_lib.add(ring_lib.init(rollouts(0, 1), 16), rollouts(0, 10))
     got = np.asarray(ring_lib.draw(ring, keys(5000)).row)
     count = np.bincount(got, minlength=10)
@@ -77,7 +77,7 @@ def test_too_many_rollouts_or_other_shapes_are_refused() -> None:
         ring_lib.add(ring, rollouts(0, 2).replace(cont=jnp.zeros((2, H + 1), jnp.int32)))
 
 
-def test_init_takes_shapes_alone_and_an_empty_ring_draws_zeros() -> None:
+def test_init_takes_shapes_and_an_empty_ring_draws_zeros() -> None:
     ring = ring_lib.init(jax.eval_shape(lambda: rollouts(7, 2)), 4)
     got = ring_lib.draw(ring, keys(3))
     assert got.feat.dtype == jnp.bfloat16 and got.feat.shape == (3, H + 1, 5)

@@ -1,4 +1,4 @@
-"""Samplers on write heads alone: which starts they draw, how often, and once only where promised."""
+"""Samplers: which starts they draw, how often, and which only once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def heads(*head: int) -> np.ndarray:
     return np.array(head, np.int64)
 
 
-def chi2_small(count: np.ndarray, share: np.ndarray) -> bool:
-    """Whether counts agree with shares, four standard deviations of chi-square allowed."""
-    expected = share / share.sum() * count.sum()
+def chi2_small(count: np.ndarray, weight: np.ndarray) -> bool:
+    """Whether counts agree with weights, four standard deviations of chi-square allowed."""
+    expected = weight / weight.sum() * count.sum()
     cells = len(count) - 1
     return float(((count - expected) ** 2 / expected).sum()) < cells + 4 * np.sqrt(2 * cells)
 
@@ -69,7 +69,7 @@ def test_sum_tree_equals_cumulative_sums(size: int, writes: int, seed: int) -> N
         assert leaves[tree.find(np.array([leaves.sum()]))[0]] > 0  # rounding up to the total
 
 
-# Prioritised.
+# Prioritized.
 
 
 def test_prioritized_frequencies() -> None:
@@ -85,8 +85,8 @@ def test_prioritized_frequencies() -> None:
     keys = (env * 100 + step)[valid]
     drawn, count = np.unique(env_drawn * 100 + start, return_counts=True)
     np.testing.assert_array_equal(drawn, keys)
-    share = priority[valid].astype(float) ** 0.7
-    assert chi2_small(count, share)
+    weight = priority[valid].astype(float) ** 0.7
+    assert chi2_small(count, weight)
 
 
 def test_exponent_0_is_uniform() -> None:
@@ -176,7 +176,7 @@ def make_queue(num_envs: int, size: int, fraction: float) -> samplers.OnlineQueu
 
 
 class Nothing(samplers.UniformSampler):
-    """A base whose windows can be told from those of the queue: environment -1."""
+    """A base whose windows have environment -1, unlike those of the queue."""
 
     def sample(self, rng: np.random.Generator, batch_size: int, length: int, head: np.ndarray) -> samplers.Draw:
         return np.full(batch_size, -1), np.zeros(batch_size, np.int64)
@@ -199,7 +199,7 @@ def test_online_windows_come_newest_first_and_each_once() -> None:
     assert sorted(taken) == [(e, s) for e in (0, 1) for s in range(0, head[e] - 4, 5)]
 
 
-def test_online_share_bounds_a_batch_and_a_backlog_keeps_the_newest_for_first() -> None:
+def test_online_fraction_bounds_a_batch_and_the_newest_windows_of_a_backlog_come_first() -> None:
     queue, rng = make_queue(1, 40, 0.25), generator()
     _, start = queue.sample(rng, 8, 4, heads(40))
     np.testing.assert_array_equal(start[:2], [36, 32])
@@ -219,7 +219,7 @@ def test_online_drops_overwritten_windows() -> None:
     assert (start >= 1).all() and len(queue.queue) == 0
 
 
-def test_an_even_share_lies_in_rows_of_its_own_and_is_uniform() -> None:
+def test_uniform_rows_of_a_mixture_are_fixed_and_uniform() -> None:
     config = ReplayConfig(capacity=40, min_size=1, sampler="prioritised", priority_exponent=1.0, even=0.25)
     np.testing.assert_array_equal(config.even_rows(8), [3, 7])
     np.testing.assert_array_equal(ReplayConfig(sampler="prioritised", even=0.5).even_rows(6), [1, 3, 5])

@@ -1,4 +1,4 @@
-"""What a sequence buffer saves restores it bit for bit, whole or in parts."""
+"""The saved state of a sequence buffer restores it bit for bit, as a whole or in parts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def assert_same(a: Any, b: Any) -> None:
 
 @pytest.mark.parametrize("kind", SAMPLERS)
 @pytest.mark.parametrize("steps", [4, 13, 40])
-def test_a_restored_buffer_goes_on_bit_for_bit(kind: str, steps: int) -> None:
+def test_a_restored_buffer_continues_bit_for_bit(kind: str, steps: int) -> None:
     def fresh(seed: int) -> SequenceBuffer:
         return make_buffer(47, 3, seed=seed, latent_spec=LATENTS, **SAMPLERS[kind])
 

@@ -95,7 +95,7 @@ def flat(space: spaces.Space, value: Any) -> list[Any]:
 @gymnasium_warns
 @pytest.mark.parametrize(("space", "parts"), ACTIONS, ids=lambda value: str(value).replace(" ", "")[:40])
 def test_environments_get_native_actions(space: spaces.Space, parts: tuple[ActionPart, ...]) -> None:
-    """Through the whole adapter: the environment asserts that what it gets lies in its space."""
+    """Through the whole adapter; the environment asserts that each action is in its space."""
     adapter = make_env_from(lambda: scripted.SpaceEnv(spaces.Discrete(2), space), 2, seed=0)
     adapter.reset()
     rng = np.random.default_rng(0)

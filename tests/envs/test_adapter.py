@@ -1,4 +1,4 @@
-"""Contracts 1 to 3: one stream of records, whatever the autoreset mode; and what is said of broken environments."""
+"""The adapter: the same stream of records in every autoreset mode, and messages about invalid environments."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_vector(kind: str, mode: AutoresetMode, masked: bool = False) -> Adapter
 
 
 def choose(records: Records) -> np.ndarray:
-    """An action that depends on the observation alone, so that streams can be compared."""
+    """An action that depends only on the observation, so that streams can be compared."""
     return (records.obs["observation"].sum(-1, keepdims=True) % 3).astype(np.int32)
 
 
@@ -43,7 +43,7 @@ def row(records: Records, i: int) -> dict[str, Any]:
 
 
 def streams(adapter: Adapter, steps: int) -> list[list[dict[str, Any]]]:
-    """What each environment gave, in order."""
+    """The records of each environment, in order."""
     records = adapter.reset()
     result = [[row(records, i)] for i in range(adapter.num_envs)]
     for _ in range(steps):
@@ -162,7 +162,7 @@ def test_cartpole_comes_by_its_own_vector_program() -> None:
     assert first.reward.dtype == np.float32 and first.obs["observation"].dtype == np.float32
     again = make_env(EnvConfig(id="CartPole-v1"), 3, seed=4).reset()
     np.testing.assert_array_equal(first.obs["observation"], again.obs["observation"])
-    later = adapter.reset()  # no seed: goes on
+    later = adapter.reset()  # without a seed, the generators continue
     assert (later.obs["observation"] != first.obs["observation"]).any()
     np.testing.assert_array_equal(adapter.reset(seed=4).obs["observation"], first.obs["observation"])
 
@@ -222,7 +222,7 @@ class Stateful(scripted.ScriptedVectorEnv):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_state_goes_on_exactly(mode: AutoresetMode) -> None:
+def test_a_restored_state_continues_exactly(mode: AutoresetMode) -> None:
     def fresh() -> Adapter:
         return make_env_from(lambda: Stateful(NUM_ENVS, mode), NUM_ENVS, seed=0)
 
@@ -241,7 +241,7 @@ def test_state_goes_on_exactly(mode: AutoresetMode) -> None:
         assert (final is None) == (other_final is None)
 
 
-def test_no_state_where_the_environment_has_none() -> None:
+def test_no_state_if_the_environment_has_none() -> None:
     adapter = make_vector("sync", AutoresetMode.NEXT_STEP)
     adapter.reset()
     assert adapter.get_state() is None
@@ -286,7 +286,7 @@ def test_bad_values_name_environment_entry_and_step(fault: str, message: str) ->
         adapter.step(action)
 
 
-def test_exceptions_of_the_environment_keep_their_kind_and_say_where() -> None:
+def test_exceptions_of_the_environment_keep_their_type_and_name_the_step() -> None:
     adapter = make_env_from(functools.partial(scripted.FaultyEnv, "raise", at=1), 1, seed=0)
     adapter.reset()
     with pytest.raises(RuntimeError, match="the step went wrong") as error:

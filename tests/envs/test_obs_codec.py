@@ -72,7 +72,7 @@ def test_observation_spec_and_values(space: spaces.Space, spec: ObsSpec) -> None
         low = np.asarray(space.start)
     elif spec.kind == "grid":
         low = int(space.low.min())  # type: ignore[attr-defined]
-    # No value is lost: the records hold the native numbers, counted from the lowest, in some order.
+    # No value is lost: the records contain the native numbers minus the lowest one, in some order.
     wanted = np.sort((native.astype(np.float64) - low).reshape(N, -1))
     np.testing.assert_allclose(np.sort(record.reshape(N, -1)), wanted, rtol=1e-6)
     rows = np.array([3, 1])

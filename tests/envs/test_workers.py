@@ -1,4 +1,4 @@
-"""Worker processes: the same stream as in this process, and what happens when an environment fails in one."""
+"""Worker processes: the same stream as in this process, and failures of environments."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ def test_workers_give_the_stream_of_this_process() -> None:
 
 def test_exception_breaks_one_episode_only(tmp_path: Path) -> None:
     adapter = make_faulty("raise", tmp_path / "token", max_restarts=1)
-    with pytest.warns(RuntimeWarning, match="(?s)restart 1 of at most 1: environment .*the step went wrong") as told:
+    with pytest.warns(RuntimeWarning, match="(?s)restart 1 of at most 1: environment .*the step went wrong") as caught:
         history = play(adapter, 9)
-    assert "Traceback" in str(told[0].message) and "scripted.py" in str(told[0].message)
+    assert "Traceback" in str(caught[0].message) and "scripted.py" in str(caught[0].message)
     last = np.array([records.is_last for records in history])
     (broken,) = np.flatnonzero(last[3])
-    assert last[6].sum() == 2 and not last[6][broken]  # the others go on to their time limit
+    assert last[6].sum() == 2 and not last[6][broken]  # the others continue to their time limit
     before, end, begin = (history[at] for at in (2, 3, 4))
     np.testing.assert_array_equal(end.obs["observation"][broken], before.obs["observation"][broken])
     assert end.reward[broken] == 0 and not end.is_terminal[broken] and end.info["broken"][broken] == 1
     assert begin.is_first[broken] and begin.obs["observation"][broken, 1] == 0
-    # Seeded anew: not the same episode again.
+    # The rebuilt environment has another seed, so another episode.
     assert begin.obs["observation"][broken, 0] != history[0].obs["observation"][broken, 0]
     adapter.close()
 
@@ -137,8 +137,8 @@ def test_environment_that_cannot_be_made_in_a_worker() -> None:
         make_env(EnvConfig(id="Nowhere-v0", workers=1), 2, seed=0)
 
 
-def test_killed_where_the_reset_row_is_due() -> None:
-    """The record after an episode's last must come from a reset, even when the process dies in between."""
+def test_killed_before_the_reset_record() -> None:
+    """The record after an episode's last must come from a reset, even if the process dies in between."""
     adapter = make_faulty("", None)
     history = play(adapter, 6)
     assert history[-1].is_last.all()

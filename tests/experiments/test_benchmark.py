@@ -34,7 +34,7 @@ def test_turns_are_taken_one_by_one_and_the_first_two_rounds_do_not_count() -> N
 
 
 def test_the_share_of_updates_in_a_loop_by_hand() -> None:
-    """10 updates in 6 s, each 0.5 s alone before and 0.6 s after: 5.5 s of 6. A checkpoint of 2 s each 80 steps."""
+    """10 updates in 6 s, each bare one 0.5 s before and 0.6 s after: 5.5 s of 6. A checkpoint of 2 s each 80 steps."""
     rows = {entry["name"]: entry for entry in rows_of([(6.0, 10, 160)], [0.5, 0.6], 2.0, 80)}
     assert rows["updates in the loop's time"]["value"] == pytest.approx(100 * 5.5 / 6)
     assert rows["the same with checkpoints"]["value"] == pytest.approx(100 * 5.5 / 10)

@@ -1,4 +1,4 @@
-"""Environments that follow a script: every observation, reward and end can be worked out by hand.
+"""Environments that follow a script: every observation, reward and end is known.
 
 No jax and nothing of pytest here: worker processes import this module.
 """
@@ -107,7 +107,7 @@ class ScriptedVectorEnv(VectorEnv):
 
 
 class SpaceEnv(gymnasium.Env):
-    """Samples of any two spaces, for episodes of ``length`` steps; ``actions`` keeps what it was told to do."""
+    """Samples of any two spaces, for episodes of ``length`` steps; ``actions`` records the actions."""
 
     def __init__(
         self, observation_space: spaces.Space, action_space: spaces.Space | None = None, length: int = 4
@@ -133,9 +133,9 @@ class SpaceEnv(gymnasium.Env):
 class FaultyEnv(gymnasium.Env):
     """Observation ``[episode's seed or 0, step]``; does ``fault`` at step ``at`` while the file ``token`` exists.
 
-    The file makes a fault happen once, over all processes: who takes it away has the fault. Faults: "raise", "exit",
+    The file makes a fault happen once: only the process that removes it has the fault. Faults: "raise", "exit",
     "hang", "nan", "inf_reward", "shape", "reset" (raises there), "limit" (terminates at a time limit of ``at``),
-    "random" (ignores seeds), "bounds". Without a token the fault happens always.
+    "random" (ignores seeds), "bounds". Without a token the fault always happens.
     """
 
     def __init__(self, fault: str = "", at: int = 3, token: str = "", length: int = 6) -> None:
@@ -196,7 +196,7 @@ def hang_in_a_loop() -> None:
 
 
 def register() -> None:
-    """Gives the environments ids, for what takes ids only."""
+    """Registers ids for the environments."""
     for fault in ("", "nan", "shape", "limit", "random", "bounds", "raise"):
         name = f"Scripted{fault.title()}-v0"
         if name not in gymnasium.registry:

@@ -1,4 +1,4 @@
-"""Compiled pieces of play that the tests share, so that each configuration is compiled once a session."""
+"""Compiled functions that the tests share, so that each configuration is compiled once per session."""
 
 import functools
 from typing import Any

@@ -20,7 +20,7 @@ def count(**changes):
     """A window of five records; the model is right at steps 1 and 3, a cell wrong at 2, three at 4."""
     given = {
         "real": boards(0, 1, 1, 2, 3),
-        "following": boards(1, 2, 2, 0) + 0.2,  # told as a number that is rounded
+        "following": boards(1, 2, 2, 0) + 0.2,  # predictions are rounded
         "dream": boards(0, 1, 1, 2, 4),
         "valid": np.ones((1, 5), bool),
         "begins": np.array([True]),
@@ -52,7 +52,7 @@ def test_steps_that_cleared_a_line():
     assert not any(values.any() for values in nowhere.values())
 
 
-def test_open_loop_by_hand_is_held_against_what_the_model_saw_last():
+def test_open_loop_by_hand_is_compared_with_the_last_observed_board():
     sums = count()
     assert of(sums, "open_loop_1") == {
         "steps": 1, "exact": 1, "cells": 1, "exact_unchanged": 1, "cells_unchanged": 1,
@@ -63,19 +63,19 @@ def test_open_loop_by_hand_is_held_against_what_the_model_saw_last():
     }  # fmt: skip
 
 
-def test_a_window_inside_an_episode_counts_after_its_context_alone():
+def test_a_window_inside_an_episode_counts_only_after_its_context():
     sums = of(count(begins=np.array([False])), "next")
     assert (sums["steps"], sums["exact"], sums["cells"]) == (3, 1, 3 / 4 + 1 + 1 / 4)
 
 
-def test_what_lies_past_the_end_is_not_counted():
+def test_steps_after_the_end_are_not_counted():
     sums = count(valid=np.array([[True, True, True, False, False]]))
     assert of(sums, "next")["steps"] == 2 and of(sums, "next_clearing")["steps"] == 1
     assert of(sums, "open_loop_1")["steps"] == 1
     assert set(of(sums, "open_loop_3").values()) == {0}
 
 
-def test_shares_are_taken_over_all_steps_and_windows_of_no_episode_left_out():
+def test_ratios_are_over_all_steps_and_skip_windows_without_an_episode():
     row = {name: np.array([2.0, 1.0, 0.0, 9.0]) for name in MEASURES} | {"steps": np.array([2.0, 2.0, 4.0, 9.0])}
     result = accuracy({"next": row}, np.array([0, 0, 1, -1]))["next"]
     assert result["steps"] == 8
@@ -83,7 +83,7 @@ def test_shares_are_taken_over_all_steps_and_windows_of_no_episode_left_out():
     assert result["cells"] == {"mean": 3 / 8, "stderr": pytest.approx((2 * (1.5**2 + 1.5**2)) ** 0.5 / 8)}
 
 
-def test_the_error_of_equal_episodes_is_that_of_a_mean_and_episodes_without_steps_say_nothing():
+def test_the_error_of_equal_episodes_is_that_of_a_mean_and_skips_episodes_without_steps():
     right, steps = np.array([1.0, 4.0, 2.0, 5.0]), np.full(4, 5.0)
     expected = {"mean": pytest.approx(0.6), "stderr": pytest.approx(np.std(right / 5, ddof=1) / 2)}
     assert ratio(right, steps) == expected

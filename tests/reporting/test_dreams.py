@@ -28,7 +28,7 @@ def boards(*cells):
     return np.array([[[cell >> i & 1 for i in range(4)] for cell in cells]], np.uint8).reshape(1, -1, 1, 2, 2)
 
 
-def test_figures_worked_by_hand():
+def test_metrics_by_hand():
     result = {
         # The episode ends with the third board; the fourth comes from a reset.
         "real": {"board": boards(0b0000, 0b0001, 0b0011, 0b1111)},
@@ -50,7 +50,7 @@ def test_figures_worked_by_hand():
     }
 
 
-def test_figures_of_vectors_and_images():
+def test_metrics_of_vectors_and_images():
     real = np.array([[[0.0, 0.0], [1.0, 3.0]]])
     result = {
         "real": {"v": real, "i": (real * 85).astype(np.uint8)},
@@ -66,7 +66,7 @@ def test_figures_of_vectors_and_images():
     assert figures["dream/v/mse_open_loop"] == figures["dream/i/mse_open_loop"] == 0
 
 
-def test_no_step_that_counts_gives_nan():
+def test_no_counted_steps_give_nan():
     result = {
         "real": {"board": boards(0, 1)}, "next": {"board": boards(1)}, "dream": {"board": boards(0, 1)},
         "valid": np.array([[True, False]]),

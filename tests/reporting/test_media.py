@@ -1,4 +1,4 @@
-"""Pictures come back from disk as they were."""
+"""Pictures are read back unchanged."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""metrics.jsonl: strict JSON, whole lines only, no step twice."""
+"""metrics.jsonl: strict JSON, complete lines, no repeated steps."""
 
 import json
 import math
@@ -61,11 +61,11 @@ def test_continue_inside_a_line_or_past_the_end_keeps_whole_lines(tmp_path, monk
         path.write_bytes(b'{"step": 0}\n{"step": 1}\n{"st')
 
 
-def test_without_continue_the_file_begins_anew_at_the_first_line(tmp_path):
+def test_without_continue_the_first_line_replaces_the_file(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"step": 0}\n')
     file = MetricsFile(path)
-    assert path.read_bytes() == b'{"step": 0}\n'  # opening alone changes nothing
+    assert path.read_bytes() == b'{"step": 0}\n'  # opening the file does not change it
     file.append({"step": 5})
     file.close()
     assert path.read_bytes() == b'{"step": 5}\n'

@@ -1,4 +1,4 @@
-"""Rank correlation against values by hand and scipy's, what is told of disagreement, and where the map puts it."""
+"""Rank correlation, the summary of disagreement, and its map."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dreamjax.reporting import visualization as vis
 from dreamjax.types import ObsSpec
 
 
-def test_ranks_of_equal_values_share_their_mean():
+def test_ranks_of_equal_values_are_their_mean():
     np.testing.assert_array_equal(uncertainty.ranks(np.array([10.0, 30.0, 20.0])), [1, 3, 2])
     np.testing.assert_array_equal(uncertainty.ranks(np.array([5.0, 1.0, 5.0, 5.0, 9.0])), [3, 1, 3, 3, 5])
 
@@ -39,8 +39,8 @@ def test_rank_correlation_is_scipys():
 
 
 def test_summary_sorts_errors_by_disagreement():
-    doubt = np.array([0.4, 0.1, 0.3, 0.2, 0.8, 0.7, 0.6, 0.5])
-    result = uncertainty.summary(doubt, {"members": 10 * doubt, "world_model": -doubt})
+    disagreement = np.array([0.4, 0.1, 0.3, 0.2, 0.8, 0.7, 0.6, 0.5])
+    result = uncertainty.summary(disagreement, {"members": 10 * disagreement, "world_model": -disagreement})
     assert result["steps"] == 8
     assert result["members"]["rank_correlation"] == 1.0
     assert result["world_model"]["rank_correlation"] == pytest.approx(-1.0)

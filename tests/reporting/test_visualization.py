@@ -37,7 +37,7 @@ def test_probabilities_mix():
     assert at(picture, 0, 0, 2) == expected
 
 
-def test_classes_get_a_color_each_and_channels_stand_beside_each_other():
+def test_each_class_has_a_color_and_channels_are_side_by_side():
     grid = np.array([[[0, 1], [2, 3]], [[3, 3], [3, 3]]])
     picture = vis.grid_picture(grid, classes=4, cell=4)
     assert picture.shape == (8, 8 + 2 + 8, 3)
@@ -100,7 +100,7 @@ def test_sizes_and_differences_of_every_kind(entry, size):
     assert (same != other).any()
 
 
-def test_beside_pads_to_one_size():
+def test_tile_pads_to_one_size():
     red, blue = np.full((2, 3, 3), 200, np.uint8), np.full((4, 1, 3), 100, np.uint8)
     line = vis.tile([red, blue], gap=2)
     assert line.shape == (4, 6, 3)
@@ -109,7 +109,7 @@ def test_beside_pads_to_one_size():
     assert vis.tile([red, blue], gap=2, axis=0).shape == (8, 3, 3)
 
 
-def test_frame():
+def test_border():
     framed = vis.add_border(np.zeros((2, 2, 3), np.uint8), (1, 2, 3), width=2)
     assert framed.shape == (6, 6, 3)
     assert tuple(framed[0, 0]) == tuple(framed[5, 3]) == tuple(framed[2, 1]) == (1, 2, 3)

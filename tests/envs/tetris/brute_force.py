@@ -1,4 +1,4 @@
-"""An independent reading of the rules in plain NumPy and loops, to compare the engine with.
+"""An independent implementation of the rules with NumPy and loops, as a reference for the engine.
 
 It shares no table and no trick with the engine: matrices of cells, collision by looking at each cell, falls row by row.
 Boards are bool (height, width), row 0 at the top.

@@ -149,7 +149,7 @@ def test_the_game_is_lost_when_the_next_piece_collides_at_its_entry():
 
 
 def test_lines_are_counted_and_paid_in_the_step_that_loses_the_game():
-    # The O completes row 1; what is left of it falls there, into the entry of the L.
+    # The O completes row 1; its remaining cells fall there, into the spawn of the L.
     rows = ["####..####"] + ["####.#####"] * 18
     state, output = press(start(DIRECT, [O, L], rows), "h")
     assert bool(output.terminated)
@@ -195,7 +195,7 @@ def test_one_button_at_a_time_is_the_one_hot_press():
 
 
 @pytest.mark.parametrize(
-    ("config", "action", "told"),
+    ("config", "action", "message"),
     [
         (DIRECT, np.int32(3), "buttons='any' takes shape (8,)"),
         (DIRECT, np.zeros(7, bool), "shape (7,)"),
@@ -203,7 +203,7 @@ def test_one_button_at_a_time_is_the_one_hot_press():
         (TetrisConfig(action_mode="locked_position"), np.zeros(1, np.int32), "takes one cell"),
     ],
 )
-def test_an_action_of_another_shape_is_refused(config, action, told):
+def test_an_action_of_another_shape_is_refused(config, action, message):
     with pytest.raises(ValueError, match=r"action of shape") as raised:
         engine.step(config, start(DIRECT, [T]), action)
-    assert told in str(raised.value)
+    assert message in str(raised.value)

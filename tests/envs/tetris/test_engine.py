@@ -90,11 +90,11 @@ def test_the_seven_bag_holds_in_play():
 def test_a_time_limit_truncates_and_never_terminates():
     config = TetrisConfig(max_episode_length=5)
     state = start(config, [T, I])
-    told = []
+    ends = []
     for _ in range(5):
         state, output = step(config, state, buttons("n"))
-        told.append((bool(output.terminated), bool(output.truncated)))
-    assert told == [(False, False)] * 4 + [(False, True)]
+        ends.append((bool(output.terminated), bool(output.truncated)))
+    assert ends == [(False, False)] * 4 + [(False, True)]
 
 
 def test_a_game_lost_in_the_last_step_is_terminated_not_truncated():
@@ -165,7 +165,7 @@ def test_with_board_updates_the_legal_cells():
 
 
 @pytest.mark.parametrize("pieces", [[], [7], [-1], [0.5], [[1, 2]], "IO"])
-def test_pieces_that_are_none_are_refused(pieces):
+def test_invalid_pieces_are_refused(pieces):
     with pytest.raises(ValueError, match=r"integers from 0 to 6"):
         engine.fixed_pieces(pieces)
 

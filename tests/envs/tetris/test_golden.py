@@ -28,12 +28,12 @@ def test_the_record_covers_the_game(episodes):
 
 
 @pytest.mark.parametrize("field", difftest.FIELDS)
-def test_a_difference_in_any_field_is_told_with_its_step(episodes, field):
+def test_a_difference_in_any_field_is_reported_with_its_step(episodes, field):
     episode = {name: value.copy() for name, value in episodes[0].items()}
     step = len(episode["action"]) - 2
     episode[field][step] = np.logical_not(episode[field][step]) if episode[field].dtype == bool else 9
-    (told,) = difftest.differences([episode])
-    assert told.startswith(f"episode 0 ({difftest.KINDS[0]}), step {step}, action") and f"{field}: " in told
+    (message,) = difftest.differences([episode])
+    assert message.startswith(f"episode 0 ({difftest.KINDS[0]}), step {step}, action") and f"{field}: " in message
 
 
 def test_records_are_written_and_read_without_loss(episodes, tmp_path):
@@ -46,7 +46,7 @@ def test_records_are_written_and_read_without_loss(episodes, tmp_path):
 
 
 @pytest.mark.parametrize("steps", ["0", "many"])
-def test_wrong_usage_is_told(steps, capsys):
+def test_wrong_usage_is_reported(steps, capsys):
     with pytest.raises(SystemExit) as raised:
         difftest.main([f"--steps={steps}"])
     assert raised.value.code == 2 and "--steps" in capsys.readouterr().err

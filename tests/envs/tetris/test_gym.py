@@ -1,4 +1,4 @@
-"""The Gymnasium environments: spaces, seeds, autoreset, exact resume, and what they say when used wrongly."""
+"""The Gymnasium environments: spaces, seeds, autoreset, exact resume, and error messages."""
 
 import subprocess
 import sys
@@ -113,13 +113,13 @@ def test_game_i_does_not_depend_on_n_and_the_first_is_the_single_environments(mo
     is_over = False
     for action in [start, *actions_of(large, 25)]:
         if action is start:
-            left, right, alone = start
+            left, right, one = start
         else:
             left, right = small.step(action[:NUM_ENVS])[0], large.step(action)[0]
             if not is_over:
-                alone, _, terminated, truncated, _ = single.step(action[0])
+                one, _, terminated, truncated, _ = single.step(action[0])
                 is_over = terminated or truncated
-                assert_same(alone, {name: value[0] for name, value in left.items()})
+                assert_same(one, {name: value[0] for name, value in left.items()})
         assert_same(left, {name: value[:NUM_ENVS] for name, value in right.items()})
     boards = large.get_state()["bags"]
     assert len(np.unique(boards, axis=0)) == 7
@@ -135,7 +135,7 @@ def test_a_list_of_seeds_gives_each_game_its_own():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_last_step_tells_the_score_and_the_next_step_begins_a_game(mode):
+def test_the_last_step_reports_the_score_and_the_next_step_starts_a_game(mode):
     env = make_vec(mode)
     env.reset(seed=1)
     was_over, lines, ended = np.zeros(NUM_ENVS, bool), np.zeros(NUM_ENVS, int), 0
@@ -155,7 +155,7 @@ def test_the_last_step_tells_the_score_and_the_next_step_begins_a_game(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_restored_state_goes_on_bit_for_bit(mode):
+def test_a_restored_state_continues_bit_for_bit(mode):
     env, other = make_vec(mode), make_vec(mode)
     env.reset(seed=2)
     moves = actions_of(env, 60)
@@ -194,7 +194,7 @@ def test_a_state_saved_under_the_old_field_name_is_restored():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda s: s.pop("hold"), "missing or unknown: hold"),
         (lambda s: s.update(extra=np.zeros(4)), "missing or unknown: extra"),
@@ -202,18 +202,18 @@ def test_a_state_saved_under_the_old_field_name_is_restored():
         (lambda s: s.update(board=s["board"][:2]), "state['board'] is uint32[2, 10]: must be uint32[4, 10]"),
     ],
 )
-def test_a_state_that_does_not_fit_is_refused(change, told):
+def test_a_state_that_does_not_fit_is_refused(change, message):
     env = make_vec("direct")
     env.reset(seed=0)
     state = env.get_state()
     change(state)
     with pytest.raises(ValueError, match="state") as raised:
         env.unwrapped.set_state(state)
-    assert told in str(raised.value)
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_pieces_can_be_prescribed_and_repeat(mode):
+def test_a_fixed_sequence_of_pieces_repeats(mode):
     env = make(mode)
     observed, _ = env.reset(options={"pieces": [3, 0, 6]})
     drop = np.eye(8, dtype=np.int8)[5] if mode == "direct" else 190
@@ -224,7 +224,7 @@ def test_pieces_can_be_prescribed_and_repeat(mode):
     assert seen == [(3, 0), (0, 6), (6, 3), (3, 0), (0, 6)]
 
 
-def test_pieces_can_be_prescribed_for_all_games_or_each():
+def test_a_fixed_sequence_for_all_games_or_for_each():
     env = make_vec("locked_position")
     observed, _ = env.reset(seed=0, options={"pieces": [1, 4]})
     assert observed["piece"][:, :7].argmax(1).tolist() == [1] * 4
@@ -239,7 +239,7 @@ def test_pieces_can_be_prescribed_for_all_games_or_each():
         env.reset(options={"pieces": [[0], [1]]})
 
 
-def test_wrong_use_is_told():
+def test_wrong_use_is_reported():
     with pytest.raises(ConfigError, match="actionmode is not a configuration field: did you mean action_mode"):
         gymnasium.make(ID, actionmode="direct")
     with pytest.raises(ConfigError, match="num_envs=0 is not allowed: must be 1 or more"):

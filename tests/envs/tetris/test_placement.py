@@ -1,4 +1,4 @@
-"""`locked_position` against an independent NumPy reading of its definition."""
+"""`locked_position` against an independent NumPy implementation of its definition."""
 
 import functools
 
@@ -131,7 +131,7 @@ def test_nearest_makes_every_action_legal():
         assert bool(output.placed)
 
 
-def test_refuse_makes_a_cell_that_is_no_code_a_step_without_effect():
+def test_refuse_makes_a_step_with_an_illegal_cell_have_no_effect():
     refuse = TetrisConfig(action_mode="locked_position", illegal="refuse", max_episode_length=2)
     state = start(refuse, [O, I])
     after, output = step(refuse, state, np.int32(0))

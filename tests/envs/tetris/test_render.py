@@ -55,6 +55,6 @@ def test_cells_of_a_placement():
     assert np.argwhere(cells).tolist() == [[row, 3] for row in range(10, 14)]
 
 
-def test_a_mode_that_is_none_is_refused():
+def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="must be None or one of ansi"):
         render.checked_mode("human", allowed=("ansi",))

@@ -162,7 +162,7 @@ def test_the_uniform_randomizer_draws_independently():
     assert _chi_square(pairs) < 84.0  # 48 degrees of freedom.
 
 
-def test_the_sz_randomizer_draws_s_and_z_alone_fairly_and_independently():
+def test_the_sz_randomizer_draws_only_s_and_z_fairly_and_independently():
     config = TetrisConfig(randomizer="sz")
     bags = np.asarray(_bags(config, jax.random.bits(jax.random.key(2), (300, 2), jnp.uint32))).reshape(-1, 7)
     assert {rules.PIECES[piece] for piece in np.unique(bags)} == {"S", "Z"}
@@ -193,27 +193,27 @@ def test_garbage_has_one_hole_a_row_anywhere_and_nothing_above_it():
 
 
 def _stream(state, number, ahead):
-    """Pieces as they are drawn one by one, and what was told of the coming ones before each draw."""
+    """Draws pieces one by one; returns the pieces that ``peek`` announces before each draw."""
 
     def body(state, _):
-        told = jnp.stack([rules.peek(state, i) for i in range(ahead)])
-        return rules.draw(CONFIG, state, jnp.int32(1)), told
+        preview = jnp.stack([rules.peek(state, i) for i in range(ahead)])
+        return rules.draw(CONFIG, state, jnp.int32(1)), preview
 
     return np.asarray(jax.lax.scan(body, state, None, length=number)[1])
 
 
-def test_the_preview_is_what_comes_and_seven_pieces_make_a_bag():
+def test_the_preview_shows_the_next_pieces_and_seven_pieces_make_a_bag():
     state = rules.new_game(CONFIG, jnp.array([1, 2], jnp.uint32), fixed=jnp.zeros((0,), jnp.int8), num_fixed=0)
-    told = _stream(state, 49, 7)
-    drawn = np.concatenate([[int(state.piece)], told[:, 0]])
-    dealt = np.asarray(_bags(CONFIG, state.key[None]))[0]
-    np.testing.assert_array_equal(drawn[:49].reshape(7, 7), dealt[:7])
-    np.testing.assert_array_equal(np.sort(dealt), np.broadcast_to(np.arange(7), dealt.shape))
+    preview = _stream(state, 49, 7)
+    drawn = np.concatenate([[int(state.piece)], preview[:, 0]])
+    bags = np.asarray(_bags(CONFIG, state.key[None]))[0]
+    np.testing.assert_array_equal(drawn[:49].reshape(7, 7), bags[:7])
+    np.testing.assert_array_equal(np.sort(bags), np.broadcast_to(np.arange(7), bags.shape))
     for t in range(40):
-        np.testing.assert_array_equal(told[t], drawn[t + 1 : t + 8])
+        np.testing.assert_array_equal(preview[t], drawn[t + 1 : t + 8])
 
 
-def test_the_key_of_the_next_game_is_another_and_not_one_that_deals():
+def test_the_key_of_the_next_game_differs_and_draws_no_bag():
     key = jnp.array([3, 4], jnp.uint32)
     seen = {tuple(np.asarray(rules.threefry(key, (i, 0)))) for i in range(50)}
     for _ in range(50):
@@ -222,7 +222,7 @@ def test_the_key_of_the_next_game_is_another_and_not_one_that_deals():
     assert len(seen) == 100
 
 
-def test_a_prescribed_stream_repeats():
+def test_a_fixed_sequence_repeats():
     fixed = jnp.array([3, 0, 6, 9, 9], jnp.int8)
     state = rules.new_game(CONFIG, jnp.array([1, 2], jnp.uint32), fixed=fixed, num_fixed=3)
     assert [int(state.piece), *_stream(state, 7, 1)[:, 0]] == [3, 0, 6, 3, 0, 6, 3, 0]

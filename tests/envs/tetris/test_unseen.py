@@ -1,4 +1,4 @@
-"""Pieces that are not seen: what stays, what is drawn afresh, and how."""
+"""Unseen pieces: which are kept, which are redrawn, and from which distribution."""
 
 import functools
 
@@ -18,14 +18,14 @@ def streams(config, drawn, keys, pieces=None):
     """The next seven pieces before and after, and those that follow once they are drawn: int32 ``[COUNT, 7]`` each."""
     fixed = None if pieces is None else jnp.array(pieces, jnp.int8)
     state = rules.draw(config, engine.reset(config, jax.random.key(3), fixed), jnp.int32(drawn - 1))
-    coming = lambda state: jnp.stack([rules.peek(state, i) for i in range(AHEAD)])
+    upcoming = lambda state: jnp.stack([rules.peek(state, i) for i in range(AHEAD)])
 
     def one(key):
         new = unseen.redraw(config, state, key)
         later = rules.draw(config, new, jnp.int32(AHEAD))
-        return coming(new), coming(later), engine.observe(config, new)["piece"]
+        return upcoming(new), upcoming(later), engine.observe(config, new)["piece"]
 
-    return coming(state), engine.observe(config, state)["piece"], jax.vmap(one)(keys)
+    return upcoming(state), engine.observe(config, state)["piece"], jax.vmap(one)(keys)
 
 
 @pytest.mark.parametrize(("drawn", "preview"), [(1, 1), (3, 1), (5, 3), (6, 2), (7, 1)])
@@ -43,8 +43,8 @@ def test_a_bag_is_redrawn_where_it_is_not_seen(drawn, preview):
     if options:
         assert np.all(np.sort(hidden, 1) == options)
         for piece in options:
-            share = (hidden[:, 0] == piece).mean()
-            assert abs(share - 1 / len(options)) < 4 * np.sqrt(0.25 / COUNT)
+            fraction = (hidden[:, 0] == piece).mean()
+            assert abs(fraction - 1 / len(options)) < 4 * np.sqrt(0.25 / COUNT)
     following = whole[:, left : left + 7]
     assert np.all(np.sort(following, 1) == np.arange(7))
     if preview <= left:
@@ -53,18 +53,18 @@ def test_a_bag_is_redrawn_where_it_is_not_seen(drawn, preview):
 
 
 @pytest.mark.parametrize("randomizer", ["uniform", "sz"])
-def test_independent_pieces_are_drawn_anew(randomizer):
+def test_independent_pieces_are_redrawn(randomizer):
     config = TetrisConfig(randomizer=randomizer, preview=2)
     found = streams(config, 4, jax.random.split(jax.random.key(0), COUNT))
     before, _, (after, later, _) = jax.tree.map(np.asarray, found)
     np.testing.assert_array_equal(after[:, :2], np.broadcast_to(before[:2], (COUNT, 2)))
     kinds = 7 if randomizer == "uniform" else 2
     for column in (after[:, 2], after[:, 6], later[:, 6]):
-        share = np.unique(column, return_counts=True)[1] / COUNT
-        assert len(share) == kinds and np.all(np.abs(share - 1 / kinds) < 4 * np.sqrt(0.25 / COUNT))
+        fraction = np.unique(column, return_counts=True)[1] / COUNT
+        assert len(fraction) == kinds and np.all(np.abs(fraction - 1 / kinds) < 4 * np.sqrt(0.25 / COUNT))
 
 
-def test_of_a_prescribed_stream_only_what_is_shown_stays():
+def test_only_the_shown_part_of_a_fixed_sequence_is_kept():
     config = TetrisConfig(preview=2)
     found = streams(config, 3, jax.random.split(jax.random.key(0), COUNT), (1,))
     before, _, (after, _, _) = jax.tree.map(np.asarray, found)

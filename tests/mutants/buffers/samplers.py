@@ -8,7 +8,7 @@ MUTANTS = [
         "MixtureSampler.sample",
         "((self.uniform, rows), (self.base, others))",
         "((self.uniform, others), (self.base, rows))",
-        tests="::test_an_even_share_lies_in_rows_of_its_own_and_is_uniform",
+        tests="::test_uniform_rows_of_a_mixture_are_fixed_and_uniform",
     ),
     Mutant(
         "new_steps_as_likely_as_one",

@@ -8,6 +8,6 @@ MUTANTS = [
         "ReplayConfig.even_rows",
         "np.floor(np.arange(count + 1) * self.even + 1e-6)",
         "np.minimum(np.arange(count + 1), round(count * self.even))",
-        tests="::test_an_even_share_lies_in_rows_of_its_own_and_is_uniform",
+        tests="::test_uniform_rows_of_a_mixture_are_fixed_and_uniform",
     ),
 ]
