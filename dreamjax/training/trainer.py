@@ -7,7 +7,6 @@ import importlib.metadata
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from dreamjax.training import build
 from dreamjax.training.collection.acting import CollectingInputs, make_acting
 from dreamjax.training.evaluation.evaluator import evaluate
 from dreamjax.training.metrics import MetricMeans, RunClock, TrainError
+from dreamjax.training.progress import Progress
 from dreamjax.training.runtime import devices, hosts, memory
 from dreamjax.training.runtime.background_compiler import BackgroundCompiler
 from dreamjax.training.runtime.stop import Stop
@@ -38,38 +38,6 @@ from dreamjax.types import Batch, NormalizerState, Params, ReplayOuts
 
 LOG = logging.getLogger(__name__)
 Drawn = tuple[Batch, Indices]
-
-
-@dataclass
-class Progress:
-    """What a run knows about itself, kept in a checkpoint's ``meta``.
-
-    Attributes:
-        score: mean return of the last evaluation. evaluated: its environment step, -1 before the first.
-        evaluation_pending: the run was stopped during an evaluation that was due.
-        complete: it has reached ``total_steps`` and was evaluated there.
-        saved: environment step of the last checkpoint, -1 before the first.
-    """
-
-    score: float | None = None
-    evaluated: int = -1
-    evaluation_pending: bool = False
-    complete: bool = False
-    saved: int = -1
-
-    def to_meta(self, step: int) -> dict[str, Any]:
-        """The entries of ``meta`` for a checkpoint at ``step``, which has a score only if it was evaluated."""
-        return {
-            "score": self.score if self.evaluated == step else None,
-            "evaluated": self.evaluated,
-            "evaluation_pending": self.evaluation_pending,
-            "complete": self.complete,
-        }
-
-    @staticmethod
-    def from_meta(meta: dict[str, Any], step: int) -> Progress:
-        """The progress of the checkpoint at ``step`` that has this ``meta``."""
-        return Progress(meta["score"], meta["evaluated"], meta["evaluation_pending"], meta["complete"], saved=step)
 
 
 class Trainer:
