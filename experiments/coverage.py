@@ -87,7 +87,7 @@ def _steps(text: str | None, configs: list[Config]) -> list[int]:
 
 def _players(config: Config) -> dict[str, np.ndarray | None]:
     bias = np.array(config.actor.binary_bias)
-    return {"random": None} | ({"untrained": 1 / (1 + np.exp(-bias))} if bias.size else {})
+    return {"random": None} | ({"untrained": np.exp(-np.logaddexp(0, -bias))} if bias.size else {})
 
 
 def curve(run: Path, steps: list[int]) -> list[Point]:

@@ -22,17 +22,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.tiny import QUICK_FLAGS, SIZES
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-os.environ.setdefault(
-    "XLA_FLAGS",
-    f"{QUICK_FLAGS} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-)
-
 import numpy as np
+
+from tests.helpers.configs import SIZES
+from tests.helpers.xla import QUICK_FLAGS, set_environment
+
+set_environment()
+os.environ.setdefault("XLA_FLAGS", f"{QUICK_FLAGS} --xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 CONFIG: dict[str, Any] = {
     "total_steps": 160,
@@ -65,7 +61,7 @@ class Try(NamedTuple):
 def simplify() -> None:
     """Puts the tests' fake learner and environments in the place of Dreamer and Tetris."""
     from dreamjax.training import build, trainer
-    from tests.training.fakes import FakeEnv, fake_agent
+    from tests.helpers.fakes import FakeEnv, fake_agent
 
     trainer.make_agent = lambda *_: fake_agent()  # type: ignore[assignment]
     build.make_env = lambda env, num, *, seed: FakeEnv([3, 7][:num])  # type: ignore[assignment, misc]
@@ -151,7 +147,7 @@ def survive(
 
 def differences(ours: Path, theirs: Path, agent: Any) -> str | None:
     """What differs between two complete runs, or None."""
-    from tests import runs
+    from tests.helpers import runs
 
     try:
         runs.assert_same(runs.contents(ours, agent), runs.contents(theirs, agent))

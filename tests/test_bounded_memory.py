@@ -11,7 +11,6 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from tiny import SIZES
 
 import dreamjax.envs  # noqa: F401 - registers the ids
 from dreamjax.buffers.sequence_buffer import nbytes_for
@@ -20,8 +19,9 @@ from dreamjax.envs.action_codec import ActionCodec
 from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.training.storage import recording
 from dreamjax.types import EnvSpec
+from tests.helpers import ROOT
+from tests.helpers.configs import SIZES
 
-ROOT = Path(__file__).resolve().parents[1]
 MILLION = 1_000_000
 LONG = {
     "total_steps": MILLION,

@@ -6,9 +6,9 @@ import ast
 import re
 import sys
 import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MODULES = {"orbax-checkpoint": "orbax", "pillow": "PIL", "stable-baselines3": "stable_baselines3", "absl-py": "absl"}
 # What is imported under another distribution's requirement: torch is a dependency of stable-baselines3.

@@ -7,7 +7,6 @@ import re
 import shlex
 import tomllib
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ import pytest
 from dreamjax.commands import ALIASES, COMMANDS, cli
 from dreamjax.config import Config, legacy
 from dreamjax.config.schema import ConfigError, fields, is_group
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests/README.md", "experiments/SCALING.md", *PAGES]
 # Documents that show commands of today, and the configurations, whose headers do.

@@ -16,7 +16,6 @@ import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
-from small import QUICK
 
 from dreamjax.reporting import dreams
 from dreamjax.training import trainer as trainer_lib
@@ -25,7 +24,9 @@ from dreamjax.training.collection import collector
 from dreamjax.training.runtime import devices
 from dreamjax.training.trainer import Trainer
 from experiments import difftest
-from tests.conftest import ROOT, make_tiny_config
+from tests.helpers import ROOT
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.xla import QUICK
 
 PACKAGE = ROOT / difftest.DIRECTORY
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT
 
 # A module imports from its own room and from rooms of a lower rank. Those in `BASE` make one room; `top` is the package's
 # own `__init__`, where the public names come from, and its `__main__` is one of the commands.

@@ -10,12 +10,12 @@ from typing import Any
 
 import jax
 import pytest
-from runs import assert_same, contents, lines
 
 from dreamjax.config import Config, from_dict, merge, to_dict
 from dreamjax.training.trainer import Trainer
+from tests.helpers import ROOT
+from tests.helpers.runs import assert_same, contents, lines
 
-ROOT = Path(__file__).resolve().parents[1]
 CASES: dict[str, dict[str, Any]] = {
     "direct": {"env": {"action_mode": "direct"}},
     "locked, gaussian, prioritised, latents kept, 2 devices, 3 steps in a call": {

@@ -25,13 +25,10 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
-import conftest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from fingerprints import fingerprints
 
 from dreamjax import config as config_lib
 from dreamjax.agents.agent import Agent, dummy_batch, make_agent
@@ -42,9 +39,12 @@ from dreamjax.training.runtime.background_compiler import BackgroundCompiler
 from dreamjax.training.schedule import make_schedule
 from dreamjax.training.storage import recording
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, Records, RSSMState
+from tests.helpers.batches import make_tiny_spec
+from tests.helpers.configs import make_tiny_config, vary
+from tests.helpers.fingerprints import fingerprints
 
 ACTIONS = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 1)))
-BOARD = conftest.make_tiny_spec()
+BOARD = make_tiny_spec()
 SPECS = {
     "vector": EnvSpec({"vector": ObsSpec("vector", (3,), "float32")}, ACTIONS),
     "board": BOARD,
@@ -282,7 +282,7 @@ def test_every_field_has_a_row() -> None:
 
 
 def make_config(*layers: dict[str, Any]) -> Config:
-    base = conftest.make_tiny_config(
+    base = make_tiny_config(
         batch_size=2,
         batch_length=3,
         horizon=2,
@@ -294,7 +294,7 @@ def make_config(*layers: dict[str, Any]) -> Config:
             "collect_steps": 16,
         },
     )
-    return small.vary(base, **config_lib.merge(*layers))
+    return vary(base, **config_lib.merge(*layers))
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What a run tells: terminal, ``metrics.jsonl``, TensorBoard, pictures of boards and dreams."""
+"""Reports of a run: terminal and metrics (``logger``), pictures of dreams, curves, accuracy of the world model."""

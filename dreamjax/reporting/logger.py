@@ -1,4 +1,4 @@
-"""Where a run reports: the terminal for people, ``metrics.jsonl`` for programs, TensorBoard for curves."""
+"""Reports a run on the terminal, in ``metrics.jsonl`` and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from dreamjax.reporting.metrics import MetricsFile
 
-# The plan's tags, beside the project's own names.
+# Additional TensorBoard tags for some metrics.
 PLAN_TAGS = {
     "episode/return": "Episode/Real_Reward",
     "imagination/return": "Episode/Imagined_Reward",
     "train/world_model_loss": "Training/World_Model_Loss",
 }
-# What a line on the terminal shows: the label, and the names it may go by, of which the first that is known counts.
+# Labels of a progress line, each with the names of its metric; the first known name is shown.
 SHOWN = (
     ("world model", ("train/world_model_loss",)),
     ("actor", ("train/loss/actor", "train/loss/policy")),
@@ -31,7 +31,7 @@ SHOWN = (
     ("return", ("episode/return",)),
     ("evaluated lines", ("eval/lines_mean",)),
 )
-SMOOTHING = 0.7  # weight of the past in the rate that the remaining time is computed from
+SMOOTHING = 0.7  # weight of the past in the moving average of steps per second
 RESERVED = ("step", "update", "wall_time", "nonfinite")
 
 
@@ -39,7 +39,7 @@ LOG = logging.getLogger("dreamjax")
 
 
 class LoggerState(TypedDict):
-    """What a checkpoint keeps: bytes of metrics.jsonl written, seconds of running, the last step logged."""
+    """The logger's part of a checkpoint: bytes of metrics.jsonl, running time in seconds, the last logged step."""
 
     offset: int
     elapsed: float
@@ -47,22 +47,22 @@ class LoggerState(TypedDict):
 
 
 class Logger:
-    """Reports one run. ``metrics`` and ``progress`` take any scalars: Python's, NumPy's or JAX's.
+    """Reports one run. ``metrics`` and ``progress`` accept scalars of Python, NumPy and JAX.
 
-    Until ``close``, records of the standard logger "dreamjax" are shown as well: information on the console after the
-    time of running, warnings and errors on standard error. Without a ``Logger`` the package logs as any library does,
-    that is, nothing below a warning.
+    Until ``close``, records of the standard logger "dreamjax" are shown too: information on the console with the running
+    time, warnings and errors on standard error. Without a ``Logger`` the package shows only warnings and errors, like
+    any library.
 
-    Time is counted by a monotonic clock, so that a change of the machine's clock disturbs neither rates nor
-    ``wall_time``, which is the time this run has been running, earlier sessions included.
+    Times come from a monotonic clock, so that changes of the system clock affect neither rates nor ``wall_time``, the
+    running time of the run including earlier sessions.
 
     Args:
-        workdir: gets ``metrics.jsonl`` and ``tensorboard/``.
+        workdir: the folder of ``metrics.jsonl`` and ``tensorboard/``.
         total_steps: environment steps of the whole run.
         tensorboard: whether to write TensorBoard events.
         terminal_every: seconds between progress lines.
-        console: where the terminal's lines go; standard output by default.
-        clock: seconds, never going back.
+        console: the console for lines of text; None: standard output.
+        clock: returns seconds; must be monotonic.
     """
 
     def __init__(
@@ -97,20 +97,20 @@ class Logger:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of running, earlier sessions included."""
+        """Running time in seconds, including earlier sessions."""
         return self._before + self._clock() - self._start
 
     def info(self, text: str) -> None:
-        """Prints a line on the console at once, after the time of running."""
+        """Prints a line with the running time on the console."""
         self._print(f"[{_duration(self.elapsed)}] {text}")
 
     def metrics(self, step: int, update: int, values: Mapping[str, Any]) -> None:
         """Writes one line of ``metrics.jsonl`` and the same scalars to TensorBoard.
 
-        A file that cannot be written (a full disk) does not stop the run; one line on the terminal says so.
+        If the file cannot be written (a full disk), the run continues, and a line on the terminal reports it.
 
         Raises:
-            ValueError: a name that the line itself uses, or a value that is no scalar.
+            ValueError: if a name is reserved or a value is not a scalar.
         """
         scalars = _scalars(values)
         self._shown.update(scalars)
@@ -130,11 +130,11 @@ class Logger:
         self._last_step = max(self._last_step, int(step))
 
     def progress(self, step: int, update: int, values: Mapping[str, Any]) -> bool:
-        """Prints how far the run is, at most every ``terminal_every`` seconds.
+        """Prints a progress line, at most every ``terminal_every`` seconds.
 
-        Rates are those since the last line. The remaining time comes from a moving average of steps per second that begins
-        after the line of the first updates, which had to wait for compilation. Values that are not given here are shown
-        as they were last given to ``metrics`` or ``progress``.
+        Rates are averages since the previous line. The remaining time is estimated from a moving average of steps per
+        second, which starts after the first line with updates, since that includes compilation. Metrics that are not in
+        ``values`` are shown as last passed to ``metrics`` or ``progress``.
 
         Returns:
             Whether a line was printed.
@@ -166,13 +166,13 @@ class Logger:
         return True
 
     def state_dict(self) -> LoggerState:
-        """The position, as JSON-able numbers."""
+        """Returns the position as numbers that JSON can represent."""
         return {"offset": self._file.offset, "elapsed": self.elapsed, "step": self._last_step}
 
     def load_state_dict(self, state: LoggerState) -> None:
-        """Continues from a checkpoint: later lines of ``metrics.jsonl`` are dropped, later events marked as void.
+        """Resumes from a checkpoint: drops later lines of ``metrics.jsonl`` and invalidates later TensorBoard events.
 
-        Without this call the first ``metrics`` begins the file anew, so that no step ever appears twice.
+        Without this call, the first ``metrics`` replaces the file, so that no step is logged twice.
         """
         if not self._file.continue_from(int(state["offset"])):
             self.info(f"{self._file.path} is shorter than the checkpoint says: lines of earlier steps are missing")
@@ -181,7 +181,7 @@ class Logger:
         self._mark, self._rate, self._warm = None, None, False
 
     def close(self) -> None:
-        """Ends the progress bar, flushes TensorBoard, closes the files. Nothing can be logged afterwards."""
+        """Stops the progress bar and closes TensorBoard and the file; nothing can be logged afterwards."""
         self._handler.detach()
         if self._bar is not None:
             self._bar.stop()
@@ -191,14 +191,14 @@ class Logger:
 
     def _print(self, text: str, *, completed: int | None = None) -> None:
         if self._console.is_terminal and completed is not None and self._bar is None:
-            # Redrawn only when a line is printed, without a thread of its own.
+            # Redrawn only when a line is printed, so it needs no thread.
             self._bar = Progress(
                 BarColumn(bar_width=None), TextColumn("{task.percentage:.0f}%"), console=self._console,
                 auto_refresh=False, transient=True,
             )  # fmt: skip
             self._bar.add_task("steps", total=self._total_steps)
             self._bar.start()
-            self._console.show_cursor(True)  # rich hides it, and a killed run could not give it back
+            self._console.show_cursor(True)  # rich hides the cursor, and a killed run could not restore it
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         if self._bar is not None and completed is not None:
             self._bar.update(self._bar.task_ids[0], completed=completed, refresh=True)
@@ -219,7 +219,7 @@ class Logger:
 
 
 class NullLogger:
-    """A logger that writes nothing: that of the processes that are not primary."""
+    """A logger that writes nothing, for processes that are not primary."""
 
     def metrics(self, step: int, update: int, values: Mapping[str, Any]) -> None:
         """Writes nothing."""
@@ -240,8 +240,10 @@ class NullLogger:
 
 
 class _TerminalHandler(logging.Handler):
-    """Shows the records of the "dreamjax" logger by a ``Logger``; while attached they go nowhere else, so that a handler
-    which another library gave the root logger does not repeat them."""
+    """Shows records of the "dreamjax" logger with a ``Logger``.
+
+    While it is attached, records do not propagate, so that handlers of the root logger do not repeat them.
+    """
 
     def __init__(self, logger: Logger) -> None:
         super().__init__()
@@ -250,7 +252,7 @@ class _TerminalHandler(logging.Handler):
     def attach(self) -> None:
         self._before = LOG.level, LOG.propagate
         for other in [handler for handler in LOG.handlers if isinstance(handler, _TerminalHandler)]:
-            LOG.removeHandler(other)  # of a logger that was not closed
+            LOG.removeHandler(other)  # a handler of a logger that was not closed
             self._before = other._before
         LOG.setLevel(logging.INFO)
         LOG.propagate = False
@@ -274,10 +276,12 @@ def _scalars(values: Mapping[str, Any]) -> dict[str, float]:
     result = {}
     for name, value in values.items():
         if name in RESERVED:
-            raise ValueError(f"a metric cannot be called {name!r}: every line has its own entry of this name")
+            raise ValueError(
+                f"a metric cannot be called {name!r}: the name is reserved, must be none of {', '.join(RESERVED)}"
+            )
         array = np.asarray(value)
         if array.size != 1:
-            raise ValueError(f"metric {name!r} has shape {array.shape}; a metric is one number")
+            raise ValueError(f"metric {name!r} has shape {array.shape}: must be a single number")
         result[name] = float(array.reshape(()))
     return result
 

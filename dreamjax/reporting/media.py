@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dreamjax import files
+from dreamjax.files import atomic_file
 
 
 def write_png(path: str | Path, picture: np.ndarray) -> Path:
@@ -50,6 +50,6 @@ def _image(picture: np.ndarray) -> Image.Image:
 
 
 def _save(path: str | Path, image: Image.Image, **options: object) -> Path:
-    with files.atomic_file(path) as temporary:
+    with atomic_file(path) as temporary:
         image.save(temporary, **options)  # type: ignore[arg-type]
     return Path(path)

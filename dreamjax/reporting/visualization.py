@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dreamjax.files import atomic_file
 from dreamjax.reporting.metrics import read_metrics
 from dreamjax.types import ObsSpec
 
@@ -158,10 +159,9 @@ def plot_curves(
             mean = np.convolve(values, np.ones(smooth) / smooth, "valid")
             center = (smooth - 1) // 2
             axes.plot(steps[center : center + len(mean)], mean, color="C0")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, format="png")
-    return path
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+    return Path(path)
 
 
 def _cell(sides: Sequence[int]) -> int:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.agents.acting import Carry
 from dreamjax.agents.agent import dummy_batch, make_agent
@@ -15,7 +14,11 @@ from dreamjax.config import ConfigError
 from dreamjax.models.encoders import preprocess
 from dreamjax.models.nets import symexp
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
-from tests.conftest import make_tiny_config, make_tiny_spec
+from tests.helpers import networks
+from tests.helpers.batches import make_tiny_spec, random_batch
+from tests.helpers.configs import make_tiny_config, vary
+from tests.helpers.parameters import noise_like
+from tests.helpers.xla import QUICK
 
 N, T = 5, 6
 SPEC = EnvSpec(
@@ -32,8 +35,8 @@ SPEC = EnvSpec(
 def acting(tiny_config):
     agent = make_agent(tiny_config, SPEC)
     shapes = jax.eval_shape(agent.init, jax.random.key(0))
-    params = small.noise_like(shapes.params)
-    policy = jax.jit(agent.policy, static_argnames="greedy", compiler_options=small.QUICK)
+    params = noise_like(shapes.params)
+    policy = jax.jit(agent.policy, static_argnames="greedy", compiler_options=QUICK)
     return agent, params, policy
 
 
@@ -41,7 +44,7 @@ def situation(agent, seed=0):
     rng = np.random.default_rng(seed)
     carry = agent.initial_carry(N)
     state = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), carry.state)
-    batch = small.random_batch(SPEC, batch=N, length=1, seed=seed)
+    batch = random_batch(SPEC, batch=N, length=1, seed=seed)
     obs = {name: x[:, 0] for name, x in batch.obs.items()}
     return Carry(state, rng.integers(0, 2, carry.action.shape).astype(np.float32)), obs
 
@@ -65,7 +68,7 @@ def test_acting_filters_as_training_does(acting, tiny_config, greedy):
         model = params["world_model"]
         embed = wm.embed(model, preprocess(SPEC.obs, obs))
         state, _ = wm.observe(model, carry.state, carry.action, embed, jnp.array(is_first), split[:, 0])
-        raw = small.actor(tiny_config, SPEC).apply(params["actor"], wm.feat(state))
+        raw = networks.actor(tiny_config, SPEC).apply(params["actor"], wm.feat(state))
         chosen = make_policy(SPEC.action, raw, jnp.asarray(obs["action_mask"]) > 0, tiny_config.actor)
         action = chosen.mode() if greedy else chosen.sample(split[:, 1])
         return state, action, action_record(SPEC.action, action)
@@ -119,8 +122,8 @@ def test_open_loop_dreams_see_the_context_alone(acting):
     step t + 1 from the state and the action at t."""
     agent, params, _ = acting
     context = 3
-    batch = small.random_batch(SPEC, batch=4, length=T)
-    dream = jax.jit(agent.open_loop, static_argnames="context", compiler_options=small.QUICK)
+    batch = random_batch(SPEC, batch=4, length=T)
+    dream = jax.jit(agent.open_loop, static_argnames="context", compiler_options=QUICK)
 
     def run(batch):
         out = dream(params, batch, jax.random.key(0), context=context)
@@ -165,13 +168,13 @@ def test_open_loop_dreams_see_the_context_alone(acting):
 
 def test_binary_bias_must_fit_the_bits(tiny_config):
     with pytest.raises(ConfigError, match=r"actor\.binary_bias.*number 2"):
-        make_agent(small.vary(tiny_config, actor={"binary_bias": (1.0,)}), SPEC)
+        make_agent(vary(tiny_config, actor={"binary_bias": (1.0,)}), SPEC)
 
 
 def test_dummy_batches_fit_the_update(tiny_config):
     agent = make_agent(tiny_config, SPEC)
     batch = dummy_batch(SPEC, 4, T)
-    real = small.random_batch(SPEC, batch=4, length=T)
+    real = random_batch(SPEC, batch=4, length=T)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), batch) == jax.tree.map(lambda x: (x.shape, x.dtype), real)
     state = jax.eval_shape(agent.init, jax.random.key(0))
     after, _, outs = jax.eval_shape(agent.update, state, batch)
@@ -193,14 +196,14 @@ def test_a_fresh_state_has_no_weak_types(kind):
 def test_greedy_planning_by_one_step_takes_the_best_legal_action(tiny_config):
     """By brute force: every legal action, imagined from the filtered state with the row's own key."""
     planner = {"method": "one_step", "actions": 0}
-    config = small.vary(tiny_config, planner=planner, model={"reward_head": "mse"}, critic={"head": "mse"})
+    config = vary(tiny_config, planner=planner, model={"reward_head": "mse"}, critic={"head": "mse"})
     agent = make_agent(config, SPEC)
-    params = small.noise_like(jax.eval_shape(agent.init, jax.random.key(0)).params)
+    params = noise_like(jax.eval_shape(agent.init, jax.random.key(0)).params)
     carry, obs = situation(agent)
     is_first = np.zeros(N, bool)
     joint = np.array([[*np.eye(3)[i], j, k] for i in range(3) for j in (0, 1) for k in (0, 1)], np.float32)
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def both(params, *keys):
         acted = [agent.planner_policy(params, carry, obs, is_first, keys[i], greedy=i == 0) for i in (0, 1)]
         state, wm = acted[0][2], agent.world_model
@@ -211,7 +214,7 @@ def test_greedy_planning_by_one_step_takes_the_best_legal_action(tiny_config):
             feat = wm.feat(following)
             ends = jax.nn.sigmoid(wm.cont(params["world_model"], feat)) / config.loss.gamma
             reward = wm.reward(params["world_model"], feat)[..., 0]
-            worth = small.critic(config, SPEC).apply(params["critic"], feat)[..., 0]
+            worth = networks.critic(config, SPEC).apply(params["critic"], feat)[..., 0]
             return symexp(reward) + config.loss.gamma * jnp.minimum(ends, 1) * symexp(worth)
 
         return acted, jax.vmap(value, out_axes=1)(joint)

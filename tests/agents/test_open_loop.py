@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import small
 
 from dreamjax.agents.open_loop import make_open_loop
 from dreamjax.models.ensemble import Ensemble
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, RSSMState, WorldModel
+from tests.helpers.batches import random_batch
 
 
 def test_open_loop_tells_disagreement_beside_what_really_came():
@@ -30,7 +30,7 @@ def test_open_loop_tells_disagreement_beside_what_really_came():
         apply=lambda w, feat, action: jnp.stack([feat + k * action for k in w]),
         target=lambda before, after: after.deter,
     )
-    batch = small.random_batch(spec, batch=2, length=4)
+    batch = random_batch(spec, batch=2, length=4)
     params = {"world_model": {}, "ensemble": (1.0, 2.0, 3.0)}
     result = make_open_loop(world_model, spec, ensemble, symlog=False)(params, batch, jax.random.key(0), context=2)
     x, a = batch.obs["x"], batch.action[:, :-1]

@@ -8,7 +8,7 @@ import pytest
 from dreamjax.agents.agent import make_agent
 from dreamjax.agents.player import Player
 from dreamjax.envs.make import make_env_from
-from tests.conftest import make_tiny_config
+from tests.helpers.configs import make_tiny_config
 
 
 class Corridor(gymnasium.Env):

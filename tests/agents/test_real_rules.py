@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from places import NO_PARAMS, networks_of, place_model
 
 from dreamjax.agents.acting import Carry
 from dreamjax.agents.real_rules import GAME, legal_actions, make_rules_policy, rules_model
@@ -15,7 +13,9 @@ from dreamjax.envs.tetris import engine
 from dreamjax.envs.tetris.rules import TetrisConfig
 from dreamjax.models.heads import Head
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, RSSMState
-from tests.conftest import make_tiny_config
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.places import NO_PARAMS, networks_of, place_model
+from tests.helpers.xla import QUICK
 
 RULES = TetrisConfig(action_mode="locked_position", width=4, height=6, piece_reward=0.1)
 PIECE = ObsSpec("vector", (32,), "float32")
@@ -57,7 +57,7 @@ def test_the_true_rules_are_the_engines_and_unseen_pieces_are_not_foreseen(rules
     game = games([0, 1, 2, 3])
     seen = RSSMState(jnp.zeros((2, 56)), jnp.zeros((2, 1, 1)))
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def run(game, keys):
         action = jax.nn.one_hot(jnp.array([21, 20]), 24)
         known, reward, discount = model.step((game, seen, None), action, keys)
@@ -84,7 +84,7 @@ def test_planning_by_the_true_rules_clears_the_line(rules_networks):
     game = games([0, 0, 0])
     carry = Carry(RSSMState(jnp.zeros((2, 56)), jnp.zeros((2, 1, 1))), jnp.zeros((2, 24)))
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def run(game, keys):
         obs = jax.vmap(functools.partial(engine.observe, RULES))(game)
         _, record, _ = policy(NO_PARAMS, carry, {**obs, GAME: game}, jnp.ones(2, bool), keys, greedy=True)

@@ -9,10 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.agents.agent import make_agent, make_learner
 from dreamjax.types import NormalizerState
+from tests.helpers.batches import EVERY_ACTION, random_batch
+from tests.helpers.configs import vary
+from tests.helpers.parameters import noise_like
+from tests.helpers.xla import QUICK
 
 # Adam with a large epsilon moves almost in proportion to the gradient: rounding stays rounding.
 OPTIMISER = {
@@ -40,18 +43,18 @@ def learner(tiny_config):
 
     @functools.cache
     def build(variant, accumulate=1, precision="float32"):
-        config = small.vary(
+        config = vary(
             tiny_config,
             optimiser={**OPTIMISER, "accumulate": accumulate},
             parallel={"precision": precision},
             **VARIANTS[variant],
         )
-        spec = small.EVERY_ACTION
+        spec = EVERY_ACTION
         agent = make_agent(config, spec)
         learner = make_learner(agent.networks, config, spec)
 
         def compiled(*phases):
-            return jax.jit(functools.partial(agent.update, phases=phases), compiler_options=small.QUICK)
+            return jax.jit(functools.partial(agent.update, phases=phases), compiler_options=QUICK)
 
         return SimpleNamespace(
             config=config,
@@ -60,8 +63,8 @@ def learner(tiny_config):
             learner=learner,
             agent=agent,
             state=functools.partial(middle_of_training, agent, config),
-            batch=small.random_batch(spec),
-            update=jax.jit(agent.update, compiler_options=small.QUICK),
+            batch=random_batch(spec),
+            update=jax.jit(agent.update, compiler_options=QUICK),
             update_world_model=compiled("world_model"),
             update_exploring=compiled("world_model", "actor_critic", "explorer"),
             update_actor_critic=compiled("actor_critic"),
@@ -77,8 +80,8 @@ def middle_of_training(agent, config):
     return state.replace(
         step=jnp.int32(7),
         key=jax.random.key(3),
-        params=small.noise_like(shapes.params, seed=1),
-        slow_critic=small.noise_like(shapes.slow_critic, seed=2),
+        params=noise_like(shapes.params, seed=1),
+        slow_critic=noise_like(shapes.slow_critic, seed=2),
         retnorm=NormalizerState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2)),
         explorer=None if state.explorer is None else explorer_in_the_middle(shapes.explorer),
     )
@@ -87,4 +90,4 @@ def middle_of_training(agent, config):
 def explorer_in_the_middle(shapes):
     scale = NormalizerState(low=jnp.float32(-0.02), high=jnp.float32(0.03), count=jnp.int32(2))
     novelty = NormalizerState(jnp.float32(0.01), jnp.float32(0.02), jnp.int32(2))
-    return shapes.replace(slow_critic=small.noise_like(shapes.slow_critic, seed=3), retnorm=scale, novelty=novelty)
+    return shapes.replace(slow_critic=noise_like(shapes.slow_critic, seed=3), retnorm=scale, novelty=novelty)

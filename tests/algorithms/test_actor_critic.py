@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.algorithms import actor_critic, imagination
 from dreamjax.algorithms.actions import make_policy
 from dreamjax.types import ActionPart, ActionSpec, Imagination, RSSMState, WorldModel
+from tests.helpers.configs import vary
 
 ARMS = ActionSpec((ActionPart("categorical", 2),))
 BITS = ActionSpec((ActionPart("binary", 3),))
@@ -54,7 +54,7 @@ def make_case(config, **kwargs):
 def test_actor_loss_by_hand(tiny_config, off_policy):
     """Contracts 15, 18, 19: log-probability, entropy and baseline of the state acted from; w[t] = g^t prod_{i<=t} c[i];
     the mean over rollouts and steps; min(1, pi / mu) for rollouts of an older policy."""
-    config = small.vary(tiny_config, actor={"entropy": 0.3}, loss={"gamma": 0.9})
+    config = vary(tiny_config, actor={"entropy": 0.3}, loss={"gamma": 0.9})
     loss, raw, cont, returns, value, mu, log_prob, entropy = make_case(config, off_policy=off_policy)
     weight = np.cumprod(cont[:, :3], 1) * np.array([1, 0.9, 0.81])
     ratio = np.minimum(1, np.exp(log_prob - mu)) if off_policy else 1.0
@@ -66,7 +66,7 @@ def test_actor_loss_by_hand(tiny_config, off_policy):
 
 def test_a_finished_start_teaches_nothing(tiny_config):
     """Contract 18: with c[0] = 0 the gradient of the whole rollout is exactly 0, entropy included."""
-    config = small.vary(tiny_config, actor={"entropy": 0.3})
+    config = vary(tiny_config, actor={"entropy": 0.3})
     loss, raw, *_ = make_case(config, off_policy=False)
     gradient = jax.jit(jax.grad(loss))(raw)
     assert np.all(gradient[1] == 0)
@@ -75,7 +75,7 @@ def test_a_finished_start_teaches_nothing(tiny_config):
 
 def test_the_actor_learns_from_advantages_alone_without_entropy(tiny_config):
     """Contract 21: the gradient is not zero, and changes when advantages are shuffled."""
-    config = small.vary(tiny_config, actor={"entropy": 0.0})
+    config = vary(tiny_config, actor={"entropy": 0.0})
     loss, raw, _, returns, *_ = make_case(config, off_policy=False)
     gradient = jax.jit(jax.grad(loss))
     plain, shuffled = gradient(raw, returns), gradient(raw, returns[:, ::-1])
@@ -85,7 +85,7 @@ def test_the_actor_learns_from_advantages_alone_without_entropy(tiny_config):
 
 def test_routes_of_the_actor_loss(tiny_config):
     """Contract 20: nothing but the policy gets a gradient; rollouts, returns, values and scale get exactly none."""
-    config = small.vary(tiny_config, actor={"entropy": 0.3})
+    config = vary(tiny_config, actor={"entropy": 0.3})
     loss, raw, cont, returns, value, mu, *_ = make_case(config, off_policy=True)
 
     def of_everything(raw, returns, value, cont, mu):
@@ -98,7 +98,7 @@ def test_routes_of_the_actor_loss(tiny_config):
 
 def test_off_policy_weights_carry_no_gradient(tiny_config):
     """Contract 20: the gradient is w rho grad log pi A, not also through rho."""
-    config = small.vary(tiny_config, actor={"entropy": 0.0}, loss={"gamma": 0.9})
+    config = vary(tiny_config, actor={"entropy": 0.0}, loss={"gamma": 0.9})
     loss, raw, cont, returns, value, mu, log_prob, _ = make_case(config, off_policy=True)
     plain, *_ = make_case(config, off_policy=False)
     ratio = np.minimum(1, np.exp(log_prob - mu))
@@ -170,7 +170,7 @@ def bandit():
 
 def test_policy_gradient_of_a_bandit(tiny_config):
     """Contracts 19, 20, 22: the mean gradient is the analytic one within 3 standard errors; none reaches the rewards."""
-    config = small.vary(tiny_config, actor={"entropy": 0.0, "unimix": 0.0})
+    config = vary(tiny_config, actor={"entropy": 0.0, "unimix": 0.0})
     num, theta = 40_000, jnp.array([0.3, -0.4])
     baseline = jnp.log1p(0.2) * jnp.ones((1, 2, 1))
 

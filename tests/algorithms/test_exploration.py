@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import small
 
 from dreamjax.algorithms import exploration
 from dreamjax.algorithms.normalization import init_normalizer, update_normalizer
 from dreamjax.config import ConfigError, EnsembleConfig
 from dreamjax.models.ensemble import Ensemble
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, Imagination, ObsSpec, RSSMState
+from tests.helpers import networks
+from tests.helpers.configs import vary
+from tests.helpers.xla import QUICK
 
 SPEC = EnvSpec({"x": ObsSpec("vector", (2,), "float32")}, ActionSpec((ActionPart("categorical", 4),)))
 
@@ -138,10 +140,10 @@ def test_two_devices_learn_and_reward_as_one():
         reward = exploration.mixed_reward(dreams.reward, disagreed, scale, intrinsic=0.5, extrinsic=1.0)
         return jax.lax.pmean(grads, axis_name) if axis_name else grads, state, reward
 
-    one = jax.jit(step, compiler_options=small.QUICK)(x, jnp.arange(2), dreams)
+    one = jax.jit(step, compiler_options=QUICK)(x, jnp.arange(2), dreams)
     shares = jax.tree.map(lambda y: y.reshape(2, y.shape[0] // 2, *y.shape[1:]), (x, np.arange(2), dreams))
     several = jax.vmap(functools.partial(step, axis_name="device"), axis_name="device")
-    grads, state, reward = jax.jit(several, compiler_options=small.QUICK)(*shares)
+    grads, state, reward = jax.jit(several, compiler_options=QUICK)(*shares)
     for device in range(2):
         for shared, single in zip(jax.tree.leaves((grads, state)), jax.tree.leaves(one[:2]), strict=True):
             np.testing.assert_allclose(shared[device], single, rtol=1e-5, atol=1e-6)
@@ -189,8 +191,8 @@ def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_c
     """A world of 16 states, in which four actions permute 4 latents of 4 classes. Trained on 600, 60, 6 and 0 windows
     of each action, the ensemble disagrees in that order; of its first disagreement it keeps under 2 % on the action seen
     most, and over ten times that share on the one never seen."""
-    config = small.vary(tiny_config, ensemble={"size": 5, "units": 32, "layers": 1})
-    ensemble = small.ensemble(config, SPEC)
+    config = vary(tiny_config, ensemble={"size": 5, "units": 32, "layers": 1})
+    ensemble = networks.ensemble(config, SPEC)
     rng = np.random.default_rng(0)
     turns = np.stack([rng.permutation(16) for _ in range(4)])
     counts = [600, 60, 6, 0]
@@ -222,9 +224,9 @@ def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_c
         return (optax.apply_updates(params, changes), opt_state), loss
 
     data = jax.tree.map(lambda *x: np.stack(x), *[batch(32) for _ in range(200)])
-    before = jax.jit(lambda key: ensemble.init(key, 16), compiler_options=small.QUICK)(jax.random.key(0))
+    before = jax.jit(lambda key: ensemble.init(key, 16), compiler_options=QUICK)(jax.random.key(0))
     train = lambda params: jax.lax.scan(step, (params, optimiser.init(params)), (jnp.arange(200), *data))
-    (after, _), losses = jax.jit(train, compiler_options=small.QUICK)(before)
+    (after, _), losses = jax.jit(train, compiler_options=QUICK)(before)
     assert losses[-20:].mean() < 0.2 * losses[0]
 
     feat = np.eye(16, dtype=np.float32)

@@ -7,9 +7,6 @@ import functools
 import jax
 import numpy as np
 import pytest
-import small
-from algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, with_heads
-from fingerprints import fingerprints
 
 from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.exploration import explorer_params
@@ -17,6 +14,10 @@ from dreamjax.algorithms.update.behavior import imagine_from, last_steps
 from dreamjax.algorithms.update.state import explorer_behavior
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.config import ConfigError
+from tests.algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, with_heads
+from tests.helpers.configs import vary
+from tests.helpers.fingerprints import fingerprints
+from tests.helpers.xla import QUICK
 
 EXPLORING = ("world_model", "actor_critic", "explorer")
 
@@ -39,7 +40,7 @@ def test_the_explorers_phase_against_numpy(learner):
     config, networks, batch = x.config, x.networks, x.batch
     last, length, gamma = config.imagination.last, batch.reward.shape[1], config.loss.gamma
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def dreamt(state):
         key = jax.random.fold_in(state.key, state.step)
         model_key = jax.random.split(key, 3)[0]
@@ -155,4 +156,4 @@ def test_the_explorers_parameters_stand_in_the_place_of_the_tasks():
 )
 def test_impossible_explorers_are_refused(tiny_config, fields, message):
     with pytest.raises(ConfigError, match=message):
-        small.vary(tiny_config, **fields)
+        vary(tiny_config, **fields)

@@ -4,13 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.algorithms import imagination
 from dreamjax.algorithms.actions import make_policy
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.config import ActorConfig
 from dreamjax.types import ActionPart, ActionSpec, RSSMState
+from tests.helpers import networks
+from tests.helpers.batches import EVERY_ACTION
+from tests.helpers.configs import vary
+from tests.helpers.parameters import noise_like, random_params
 
 H, N, C = 4, 6, 3
 SPEC = ActionSpec((ActionPart("categorical", C, masked=True),))
@@ -142,10 +145,10 @@ def test_no_gradient_leaves_imagination():
 
 @pytest.fixture(scope="module", params=["categorical", "gaussian"])
 def real(request, tiny_config):
-    config = small.vary(tiny_config, model={"latent": request.param})
-    world_model = small.world_model(config, small.EVERY_ACTION)
-    params = small.random_params(world_model.init)
-    start = small.noise_like(jax.eval_shape(lambda: world_model.initial(N)))
+    config = vary(tiny_config, model={"latent": request.param})
+    world_model = networks.world_model(config, EVERY_ACTION)
+    params = random_params(world_model.init)
+    start = noise_like(jax.eval_shape(lambda: world_model.initial(N)))
     return world_model, params, start
 
 
@@ -153,7 +156,7 @@ def test_imagined_actions_replayed_through_the_prior_give_the_same_states(real):
     """Contract 9: imagining a recorded list of actions is teacher forcing through the prior, step by step; and with the
     same noise the rollout's own actions lead to the rollout's own features."""
     world_model, params, start = real
-    spec, size = small.EVERY_ACTION.action, small.EVERY_ACTION.action.vector_size
+    spec, size = EVERY_ACTION.action, EVERY_ACTION.action.vector_size
 
     def noise_by_count(imagine):  # the same noise at every step, whoever calls
         return lambda p, s, a, keys: imagine(p, s, a, jax.random.split(jax.random.key(5), N))
@@ -182,7 +185,7 @@ def test_imagined_actions_replayed_through_the_prior_give_the_same_states(real):
 def test_open_loop_scan_equals_a_loop(real):
     """Contract 9: step t uses action[t] and the rows' keys of step t."""
     world_model, params, state = real
-    actions = np.random.default_rng(0).normal(size=(N, H, small.EVERY_ACTION.action.vector_size)).astype(np.float32)
+    actions = np.random.default_rng(0).normal(size=(N, H, EVERY_ACTION.action.vector_size)).astype(np.float32)
     keys = jax.random.split(jax.random.key(0), N)
     states = jax.jit(lambda *args: imagination.imagine_actions(world_model, *args))(params, state, actions, keys)
     step = jax.jit(lambda p, s, a, keys, t: world_model.imagine(p, s, a, step_keys(keys, t))[0])

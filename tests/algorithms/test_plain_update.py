@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import plain_update
-import small
 
 from dreamjax.models.rssm import BlockGRU
+from tests import plain_update
+from tests.helpers.parameters import random_params
 
 
 def test_an_update_has_the_losses_of_the_plain_one(learner):
@@ -30,7 +30,7 @@ def test_the_block_gru_and_its_gradients_are_the_plain_ones(tiny_config):
     rng = np.random.default_rng(0)
     deter, stoch, action = (rng.normal(size=(6, n)).astype(np.float32) for n in (config.deter, 8, 3))
     module = BlockGRU(config, jnp.float32)
-    params = small.random_params(module.init, deter, stoch, action)["params"]
+    params = random_params(module.init, deter, stoch, action)["params"]
     weights = rng.normal(size=deter.shape).astype(np.float32)
 
     def fast(params, *inputs):

@@ -4,13 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms import distributions
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.buffers import imagination_buffer
 from dreamjax.models import latents
+from tests.helpers.batches import EVERY_ACTION, random_batch
+from tests.helpers.configs import vary
+from tests.helpers.parameters import noise_like
+from tests.helpers.xla import QUICK
 
 
 def test_the_checker_of_reused_keys_is_on():
@@ -64,19 +67,19 @@ def drawn(monkeypatch):
 def test_no_key_is_used_twice(tiny_config, drawn):
     """Contract 31: in two updates of two micro-batches each, over rows, time steps, posterior, action parts, prior and
     the ring's draws."""
-    config = small.vary(
+    config = vary(
         tiny_config,
         batch_length=3,
         horizon=2,
         optimiser={"accumulate": 2},
         imagination={"use_ring": True, "capacity": 48},
     )
-    agent = make_agent(config, small.EVERY_ACTION)
-    batch = small.random_batch(small.EVERY_ACTION, length=3)
+    agent = make_agent(config, EVERY_ACTION)
+    batch = random_batch(EVERY_ACTION, length=3)
     shapes = jax.eval_shape(agent.init, jax.random.key(0))
     state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes.replace(key=None))
-    state = state.replace(key=jax.random.key(0), params=small.noise_like(shapes.params))
-    update = jax.jit(agent.update, compiler_options=small.QUICK)
+    state = state.replace(key=jax.random.key(0), params=noise_like(shapes.params))
+    update = jax.jit(agent.update, compiler_options=QUICK)
     for step in (0, 1):
         update(state.replace(step=np.int32(step)), batch)
     keys = drawn()
@@ -88,11 +91,11 @@ def test_no_key_is_used_twice(tiny_config, drawn):
 
 def test_no_key_is_used_twice_by_the_policy(tiny_config, drawn):
     """Contract 31: the latent and each part of the action have keys of their own, for every environment."""
-    agent = make_agent(tiny_config, small.EVERY_ACTION)
+    agent = make_agent(tiny_config, EVERY_ACTION)
     shapes = jax.eval_shape(agent.init, jax.random.key(0)).params
     params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     obs = {"vector": np.zeros((3, 5), np.float32), "action_mask": np.ones((3, 3), np.int8)}
     keys = jax.random.split(jax.random.key(0), 3)
-    policy = jax.jit(agent.policy, static_argnames="greedy", compiler_options=small.QUICK)
+    policy = jax.jit(agent.policy, static_argnames="greedy", compiler_options=QUICK)
     policy(params, agent.initial_carry(3), obs, np.ones(3, bool), keys, greedy=False)
     assert len(np.unique(drawn(), axis=0)) == 3 * (1 + 3)

@@ -8,9 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import small
-from plain_update import cross_entropy, decode, lambda_return, log_prob_and_entropy
-from scans import matrix_products
 
 from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms.actions import make_policy
@@ -22,6 +19,11 @@ from dreamjax.algorithms.update.behavior import last_steps
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.training.runtime import memory
 from dreamjax.training.updates import scan_updates
+from tests.helpers.batches import along, random_batch
+from tests.helpers.configs import vary
+from tests.helpers.jaxprs import matrix_products
+from tests.helpers.xla import QUICK
+from tests.plain_update import cross_entropy, decode, lambda_return, log_prob_and_entropy
 
 
 def leaves(tree):
@@ -59,7 +61,7 @@ def test_the_behavior_phase_against_numpy(learner):
     tail = lambda x: np.asarray(x)[:, length - last :]
     flat = lambda x: tail(x).reshape(size * last, *x.shape[2:])
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def replayed(state):
         model_key, dream_key, _ = jax.random.split(jax.random.fold_in(state.key, state.step), 3)
         _, (post, by_step, _) = world_model_loss(
@@ -125,7 +127,7 @@ def test_the_behavior_phase_against_numpy(learner):
     error[:, length - last : -1] = live * np.abs(targets - decode(replay))
     np.testing.assert_allclose(outs.priority, by_step + error, rtol=2e-3)
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def actor_gradient(params):
         def loss(params):
             policy_of = lambda feat, mask: make_policy(
@@ -140,7 +142,7 @@ def test_the_behavior_phase_against_numpy(learner):
     norm = actor_gradient(state.params["actor"])
     np.testing.assert_allclose(metrics["train/grad_norm/actor"], norm, rtol=2e-3)
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def critic_gradient(params):
         def loss(params):
             both = lambda outputs, *targets: sum(scalar_loss(outputs, jnp.float32(target)) for target in targets)
@@ -157,12 +159,12 @@ def test_the_behavior_phase_against_numpy(learner):
 
 def test_several_updates_in_one_call_are_single_ones_bit_for_bit(learner):
     x = learner("plain")
-    batches = [x.batch, small.random_batch(x.spec, seed=1)]
+    batches = [x.batch, random_batch(x.spec, seed=1)]
     state, single = x.state(), []
     for batch in batches:
         state, *given = x.update(state, batch)
         single.append(given)
-    both = jax.jit(scan_updates(x.agent.update), compiler_options=small.QUICK)
+    both = jax.jit(scan_updates(x.agent.update), compiler_options=QUICK)
     after, metrics, outs = both(x.state(), jax.tree.map(lambda *parts: np.stack(parts), *batches))
     bits = lambda tree: jax.tree.map(lambda x: jax.random.key_data(x) if x.dtype == state.key.dtype else x, tree)
     jax.tree.map(np.testing.assert_array_equal, bits(after), bits(state))
@@ -200,8 +202,8 @@ def test_behaviors_learn_from_the_evenly_drawn_windows_alone(learner):
     """Windows 1 and 3 of four; the model learns from all, and what is surprising in them is its loss alone."""
     x = learner("even")
     np.testing.assert_array_equal(x.config.replay.even_rows(4), [1, 3])
-    other = small.random_batch(x.spec, seed=5)
-    mixed = lambda rows: jax.tree.map(lambda a, b: np.where(small.along(a, rows), b, a), x.batch, other)
+    other = random_batch(x.spec, seed=5)
+    mixed = lambda rows: jax.tree.map(lambda a, b: np.where(along(a, rows), b, a), x.batch, other)
     (plain, _, outs), (surprising, _, _), (evenly, _, _) = (
         x.update(x.state(), batch) for batch in (x.batch, mixed([0, 2]), mixed([3]))
     )
@@ -250,7 +252,7 @@ def on_devices(x, kind, devices):
     mapped = (jax.vmap if kind == "vmap" else jax.pmap)(fn, in_axes=(None, 0), out_axes=0, axis_name="device")
     shares = share(x.batch, devices)
     program = (jax.jit(mapped) if kind == "vmap" else mapped).lower(x.state(), shares)
-    program = program.compile(compiler_options=small.QUICK)
+    program = program.compile(compiler_options=QUICK)
 
     def run(state):
         state, metrics, outs = program(state, shares)
@@ -326,7 +328,7 @@ def test_behaviors_learned_in_parts_are_those_learned_at_once(learner, variant, 
     monkeypatch.setattr(fast, "CACHED_STATES", 1)
     assert fast.behavior_parts((24, 4), 4, least=1) == 4
     agent = make_agent(x.config, x.spec)
-    assert_close(jax.jit(agent.update, compiler_options=small.QUICK)(x.state(), x.batch), whole, rtol=5e-3, atol=1e-4)
+    assert_close(jax.jit(agent.update, compiler_options=QUICK)(x.state(), x.batch), whole, rtol=5e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -370,10 +372,10 @@ def test_drawn_rollouts_of_another_policy_weigh_less(learner):
 def test_bfloat16_computes_in_half_and_learns_in_full(kind, tiny_config, tiny_spec):
     """Activations are bfloat16; parameters, gradients, optimiser state, return scale and losses stay float32. Types
     are those of the program that would be compiled."""
-    config = small.vary(tiny_config, model={"kind": kind}, parallel={"precision": "bfloat16"})
+    config = vary(tiny_config, model={"kind": kind}, parallel={"precision": "bfloat16"})
     agent = make_agent(config, tiny_spec)
     state = jax.eval_shape(agent.init, jax.random.key(0))
-    batch = small.random_batch(tiny_spec)
+    batch = random_batch(tiny_spec)
     after, metrics, outs = jax.eval_shape(agent.update, state, batch)
     model = agent.world_model
     loss_of = lambda p, key: world_model_loss(p, model, tiny_spec, config.loss, batch, key, symlog=True)

@@ -6,26 +6,30 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.algorithms import world_model_loss as wml
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.types import RSSMState
+from tests.helpers import networks
+from tests.helpers.batches import EVERY_ACTION, random_batch
+from tests.helpers.configs import vary
+from tests.helpers.parameters import random_params
+from tests.helpers.xla import QUICK
 
-SPEC = small.EVERY_ACTION
+SPEC = EVERY_ACTION
 B, T, A = 4, 6, SPEC.action.vector_size
 CASES = [{"latent": "categorical", "cell": "block_gru"}, {"latent": "gaussian", "cell": "gru"}]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case["latent"])
 def case(request, tiny_config):
-    return make_case(small.vary(tiny_config, model=request.param))
+    return make_case(vary(tiny_config, model=request.param))
 
 
 def make_case(config):
     """Configuration, world model and random parameters."""
-    world_model = small.world_model(config, SPEC)
-    return config, world_model, small.random_params(world_model.init)
+    world_model = networks.world_model(config, SPEC)
+    return config, world_model, random_params(world_model.init)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def categorical(tiny_config):
 def window(config, seed=0):
     """Embeddings, action vectors, start state and previous action; nothing zero."""
     rng = np.random.default_rng(seed)
-    world_model = small.world_model(config, SPEC)
+    world_model = networks.world_model(config, SPEC)
     embed = rng.normal(size=(B, T, config.model.hidden)).astype(np.float32)
     action = rng.normal(size=(B, T, A)).astype(np.float32)
     start = jax.tree.map(lambda x: rng.normal(size=x.shape).astype(x.dtype), world_model.initial(B))
@@ -71,7 +75,7 @@ def test_who_depends_on_what(case):
         logits = jnp.sum(jnp.square(post.logit), (2, 3))  # what q sees of obs[t]
         return jnp.sum(post.state.deter * weight[:, None], -1).T, logits.T  # [T, B] each
 
-    deter, logit = jax.jit(jax.jacrev(summary, (0, 1, 2, 3)), compiler_options=small.QUICK)(embed, action, start, prev)
+    deter, logit = jax.jit(jax.jacrev(summary, (0, 1, 2, 3)), compiler_options=QUICK)(embed, action, start, prev)
     pick = lambda jac: np.any(np.stack([np.asarray(jac)[:, b, b] for b in range(B)]) != 0, -1)  # [B, T, T]
     t, s = np.indices((T, T))
     steps = range(T)
@@ -133,7 +137,7 @@ def test_scan_equals_a_loop(case):
 def test_windows_begin_from_kept_latents_or_from_nothing(categorical):
     """Without kept latents every window begins as an episode does, with them only where one begins."""
     config, world_model, _ = categorical
-    batch = small.random_batch(SPEC)
+    batch = random_batch(SPEC)
     action, is_first, start, prev = wml.window_inputs(world_model, SPEC, batch)
     assert action.shape == (B, T, A)
     assert prev.shape == (B, A)
@@ -153,7 +157,7 @@ def test_windows_begin_from_kept_latents_or_from_nothing(categorical):
 def compiled_loss(world_model, config):
     config = config.value
     loss = lambda p, batch, key: loss_of(p, world_model, config, batch, key)
-    return jax.jit(loss, compiler_options=small.QUICK)
+    return jax.jit(loss, compiler_options=QUICK)
 
 
 class Hashed(str):
@@ -179,7 +183,7 @@ def test_the_loss_against_numpy(case):
     config, world_model, params = case
     is_categorical = config.model.latent == "categorical"
     free = 1.63 if is_categorical else 50.0
-    config = small.vary(
+    config = vary(
         config,
         loss={
             "free_nats": free, "dyn": 0.7, "rep": 0.2, "rec": 1.1, "reward": 1.2, "cont": 1.3,
@@ -187,7 +191,7 @@ def test_the_loss_against_numpy(case):
             "gamma": 0.9,
         },
     )  # fmt: skip
-    batch = small.random_batch(SPEC)
+    batch = random_batch(SPEC)
     loss, (post, by_step, metrics) = run_loss(config, world_model, params, batch)
 
     @jax.jit
@@ -234,7 +238,7 @@ def test_the_loss_against_numpy(case):
 def test_truncation_is_not_termination(categorical):
     """Contract 3: a time limit does not change the loss, a termination does."""
     config, world_model, params = categorical
-    batch = small.random_batch(SPEC)
+    batch = random_batch(SPEC)
     cont = lambda batch: float(run_loss(config, world_model, params, batch)[1][2]["train/loss/cont"])
     limit = batch.replace(is_last=np.ones_like(batch.is_last))
     assert cont(limit) == cont(batch)
@@ -246,7 +250,7 @@ def test_truncation_is_not_termination(categorical):
 def test_doubling_the_batch_or_the_length_leaves_every_loss_unchanged(categorical):
     """Contract 15."""
     config, world_model, params = categorical
-    batch = small.random_batch(SPEC)
+    batch = random_batch(SPEC)
     double = lambda axis: jax.tree.map(lambda x: np.concatenate([x, x], axis if x.ndim > 1 else 0), batch)
     twice = double(0)
     wide = twice.replace(prev_action=np.concatenate([batch.prev_action] * 2), row=np.concatenate([batch.row] * 2))
@@ -267,7 +271,7 @@ ZERO = {"dyn": 0.0, "rep": 0.0, "rec": 0.0, "reward": 0.0, "cont": 0.0}
 def test_gradient_routes_inside_the_world_model(tiny_config):
     """Contracts 10 and 20, as a table of exact zeros: dyn trains the prior and not the posterior, rep the reverse; under
     the free nats neither; each head is trained by its own loss; all but the KLs' prior leave the prior alone."""
-    batch = small.random_batch(SPEC, length=1)  # one step: no path from a posterior sample to a later prior
+    batch = random_batch(SPEC, length=1)  # one step: no path from a posterior sample to a later prior
     batch = batch.replace(is_terminal=np.ones((B, 1), bool))
     parts = {
         "encoder": lambda p: p["encoder"],
@@ -288,14 +292,14 @@ def test_gradient_routes_inside_the_world_model(tiny_config):
         ("reward", 0.0): {"encoder", "posterior", "transition", "reward"},
         ("cont", 0.0): {"encoder", "posterior", "transition", "cont"},
     }
-    world_model = small.world_model(tiny_config, SPEC)
-    params = small.random_params(world_model.init)
+    world_model = networks.world_model(tiny_config, SPEC)
+    params = random_params(world_model.init)
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def gradients(params, batch):
         result = {}
         for name, free in table:
-            config = small.vary(tiny_config, loss={**ZERO, name: 1.0, "free_nats": free})
+            config = vary(tiny_config, loss={**ZERO, name: 1.0, "free_nats": free})
             fn = lambda p, config=config: loss_of(p, world_model, config, batch, jax.random.key(0))[0]
             result[name, free] = jax.grad(fn)(params)
         return {str(k): v for k, v in result.items()}
@@ -311,9 +315,7 @@ def test_what_leaves_the_loss_carries_no_gradient(categorical):
     config, world_model, params = categorical
 
     def leak(params):
-        _, (post, by_step, _) = loss_of(
-            params, world_model, config, small.random_batch(SPEC, length=2), jax.random.key(0)
-        )
+        _, (post, by_step, _) = loss_of(params, world_model, config, random_batch(SPEC, length=2), jax.random.key(0))
         return sum(jnp.sum(x) for x in jax.tree.leaves((post, by_step)))
 
     assert not any(np.any(x) for x in jax.tree.leaves(jax.jit(jax.grad(leak))(params)))
@@ -322,7 +324,7 @@ def test_what_leaves_the_loss_carries_no_gradient(categorical):
 def test_rows_draw_by_their_global_index(categorical):
     """Contract 28: row 2 of a batch draws what it draws alone under the same index, and else something else."""
     config, world_model, params = categorical
-    batch = small.random_batch(SPEC)
+    batch = random_batch(SPEC)
     batch = jax.tree.map(lambda x: np.repeat(x[2:3], 2, 0), batch)
     stoch = lambda rows: run_loss(config, world_model, params, batch.replace(row=np.int32(rows)))[1][0].state.stoch
     np.testing.assert_array_equal(stoch([2, 9])[0], stoch([9, 2])[1])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dreamjax.buffers.sequence_buffer import Indices, greatest_after, nbytes_for
 from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec, Records, RSSMState
-from tests.buffers.streams import LATENTS, SPEC, make_buffer, make_latents, make_records
+from tests.helpers.replay import LATENTS, SPEC, make_buffer, make_latents, make_records
 
 
 class Model:

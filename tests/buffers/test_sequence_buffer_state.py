@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
-from tests.buffers.streams import LATENTS, make_buffer, make_latents, make_records
+from tests.helpers.replay import LATENTS, make_buffer, make_latents, make_records
 
 SAMPLERS = {
     "uniform": {},

@@ -16,8 +16,8 @@ import pytest
 
 from dreamjax.commands import cli, train
 from dreamjax.config import Config
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FILE = str(ROOT / "experiments" / "cartpole.py")
 
 

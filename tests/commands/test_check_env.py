@@ -7,15 +7,15 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import scripted
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from dreamjax.commands import check_env
+from tests.helpers import scripted
 
 
 def run(name: str, *arguments: str) -> int:
-    return check_env.main([f"--env=scripted:{name}", *arguments])
+    return check_env.main([f"--env=tests.helpers.scripted:{name}", *arguments])
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from dreamjax.commands import cli, compile_cache, evaluate, train
 from dreamjax.config import ConfigError
 from dreamjax.training.storage import workdir
 from dreamjax.training.storage.workdir import UsageError
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CARTPOLE = "experiments/cartpole.py"
 
 

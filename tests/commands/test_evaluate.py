@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training.fakes import FakeEnv, counting_policy
 
 from dreamjax import config as config_lib
 from dreamjax.commands import cli, evaluate, robustness, stopwatch
 from dreamjax.envs.tetris.rules import TetrisConfig
 from dreamjax.training.evaluation import evaluator
 from dreamjax.training.storage import workdir
-from tests.conftest import make_tiny_config
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import FakeEnv, counting_policy
 
 STANDARD = {"randomizer": "bag", "garbage_rows": 0}
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib
 import runpy
 import sys
-from pathlib import Path
 
 import pytest
 
 from dreamjax import __main__ as console
 from dreamjax import __version__
 from dreamjax.commands import ALIASES, COMMANDS
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
 
 
 def module_of(command: str) -> str:

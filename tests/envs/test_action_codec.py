@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scripted
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from dreamjax.envs.action_codec import ActionCodec
 from dreamjax.envs.checks import EnvError
 from dreamjax.envs.make import make_env_from
 from dreamjax.types import ActionPart
+from tests.helpers import scripted
 
 N = 5
 

@@ -8,7 +8,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-import scripted
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -17,6 +16,7 @@ from dreamjax.envs.adapter import Adapter
 from dreamjax.envs.checks import EnvError
 from dreamjax.envs.make import make_env, make_env_from
 from dreamjax.types import ActionPart, ObsSpec, Records
+from tests.helpers import scripted
 
 NUM_ENVS = len(scripted.SCRIPTS)
 MODES = list(AutoresetMode)
@@ -264,7 +264,7 @@ def test_unknown_id_module_and_argument() -> None:
 
 
 def test_module_prefix_imports_the_module() -> None:
-    adapter = make_env(EnvConfig(id="scripted:Scripted-v0"), 1, seed=0)
+    adapter = make_env(EnvConfig(id="tests.helpers.scripted:Scripted-v0"), 1, seed=0)
     assert adapter.reset().obs["observation"].shape == (1, 2)
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-import scripted
 
 from dreamjax.config import EnvConfig
 from dreamjax.envs.adapter import Adapter
 from dreamjax.envs.checks import EnvError
 from dreamjax.envs.make import make_env, make_env_from
 from dreamjax.types import Records
+from tests.helpers import scripted
 
 ZERO = np.zeros((3, 1), np.int32)
 
@@ -48,9 +48,9 @@ def same(a: Records, b: Records) -> None:
 
 
 def test_workers_give_the_stream_of_this_process() -> None:
-    config = EnvConfig(id="scripted:Scripted-v0")
+    config = EnvConfig(id="tests.helpers.scripted:Scripted-v0")
     here = make_env(config, 3, seed=7)
-    there = make_env(EnvConfig(id="scripted:Scripted-v0", workers=2), 3, seed=7)
+    there = make_env(EnvConfig(id="tests.helpers.scripted:Scripted-v0", workers=2), 3, seed=7)
     assert here.spec == there.spec
     for a, b in zip(play(here, 15), play(there, 15), strict=True):
         same(a, b)

@@ -5,18 +5,16 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_tiny_config
 
 from dreamjax.configs.tetris_locked import REWARDS
 from dreamjax.training.storage import workdir
 from dreamjax.training.storage.workdir import UsageError
 from experiments.baselines import compare, curves, heuristics
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+from tests.helpers.configs import make_tiny_config
 
 
 def result(*points, agent="ppo", seed=0, env="dreamjax/Tetris-v0/direct", reward="lines", **more):

@@ -14,7 +14,7 @@ from dreamjax.training.storage.workdir import UsageError, write_config
 from dreamjax.types import ActionSpec, EnvSpec, ObsSpec
 from experiments import coverage
 from experiments.coverage import Coverage, coarse
-from tests.conftest import make_tiny_config
+from tests.helpers.configs import make_tiny_config
 
 ENV = {"id": "dreamjax/Tetris-v0", "action_mode": "direct", "kwargs": {"height": 8, "width": 4}}
 SPEC = EnvSpec({"board": ObsSpec("grid", (2, 8, 4), "uint8", classes=2)}, ActionSpec(()))

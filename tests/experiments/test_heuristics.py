@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tetris.games import I, O, drawn, drawn_words, start
 
 from dreamjax.envs.tetris import engine, reward, rules
 from dreamjax.envs.tetris.rules import TetrisConfig
 from experiments.baselines import heuristics
+from tests.helpers.tetris import I, O, drawn, drawn_words, start
 
 SMALL = TetrisConfig(action_mode="locked_position", width=4, height=6)
 

@@ -7,7 +7,7 @@ import math
 import re
 
 from experiments import train_cartpole
-from tests.conftest import make_tiny_config
+from tests.helpers.configs import make_tiny_config
 
 
 def test_the_example_trains(capsys):

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.models import decoders
 from dreamjax.models.encoders import preprocess
 from dreamjax.types import ObsSpec
+from tests.helpers.parameters import random_params
 
 SPEC = {
     "board": ObsSpec("grid", (1, 6, 4), "uint8", 2),
@@ -26,7 +26,7 @@ SPEC = {
 def test_predictions_have_the_shape_of_what_they_predict(tiny_config, lead):
     decoder = decoders.Decoder(SPEC, tiny_config.model, jnp.float32)
     feat = np.random.default_rng(0).normal(size=(*lead, 7)).astype(np.float32)
-    predictions = jax.jit(decoder.apply)(small.random_params(decoder.init, feat), feat)
+    predictions = jax.jit(decoder.apply)(random_params(decoder.init, feat), feat)
     obs = {name: np.zeros((*lead, *entry.shape), entry.dtype) for name, entry in SPEC.items()}
     shapes = {name: x.shape for name, x in jax.eval_shape(lambda obs: preprocess(SPEC, obs), obs).items()}
     assert {name: x.shape for name, x in predictions.items()} == shapes

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.models import encoders
 from dreamjax.types import ObsSpec
+from tests.helpers.parameters import random_params
 
 SPEC = {
     "action_mask": ObsSpec("mask", (3,), "int8"),
@@ -78,7 +78,7 @@ def make_encoder(config, obs, spec=SPEC):
     """The encoder as a function, its parameters and the preprocessed observation."""
     encoder = encoders.Encoder(spec, config, jnp.float32)
     processed = encoders.preprocess(spec, obs)
-    return jax.jit(encoder.apply), small.random_params(encoder.init, processed), processed
+    return jax.jit(encoder.apply), random_params(encoder.init, processed), processed
 
 
 @pytest.mark.parametrize("grid_encoder", ["dense", "conv"])

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dreamjax.models import nets
+from tests.helpers.parameters import random_params
 
 
 def key(seed=0):
@@ -50,7 +50,7 @@ def test_block_dense_is_one_matrix_for_each_block():
     layer = nets.BlockDense(4)
     rng = np.random.default_rng(0)
     x, shared = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 5, 2), (5, 6)))
-    params = small.random_params(layer.init, x, shared)["params"]
+    params = random_params(layer.init, x, shared)["params"]
     y = jax.jit(layer.apply)({"params": params}, x, shared)
     for block in range(3):
         inputs = np.concatenate([x[block], shared], -1)
@@ -90,7 +90,7 @@ def test_scale_zero_begins_at_zero():
 def test_mlp_is_dense_norm_act_then_dense(norm):
     layer = nets.MLP(2, 8, 3, act="tanh", norm=norm)
     x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
-    params = small.random_params(layer.init, x)["params"]
+    params = random_params(layer.init, x)["params"]
     expected = x
     for i in range(2):
         dense = params[f"Layer_{i}"]["Dense_0"]["dense"]

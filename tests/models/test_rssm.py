@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.models import rssm
 from dreamjax.types import RSSMState
+from tests.helpers.parameters import random_params
 
 ACTION, TOKENS = 3, 5
 
@@ -36,7 +36,7 @@ def make_cell(cell, config, seed=0):
     rng = np.random.default_rng(seed)
     deter, stoch, action = (rng.normal(size=(2, n)).astype(np.float32) for n in (config.deter, 6, ACTION))
     module = cell(config, jnp.float32)
-    params = small.random_params(module.init, deter, stoch, action)
+    params = random_params(module.init, deter, stoch, action)
     return module, params["params"], (deter, stoch, action)
 
 
@@ -94,7 +94,7 @@ def make_rssm(config, latent, **changes):
     action = rng.normal(size=(2, ACTION)).astype(np.float32)
     tokens = rng.normal(size=(2, TOKENS)).astype(np.float32)
     module = Both(config, jnp.float32)
-    return module, small.random_params(module.init, state, action, tokens), (state, action, tokens)
+    return module, random_params(module.init, state, action, tokens), (state, action, tokens)
 
 
 @pytest.mark.parametrize("latent", ["categorical", "gaussian"])

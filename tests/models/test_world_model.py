@@ -4,15 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax import config as config_lib
 from dreamjax.algorithms.distributions import scalar_decode
 from dreamjax.config import presets
 from dreamjax.models.rssm import reset_where
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec, RSSMState
+from tests.helpers import networks
+from tests.helpers.batches import EVERY_ACTION, random_batch
+from tests.helpers.configs import vary
+from tests.helpers.parameters import random_params
 
-SPEC = small.EVERY_ACTION
+SPEC = EVERY_ACTION
 CASES = [("categorical", "block_gru"), ("gaussian", "gru")]
 
 
@@ -26,8 +29,8 @@ def inputs(world_model, batch=3):
 @pytest.mark.parametrize(("latent", "cell"), CASES)
 def test_observe_masks_state_and_action_of_reset_rows_alone(tiny_config, latent, cell):
     """Contracts 7 and 8: a reset row forgets everything before, the others are bitwise as without the reset."""
-    world_model = small.world_model(small.vary(tiny_config, model={"latent": latent, "cell": cell}), SPEC)
-    params = small.random_params(world_model.init)
+    world_model = networks.world_model(vary(tiny_config, model={"latent": latent, "cell": cell}), SPEC)
+    params = random_params(world_model.init)
     state, action = inputs(world_model)
     embed = np.random.default_rng(1).normal(size=(3, tiny_config.model.hidden)).astype(np.float32)
     keys = lambda: jax.random.split(jax.random.key(0), 3)
@@ -53,8 +56,8 @@ def test_reset_where():
 @pytest.mark.parametrize(("latent", "cell"), CASES)
 def test_a_row_does_not_read_the_other_rows(tiny_config, latent, cell):
     """Contract 28: rows carry their own keys, so a batch may be cut anywhere."""
-    world_model = small.world_model(small.vary(tiny_config, model={"latent": latent, "cell": cell}), SPEC)
-    params = small.random_params(world_model.init)
+    world_model = networks.world_model(vary(tiny_config, model={"latent": latent, "cell": cell}), SPEC)
+    params = random_params(world_model.init)
     state, action = inputs(world_model, 4)
     imagine = jax.jit(world_model.imagine)
     whole = imagine(params, state, action, jax.random.split(jax.random.key(0), 4))
@@ -67,11 +70,11 @@ def test_a_row_does_not_read_the_other_rows(tiny_config, latent, cell):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_shapes_and_precision(tiny_config, latent, cell, precision):
     """States in the compute dtype; logits and predictions in float32; parameters always in float32."""
-    config = small.vary(tiny_config, model={"latent": latent, "cell": cell}, parallel={"precision": precision})
-    wm, model = small.world_model(config, SPEC), config.model
+    config = vary(tiny_config, model={"latent": latent, "cell": cell}, parallel={"precision": precision})
+    wm, model = networks.world_model(config, SPEC), config.model
     params = jax.eval_shape(wm.init, jax.random.key(0))
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    batch = small.random_batch(SPEC, batch=2, length=3)
+    batch = random_batch(SPEC, batch=2, length=3)
     state, action = inputs(wm, 2)
     categorical = latent == "categorical"
     keys = jax.random.split(jax.random.key(0), 2)
@@ -92,7 +95,7 @@ def test_shapes_and_precision(tiny_config, latent, cell, precision):
 
 
 def test_feat_joins_deter_and_flat_stoch(tiny_config):
-    world_model = small.world_model(tiny_config, SPEC)
+    world_model = networks.world_model(tiny_config, SPEC)
     state, _ = inputs(world_model)
     expected = np.concatenate([state.deter, state.stoch.reshape(3, -1)], -1)
     np.testing.assert_array_equal(world_model.feat(state), expected)
@@ -101,7 +104,7 @@ def test_feat_joins_deter_and_flat_stoch(tiny_config):
 @pytest.mark.parametrize("head", ["twohot", "mse"])
 def test_reward_begins_at_exactly_zero(tiny_config, head):
     """Contract 14: random two-hot outputs would predict rewards of e^20."""
-    world_model = small.world_model(small.vary(tiny_config, model={"reward_head": head}), SPEC)
+    world_model = networks.world_model(vary(tiny_config, model={"reward_head": head}), SPEC)
     feat = np.random.default_rng(0).normal(size=(5, world_model.feat_size)).astype(np.float32)
     reward = jax.jit(lambda key: scalar_decode(world_model.reward(world_model.init(key), feat)))(jax.random.key(0))
     assert reward.shape == (5,)
@@ -109,17 +112,17 @@ def test_reward_begins_at_exactly_zero(tiny_config, head):
 
 
 def test_no_mask_head_without_masks(tiny_config, tiny_spec):
-    assert small.world_model(tiny_config, tiny_spec).mask is None
+    assert networks.world_model(tiny_config, tiny_spec).mask is None
 
 
 def test_size_1m_has_the_references_number_of_parameters():
     """A vector of 200 and 8 actions at DreamerV3's size 1m: 663,439 parameters in the reference."""
     spec = EnvSpec({"v": ObsSpec("vector", (200,), "float32")}, ActionSpec((ActionPart("categorical", 8),)))
     config = config_lib.from_dict(presets.size("1m"))
-    world_model = small.world_model(config, spec)
+    world_model = networks.world_model(config, spec)
     key = jax.random.key(0)
     trees = [jax.eval_shape(world_model.init, key)] + [
         jax.eval_shape(lambda key, head=head: head.init(key, world_model.feat_size), key)
-        for head in (small.actor(config, spec), small.critic(config, spec))
+        for head in (networks.actor(config, spec), networks.critic(config, spec))
     ]
     assert sum(x.size for x in jax.tree.leaves(trees)) == 663_439

@@ -1,4 +1,4 @@
-"""The environment with faults, as the fake agent sees it; ``training.faulty:Faulty-v0`` for what takes ids only."""
+"""The environment with faults, as the fake agent sees it; ``tests.training.faulty:Faulty-v0`` for what takes ids only."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import scripted
 from gymnasium import spaces
+
+from tests.helpers import scripted
 
 
 class Counting(gymnasium.Wrapper):

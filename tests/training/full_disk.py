@@ -1,7 +1,7 @@
 """A run whose disk fills up, is freed and fills up again; what ``test_faults`` starts in a process of its own.
 
-``python -m training.full_disk DIRECTORY (device|limit)``: the directory is a small file system of its own ("device", which
-is then filled by a file), or files may not grow beyond a size ("limit").
+``python -m tests.training.full_disk DIRECTORY (device|limit)``: the directory is a small file
+system of its own ("device"), which is then filled by a file, or files may not grow beyond a size ("limit").
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 from dreamjax.commands import cli, train
 from dreamjax.reporting import dreams
 from dreamjax.training import build, trainer
-from training.fakes import FakeEnv, fake_agent, make_tiny_config
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import FakeEnv, fake_agent
 
 SMALL = 100  # bytes that files may have where there is a limit; a checkpoint's are larger
 

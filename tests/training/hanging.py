@@ -1,4 +1,4 @@
-"""A run whose environment hangs in its own process, for ``test_watchdog``: ``python -m training.hanging DIRECTORY``."""
+"""A run whose environment hangs in its own process, for ``test_watchdog``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dreamjax.commands import cli, train
 from dreamjax.training import trainer
-from training.fakes import fake_agent, make_tiny_config
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import fake_agent
 
 if __name__ == "__main__":
     trainer.make_agent = lambda *_: fake_agent()  # type: ignore[assignment]
@@ -16,7 +17,7 @@ if __name__ == "__main__":
         train_ratio=12.0,
         checkpoint={"every": 30, "keep": 10},
         env={
-            "id": "training.faulty:Faulty-v0",
+            "id": "tests.training.faulty:Faulty-v0",
             "timeout": 0.6,
             "hang_limit": 3.0,
             "kwargs": {"fault": "hang", "at": 25, "length": 30},

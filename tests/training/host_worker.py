@@ -1,6 +1,6 @@
 """One of the processes of ``test_hosts``: takes updates from its part of fixed batches and writes what comes out.
 
-Run as ``python -m training.host_worker OUT COORDINATOR NUM_PROCESSES PROCESS_ID``.
+Run as ``python -m tests.training.host_worker OUT COORDINATOR NUM_PROCESSES PROCESS_ID``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import small
-from tiny import SIZES
 
 from dreamjax.agents.agent import make_agent
-from dreamjax.config import Config, from_dict, merge, to_dict
 from dreamjax.training.runtime import devices, hosts
 from dreamjax.training.updates import compile_update
-from training import fakes
+from tests.helpers.batches import EVERY_ACTION, random_batch
+from tests.helpers.configs import make_tiny_config
 
 BATCHES = 2
 # Two-hot heads are left out: their largest bins turn rounding of nearly uniform outputs into targets (test_update has
@@ -32,18 +30,14 @@ CHANGES = {
 }
 
 
-def make_tiny_config(**overrides: Any) -> Config:
-    return from_dict(merge(to_dict(fakes.make_tiny_config()), SIZES, overrides))
-
-
 def make() -> Any:
-    return make_agent(make_tiny_config(**CHANGES), small.EVERY_ACTION)
+    return make_agent(make_tiny_config(**CHANGES), EVERY_ACTION)
 
 
 def batches(index: int = 0, count: int = 1) -> Any:
     """Rows of process ``index`` of each global batch."""
     for seed in range(BATCHES):
-        batch = small.random_batch(small.EVERY_ACTION, batch=8, seed=seed)
+        batch = random_batch(EVERY_ACTION, batch=8, seed=seed)
         size = 8 // count
         yield jax.tree.map(lambda x: x[index * size : (index + 1) * size], batch)  # noqa: B023
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,15 +16,16 @@ from dreamjax.config import merge
 from dreamjax.reporting import dreams
 from dreamjax.training import trainer
 from dreamjax.training.storage import checkpoint
-from training.fakes import fake_agent, make_tiny_config
+from tests.helpers import ROOT
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import fake_agent
 
-ROOT = Path(__file__).resolve().parents[2]
 ONCE, ALWAYS = "once", "always"
 
 
 def run(path: Path, env: dict[str, Any], token: str) -> int:
     base = {
-        "id": "training.faulty:Faulty-v0",
+        "id": "tests.training.faulty:Faulty-v0",
         "timeout": 3.0,
         "max_restarts": 1,
         "kwargs": {"at": 25, "length": 30, "token": token},
@@ -100,12 +100,11 @@ def test_a_disk_that_is_full(kind: str, tmp_path: Path) -> None:
     """On a file system of 1 MB where one can be mounted, and under a limit on the size of files."""
     if kind == "device" and not mountable():
         pytest.skip("no file system can be mounted here")
-    command = [sys.executable, "-m", "training.full_disk", str(tmp_path), kind]
+    command = [sys.executable, "-m", "tests.training.full_disk", str(tmp_path), kind]
     if kind == "device":
         mount = f"mount -t tmpfs -o size=1m none '{tmp_path}'"
         command = ["unshare", "-Urm", "sh", "-c", f'{mount} && exec "$@"', "sh", *command]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/envs")])}
-    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
     out = result.stdout
     reason = "No space left on device" if kind == "device" else "File too large"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import small
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +16,7 @@ from dreamjax.training.schedule import (
     make_schedule,
     with_explorer,
 )
-from training.fakes import make_tiny_config
+from tests.helpers.configs import make_tiny_config, vary
 
 ROUND = [Pending(("world_model",), 10, 32), Pending(("actor_critic",), 5, 16)]
 
@@ -121,8 +120,8 @@ def test_crossed(before: int, after: int, every: int, expected: bool) -> None:
 def test_the_explorer_is_trained_in_its_phase(tiny_config, kind):
     """Up to ``explore.steps`` updates are those with the explorer, after it the plain ones; counts are the same."""
     plan = {"kind": kind, "collect_steps": 8, "world_model_batches": 2, "actor_critic_batches": 1}
-    plain = small.vary(tiny_config, schedule={**plan, "imagination_batch_size": 4})
-    exploring = small.vary(plain, ensemble={"size": 2}, explore={"steps": 40})
+    plain = vary(tiny_config, schedule={**plan, "imagination_batch_size": 4})
+    exploring = vary(plain, ensemble={"size": 2}, explore={"steps": 40})
     left, right = make_schedule(plain), make_schedule(exploring)
     for step in range(0, 64, 2):
         due, without = right.pending(step), left.pending(step)

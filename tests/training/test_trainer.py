@@ -16,8 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import runs
-from runs import assert_same, lines
 
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
@@ -33,7 +31,10 @@ from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.training.trainer import Trainer
 from dreamjax.types import NormalizerState
-from training.fakes import FakeEnv, fake_agent, make_tiny_config
+from tests.helpers import runs
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import FakeEnv, fake_agent
+from tests.helpers.runs import assert_same, lines
 
 Run = Callable[..., Trainer]
 

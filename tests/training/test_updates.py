@@ -19,7 +19,8 @@ from dreamjax.training.runtime.background_compiler import BackgroundCompiler
 from dreamjax.training.schedule import Pending
 from dreamjax.training.updates import SKIPPED, Updates, chunk_updates, compile_update, skip_nonfinite, stack, unstack
 from dreamjax.types import EnvSpec, NormalizerState, TrainState
-from training.fakes import fake_agent, make_tiny_config
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.fakes import fake_agent
 
 
 def make_state() -> TrainState:

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from places import NO_PARAMS, SPEC, networks_of, place_model, unsure_networks, weights_of
 
 from dreamjax.algorithms.planning.model import disagreement_weights, latent_model
 from dreamjax.config import ActorConfig, LossConfig
 from dreamjax.types import NormalizerState, RSSMState
+from tests.helpers.places import NO_PARAMS, SPEC, networks_of, place_model, unsure_networks, weights_of
 
 LOSS = LossConfig(gamma=0.9, cont_discount=False)
 

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.algorithms.actions import make_policy
 from dreamjax.algorithms.planning.candidates import joint_actions
@@ -14,6 +13,7 @@ from dreamjax.algorithms.planning.model import PlanningModel, reward_and_discoun
 from dreamjax.algorithms.planning.one_step import candidate_values, plan_one_step, standardize
 from dreamjax.config import LossConfig, PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec, RSSMState, WorldModel
+from tests.helpers.xla import QUICK
 
 CELLS = ActionSpec((ActionPart("categorical", 6, masked=True),))
 MASK = np.array([[1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
@@ -123,7 +123,7 @@ def test_draws_are_by_the_softmax_of_standardized_values(tiny_config):
         lambda keys: plan_one_step(
             model, jnp.arange(count), policy, keys, config, joint=joint_actions(spec), greedy=False
         ),
-        compiler_options=small.QUICK,
+        compiler_options=QUICK,
     )
     share = np.asarray(run(keys_of(count)))[:, 1].mean()
     expected = 1 / (1 + np.exp(-1))  # scores of -1 and 1, over 2

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.algorithms.actions import Policy, PolicyPart
 from dreamjax.algorithms.planning.model import PlanningModel
@@ -17,6 +16,7 @@ from dreamjax.algorithms.planning.piecewise import (
     press_probabilities,
 )
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.xla import QUICK
 
 MIXED = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 2)))
 BUTTONS = ActionSpec((ActionPart("binary", 2),))
@@ -39,7 +39,7 @@ def drawn():
     probabilities = jnp.array([[0.25, 0.0], [0.25, 0.0]])
     draw = jax.jit(
         lambda keys: draw_piecewise(MIXED, keys, probabilities, count=2000, horizon=HORIZON),
-        compiler_options=small.QUICK,
+        compiler_options=QUICK,
     )
     return np.asarray(draw(keys_of(2)))
 
@@ -131,7 +131,7 @@ def planned(model, count, *, binary_bias=(), rows=3, mode=(0.0, 0.0), plan=None,
             count=count,
             binary_bias=binary_bias,
         ),
-        compiler_options=small.QUICK,
+        compiler_options=QUICK,
     )
     plan = jnp.zeros((rows, HORIZON, 2)) if plan is None else plan
     return np.asarray(run(plan, keys_of(rows) if keys is None else keys))

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.algorithms.actions import Policy, PolicyPart
 from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.shooting import MIN_STD, masked, plan_cem, refit, rollout, uninformed
 from dreamjax.config import PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.xla import QUICK
 
 ROWS, HORIZON, GAMMA = 16, 3, 0.9
 BUTTONS = ActionSpec((ActionPart("binary", 2),))
@@ -62,7 +62,7 @@ def test_the_first_press_of_the_best_sequence():
     model, rows = buttons_model(), jnp.arange(ROWS)
     state = (rows, 0 * rows, 0 * rows)
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def run(keys):
         return plan_cem(model, state, model.policy_and_value(state)[0], keys, config, greedy=True)
 
@@ -88,7 +88,7 @@ def test_numbers_come_close_to_the_best():
     policy, _ = policy_and_value(target)
     action = jax.jit(
         lambda keys: plan_cem(PlanningModel(step, policy_and_value), target, policy, keys, config, greedy=True),
-        compiler_options=small.QUICK,
+        compiler_options=QUICK,
     )(keys_of(2))
     np.testing.assert_allclose(action, target, atol=0.12)
 
@@ -159,7 +159,7 @@ def test_masks_and_bounds_hold_in_every_step(greedy):
     run = functools.partial(
         plan_cem, PlanningModel(recorded, policy_and_value), state, first, config=config, greedy=greedy
     )
-    run = jax.jit(run, compiler_options=small.QUICK)
+    run = jax.jit(run, compiler_options=QUICK)
     action = run(keys_of(2))
     jax.effects_barrier()
     assert len(taken) == config.horizon * config.iterations and not np.any(taken)
@@ -179,6 +179,6 @@ def test_a_share_of_the_sequences_is_the_actors():
     for share in (0.0, 0.125):
         config = PlannerConfig(method="cem", horizon=12, candidates=8, iterations=1, elites=1, policy_share=share)
         run = functools.partial(plan_cem, model, state, policy_of(state), config=config, greedy=False)
-        press[share] = jax.jit(run, compiler_options=small.QUICK)(keys_of(3))
+        press[share] = jax.jit(run, compiler_options=QUICK)(keys_of(3))
     np.testing.assert_array_equal(press[0.125], 1)
     assert not np.all(press[0.0] == 1)

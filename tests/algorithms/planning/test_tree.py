@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.algorithms.actions import Policy, PolicyPart, make_policy
 from dreamjax.algorithms.planning.candidates import NEVER, joint_actions
@@ -15,6 +14,7 @@ from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.tree import propose, tree_search
 from dreamjax.config import ActorConfig, PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.xla import QUICK
 
 ROWS, ACTIONS, DEPTH, GAMMA = 64, 3, 3, 0.9
 STATES = sum(ACTIONS**d for d in range(DEPTH + 1))
@@ -69,7 +69,7 @@ def keys_of(count, seed=0):
     return jax.random.split(jax.random.key(seed), count)
 
 
-@functools.partial(jax.jit, static_argnames=("count", "noise"), compiler_options=small.QUICK)
+@functools.partial(jax.jit, static_argnames=("count", "noise"), compiler_options=QUICK)
 def searched(rows, keys, *, count, noise=False):
     model, state = tree_model(), (rows, jnp.zeros_like(rows))
     policy, value = model.policy_and_value(state)
@@ -132,7 +132,7 @@ def test_siblings_share_their_keys_and_no_other_nodes_do():
     policy, value = policy_and_value(state)
     candidates = propose(policy, JOINT, 0, keys_of(2), with_noise=False)
 
-    @functools.partial(jax.jit, static_argnums=0, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
     def run(depth):
         config = PlannerConfig(actions=0, considered=3, depth=depth, num_simulations=12)
         return tree_search(PlanningModel(step, policy_and_value), CELLS, state, candidates, value, keys_of(2), config).q
@@ -171,7 +171,7 @@ def test_no_draw_is_credited_twice():
 def test_the_sampled_prior_is_the_policy_on_average():
     count = 2000
     policy = Policy(BUTTONS, (PolicyPart(jnp.broadcast_to(jnp.array([0.9, 0.4]), (count, 2))),))
-    draw = jax.jit(lambda keys: propose(policy, None, 5, keys, with_noise=True), compiler_options=small.QUICK)
+    draw = jax.jit(lambda keys: propose(policy, None, 5, keys, with_noise=True), compiler_options=QUICK)
     candidates = draw(keys_of(count))
     index = np.asarray(candidates.record) @ [1, 2]
     prior = np.where(candidates.legal, np.exp(candidates.log_prior), 0)
@@ -192,7 +192,7 @@ def test_the_root_is_drawn_from_the_policy_without_values():
         lambda state, action, keys: (state, jnp.zeros(count), jnp.ones(count)), lambda state: (policy, jnp.zeros(count))
     )
 
-    @functools.partial(jax.jit, compiler_options=small.QUICK)
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def run(keys, others):
         candidates = propose(policy, JOINT, 0, keys, with_noise=True)
         config = dataclasses.replace(PLANNER, num_simulations=3)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tetris.games import DIRECT, I, J, L, O, S, T, Z, buttons, drawn, start, step
 
 from dreamjax.envs.tetris import engine
 from dreamjax.envs.tetris.rules import NO_PIECE, TetrisConfig
+from tests.helpers.tetris import DIRECT, I, J, L, O, S, T, Z, buttons, drawn, start, step
 
 GUIDELINE = TetrisConfig(hold_resets=True, gravity_every=3, spawn_column=3)
 

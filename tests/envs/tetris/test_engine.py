@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tetris import brute_force
-from tetris.games import DIRECT, PLACED, I, T, buttons, observe, rollout, start, step
 
 from dreamjax.envs.tetris import engine, placement, rules
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.envs.tetris import brute_force
+from tests.helpers.tetris import DIRECT, PLACED, I, T, buttons, observe, rollout, start, step
 
 NUM_ENVS, NUM_STEPS = 64, 60
 

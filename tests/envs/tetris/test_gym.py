@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from tetris.games import DIRECT, PLACED
 
 import dreamjax  # noqa: F401  (registers the environments)
 from dreamjax.config import ConfigError
 from dreamjax.envs.tetris import engine, gym
+from tests.helpers.tetris import DIRECT, PLACED
 
 ID = "dreamjax/Tetris-v0"
 NUM_ENVS = 4

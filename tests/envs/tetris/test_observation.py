@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tetris.games import DIRECT, PLACED, I, L, O, S, T, Z, buttons, observe, start, step
 
 from dreamjax.envs.tetris import observation
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.helpers.tetris import DIRECT, PLACED, I, L, O, S, T, Z, buttons, observe, start, step
 
 LONG = TetrisConfig(preview=4, gravity_every=4, max_episode_length=10, falling_channel=False)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tetris import brute_force
-from tetris.games import PLACED, I, J, L, O, S, T, Z, drawn, start, step
 
 from dreamjax.envs.tetris import engine, placement
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.envs.tetris import brute_force
+from tests.helpers.tetris import PLACED, I, J, L, O, S, T, Z, drawn, start, step
 
 NUM_BOARDS = 48
 SMALL = TetrisConfig(action_mode="locked_position", height=7, width=6)

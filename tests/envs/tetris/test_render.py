@@ -3,9 +3,9 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
-from tetris.games import DIRECT, PLACED, I, J, O, T, buttons, start, step
 
 from dreamjax.envs.tetris import render
+from tests.helpers.tetris import DIRECT, PLACED, I, J, O, T, buttons, start, step
 
 
 def test_text_shows_locked_falling_and_legal_cells():

@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tetris.games import DIRECT, I, L, O, T, buttons, drawn_words, rollout, start, step
 
 from dreamjax.envs.tetris import reward
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.helpers.tetris import DIRECT, I, L, O, T, buttons, drawn_words, rollout, start, step
 
 WEIGHTS = {"shaping_height": 1.0, "shaping_holes": 10.0, "shaping_bumpiness": 100.0}
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tetris import brute_force
 
 from dreamjax.config import ConfigError
 from dreamjax.envs.tetris import rules
 from dreamjax.envs.tetris.rules import TetrisConfig
+from tests.envs.tetris import brute_force
 
 CONFIG = TetrisConfig()
 

@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from scans import matrix_products
 
 from dreamjax.models.fast.activations import apply_recorded, record
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from tests.helpers import networks
+from tests.helpers.batches import EVERY_ACTION
+from tests.helpers.configs import vary
+from tests.helpers.jaxprs import matrix_products
+from tests.helpers.parameters import random_params
 
 RNG = np.random.default_rng(0)
 BUTTONS = EnvSpec({"board": ObsSpec("grid", (2, 6, 4), "uint8", classes=2)}, ActionSpec((ActionPart("binary", 8),)))
@@ -17,11 +20,11 @@ CELLS = EnvSpec(
     ActionSpec((ActionPart("categorical", 24, masked=True),)),
 )
 HEADS = {
-    "vector": (small.actor, {}, small.EVERY_ACTION),
-    "biased": (small.actor, {"actor": {"binary_bias": (1.0,) * 8}}, BUTTONS),
-    "critic": (small.critic, {}, small.EVERY_ACTION),
-    "buttons": (small.actor, {"model": {"kind": "grid", "stoch": 2, "classes": 2}}, BUTTONS),
-    "cells": (small.actor, {"model": {"kind": "grid", "stoch": 2, "classes": 2, "reach": 2}}, CELLS),
+    "vector": (networks.actor, {}, EVERY_ACTION),
+    "biased": (networks.actor, {"actor": {"binary_bias": (1.0,) * 8}}, BUTTONS),
+    "critic": (networks.critic, {}, EVERY_ACTION),
+    "buttons": (networks.actor, {"model": {"kind": "grid", "stoch": 2, "classes": 2}}, BUTTONS),
+    "cells": (networks.actor, {"model": {"kind": "grid", "stoch": 2, "classes": 2, "reach": 2}}, CELLS),
 }
 
 
@@ -29,9 +32,9 @@ HEADS = {
 def test_a_recorded_head_is_the_same_head(tiny_config, name):
     """Recorded step by step, applied to all steps at once: the same outputs and gradients, forward without a product."""
     make, overrides, spec = HEADS[name]
-    config = small.vary(tiny_config, **overrides)
-    head, size = make(config, spec), small.world_model(config, spec).feat_size
-    params = small.random_params(lambda key: head.init(key, size))
+    config = vary(tiny_config, **overrides)
+    head, size = make(config, spec), networks.world_model(config, spec).feat_size
+    params = random_params(lambda key: head.init(key, size))
     feat = RNG.normal(size=(3, 2, size)).astype(np.float32)
 
     def loss(params, activations):

@@ -4,13 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
-from scans import parts_of
 
 from dreamjax.algorithms import world_model_loss as wml
 from dreamjax.models.fast.deferred_gradients import make_slot, matmul_deferred
 from dreamjax.training.runtime import memory
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from tests.helpers import networks
+from tests.helpers.batches import random_batch
+from tests.helpers.configs import vary
+from tests.helpers.jaxprs import parts_of
+from tests.helpers.parameters import random_params
+from tests.helpers.xla import QUICK
 
 B, T = 3, 5
 SPEC = EnvSpec({"vector": ObsSpec("vector", (7,), "float32")}, ActionSpec((ActionPart("categorical", 4),)))
@@ -63,10 +67,10 @@ def shapes_in_scans(jaxpr):
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model["latent"])
 def test_the_world_models_gradient_is_that_of_plain_products(tiny_config, model):
-    config = small.vary(tiny_config, model=model)
-    deferring = small.world_model(config, SPEC)
-    params = small.random_params(deferring.init)
-    batch = small.random_batch(SPEC, batch=B, length=T)
+    config = vary(tiny_config, model=model)
+    deferring = networks.world_model(config, SPEC)
+    params = random_params(deferring.init)
+    batch = random_batch(SPEC, batch=B, length=T)
 
     def gradient(world_model):
         def loss(params):
@@ -76,7 +80,7 @@ def test_the_world_models_gradient_is_that_of_plain_products(tiny_config, model)
         fn = jax.grad(loss)
         kernels = {x.shape for path, x in jax.tree_util.tree_leaves_with_path(params["rssm"]) if "kernel" in str(path)}
         kept = shapes_in_scans(jax.make_jaxpr(fn)(params).jaxpr) & kernels
-        return jax.jit(fn, compiler_options=small.QUICK)(params), kept
+        return jax.jit(fn, compiler_options=QUICK)(params), kept
 
     ours, left = gradient(deferring)
     plain, summed = gradient(deferring._replace(fast=None))

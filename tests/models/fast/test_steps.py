@@ -6,10 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.models.fast.steps import imagine_step, observe_steps
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from tests.helpers import networks
+from tests.helpers.configs import vary
+from tests.helpers.parameters import random_params
+from tests.helpers.xla import QUICK
 
 B, T = 3, 4
 BOARD = ObsSpec("grid", (2, 6, 5), "uint8", classes=2)
@@ -18,7 +21,7 @@ SPECS = {
     "grid": EnvSpec({"board": BOARD}, ActionSpec((ActionPart("binary", 3),))),
 }
 MODELS = {"rssm": {"posterior_layers": 2}, "grid": {"kind": "grid", "stoch": 2, "classes": 2}}
-jit = functools.partial(jax.jit, compiler_options=small.QUICK)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 def keys_at(t):
@@ -28,8 +31,8 @@ def keys_at(t):
 def case(name, tiny_config):
     """A world model, its parameters, and a window with a reset in it."""
     spec = SPECS[name]
-    model = small.world_model(small.vary(tiny_config, model=MODELS[name]), spec)
-    params, rng = small.random_params(model.init), np.random.default_rng(1)
+    model = networks.world_model(vary(tiny_config, model=MODELS[name]), spec)
+    params, rng = random_params(model.init), np.random.default_rng(1)
     obs = {n: rng.integers(0, 2, (B, T, *entry.shape)).astype(np.float32) for n, entry in spec.obs.items()}
     embed = jit(model.embed)(params, obs)
     start = jax.tree.map(lambda x: rng.integers(0, 2, x.shape).astype(x.dtype), model.initial(B))

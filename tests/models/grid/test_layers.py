@@ -5,10 +5,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import small
-from grids import WIDE, bits, jit
 
 from dreamjax.models.grid.layers import CellScores, LocalEdit, bounded
+from tests.helpers.grids import WIDE, bits, jit
+from tests.helpers.parameters import random_params
 
 
 def test_bounded_logits_pass_gradients_that_lead_back():
@@ -22,7 +22,7 @@ def test_bounded_logits_pass_gradients_that_lead_back():
 def edits(module, cells, row, column):
     cond = np.random.default_rng(2).normal(size=(1, 4)).astype(np.float32)
     args = (jnp.asarray(cells), jnp.zeros_like(cells), np.array([row]), np.array([column]), cond)
-    return np.asarray(compiled(module)(small.random_params(module.init, *args), *args)[0])
+    return np.asarray(compiled(module)(random_params(module.init, *args), *args)[0])
 
 
 @functools.cache
@@ -49,7 +49,7 @@ def test_scores_of_cells_move_over_columns_and_are_local():
     rest = np.random.default_rng(1).normal(size=(1, 3 + 13 + 4)).astype(np.float32)
     feat = lambda cells: jnp.asarray(np.concatenate([cells.reshape(1, -1), rest], -1))
     cells = bits(1, 2, 14, 16)
-    params = small.random_params(scores.init, feat(cells))
+    params = random_params(scores.init, feat(cells))
     apply = jit(scores.apply)
     score = lambda cells: np.asarray(apply(params, feat(cells)))[0].reshape(14, 16)
     here = score(cells)

@@ -3,11 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from grids import BUTTONS, PIECE, SPECS, bits, board, grid_config
 
 from dreamjax.config import ConfigError
 from dreamjax.models.grid.layout import GridLayout, button_pairs, focus_place, grid_layout, place, split_state, window
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from tests.helpers.grids import BUTTONS, PIECE, SPECS, bits, board, grid_config
 
 
 def test_window_against_numpy_and_place_is_its_transpose():

@@ -7,9 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import small
-from conftest import make_tiny_config
-from grids import (
+
+from dreamjax.agents.agent import make_agent, make_open_loop
+from dreamjax.algorithms.distributions import observation_mode
+from dreamjax.algorithms.world_model_loss import observe_window, window_inputs, world_model_loss
+from dreamjax.models.encoders import preprocess
+from dreamjax.models.grid import pointer as pointer_lib
+from dreamjax.models.grid.layout import split_state
+from dreamjax.types import Batch, EnvSpec
+from tests.helpers import networks
+from tests.helpers.batches import random_batch
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.grids import (
     CASES,
     CLASS,
     SPECS,
@@ -22,14 +31,7 @@ from grids import (
     keys,
     sharpened,
 )
-
-from dreamjax.agents.agent import make_agent, make_open_loop
-from dreamjax.algorithms.distributions import observation_mode
-from dreamjax.algorithms.world_model_loss import observe_window, window_inputs, world_model_loss
-from dreamjax.models.encoders import preprocess
-from dreamjax.models.grid import pointer as pointer_lib
-from dreamjax.models.grid.layout import split_state
-from dreamjax.types import Batch, EnvSpec
+from tests.helpers.parameters import noise_like
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_imagined_cells_are_sharp_and_are_what_predict_says(name, reach, unbound
     """Imagination and the loss use one prediction: the same state, action, memory and latent give the same board, where
     the pointer of the loss, too, takes the heaviest shift alone."""
     _, params, layout = case(name, reach)
-    model = small.world_model(grid_config(reach), SPECS[name])
+    model = networks.world_model(grid_config(reach), SPECS[name])
     mild = as_kept(params["pointer"])
     params = {**params, "pointer": sharpened(mild)}
     state, action, *_ = filtered(name, reach)
@@ -100,12 +102,12 @@ def test_a_prediction_by_hand():
 def test_what_predictions_read(name, reach):
     """Cells, vector and action before; memory and latent after. Of the next observation, only what the latent tells."""
     _, params, layout = case(name, reach)
-    model = small.world_model(grid_config(reach), SPECS[name])
+    model = networks.world_model(grid_config(reach), SPECS[name])
     state, action, _, embed, post, _ = filtered(name, reach)
 
     def score(previous, action, post):
         leaves = jax.tree.leaves(model.predict(params, previous, action, post))
-        return sum(jnp.sum(x * small.noise_like(x)) for x in leaves)
+        return sum(jnp.sum(x * noise_like(x)) for x in leaves)
 
     def routes(previous, action, embed, post):
         def through(embed):
@@ -133,11 +135,11 @@ def test_what_predictions_read(name, reach):
 def test_effects_of_a_window_at_once_are_those_of_its_steps(name, reach, kept):
     """With resets at the first step and inside; from the state before the window or from none."""
     _, params, layout = case(name, reach)
-    model, batch = small.world_model(grid_config(reach), SPECS[name]), small.random_batch(SPECS[name])
+    model, batch = networks.world_model(grid_config(reach), SPECS[name]), random_batch(SPECS[name])
     action, is_first, start, previous = window_inputs(model, SPECS[name], batch)
     if kept:
         is_first = jnp.asarray(batch.is_first)
-        start = jax.tree.map(jnp.asarray, small.noise_like(start))
+        start = jax.tree.map(jnp.asarray, noise_like(start))
         # A state's cells are observed ones, or read: never between.
         cells = start.deter[:, : layout.cells] > 0.5
         start = start.replace(deter=start.deter.at[:, : layout.cells].set(cells.astype(start.deter.dtype)))
@@ -165,8 +167,8 @@ def test_first_steps_without_a_past_are_not_reconstructed():
     """Only those: not an episode's first step, not one whose state before was kept, and no other loss."""
     spec = SPECS["cells"]
     _, params, _ = case("cells", 2)
-    batch, config = small.random_batch(spec), grid_config(2)
-    model = small.world_model(config, spec)
+    batch, config = random_batch(spec), grid_config(2)
+    model = networks.world_model(config, spec)
     kept = batch.replace(context=jax.tree.map(np.asarray, model.initial(4)))
 
     @jit
@@ -212,7 +214,7 @@ def test_a_whole_update_fits_together(name):
     """Losses, imagination, actor and critic agree on shapes: also a grid alone, low or narrow, or a mask of no cells."""
     agent = make_agent(grid_config(len(name) % 2), SPECS[name])
     state = jax.eval_shape(agent.init, jax.random.key(0))
-    after, metrics, _ = jax.eval_shape(agent.update, state, small.random_batch(SPECS[name]))
+    after, metrics, _ = jax.eval_shape(agent.update, state, random_batch(SPECS[name]))
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
     assert {f"train/loss/rec_{key}" for key in SPECS[name].obs} <= set(metrics)
 
@@ -260,7 +262,7 @@ def test_a_small_grid_model_learns_the_rules_of_falling_blocks():
     """On boards it has not seen, from 250 updates. "Nothing changes" is never right, for the block always falls."""
     spec = EnvSpec({"board": board(2, 6, 4)}, CLASS(3))
     config = grid_config(2, units=96)
-    model = small.world_model(config, spec)
+    model = networks.world_model(config, spec)
     optimiser = optax.adam(optax.cosine_decay_schedule(1e-2, 250))
 
     def loss(params, batch, key):

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from dreamjax.models.grid.layout import GridLayout, focus_place
 from dreamjax.models.grid.motion import (
@@ -21,9 +20,10 @@ from dreamjax.models.grid.motion import (
     stops,
     turned,
 )
+from tests.helpers.xla import QUICK
 
 LAYOUT = GridLayout("board", 2, 9, 7, 2, (), (), 0, 8, 5, "object")
-jit = functools.partial(jax.jit, compiler_options=small.QUICK)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 random = np.random.default_rng(0)
 
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import small
-from grids import as_kept, bits, jit, sharpened
 
 from dreamjax.models.grid import pointer as pointer_lib
 from dreamjax.models.grid.pointer import MAX_SHIFT, RowPointer
+from tests.helpers.grids import as_kept, bits, jit, sharpened
+from tests.helpers.parameters import random_params
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def unbounded(monkeypatch):
 def test_a_pointer_that_is_sure_of_no_shift_still_learns_one():
     """After 1,000 boards of which no row moved, the gradient for one whose rows did is not lost."""
     x, pointer = bits(4, 1, 8, 4), RowPointer()
-    params = small.random_params(pointer.init, x)
+    params = random_params(pointer.init, x)
     moved = np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
 
     def loss(params, target):
@@ -50,7 +50,7 @@ def test_a_pointer_that_is_sure_of_no_shift_still_learns_one():
 def test_a_pointer_moves_rows_down_and_blanks_the_top(shift, unbounded):
     x = np.random.default_rng(0).uniform(size=(2, 2, 6, 4)).astype(np.float32)
     pointer = RowPointer()
-    params = jax.tree.map(np.zeros_like, small.random_params(pointer.init, x))
+    params = jax.tree.map(np.zeros_like, random_params(pointer.init, x))
     params["params"]["score"]["bias"][:] = np.where(np.arange(MAX_SHIFT + 1) == shift, 30, -30)
     moved = jit(pointer.apply)(params, x)
     np.testing.assert_allclose(moved[:, :, shift:], x[:, :, : 6 - shift], atol=1e-5)
@@ -65,7 +65,7 @@ def test_a_pointer_can_clear_lines(unbounded):
     x[:, :, :3] = 0
     for n, full in enumerate([(), (7,), (5, 6), (3, 5, 7), (4, 5, 6, 7)]):
         x[n, 0, full, :] = 1
-    params = jax.tree.map(np.zeros_like, small.random_params(pointer.init, x))["params"]
+    params = jax.tree.map(np.zeros_like, random_params(pointer.init, x))["params"]
     params["rows"]["kernel"][:4, 0], params["rows"]["bias"][0] = 10, -25  # 15 where all four are set, else below 0
     params["feature"]["kernel"][0], params["feature"]["bias"][:] = 10, -20
     for d in range(MAX_SHIFT + 1):  # score of shift d: - sharp |full rows below - d|, by two units
@@ -90,7 +90,7 @@ def test_a_pointer_reads_how_much_of_a_row_each_channel_fills():
     """Weights by hand: one feature of the least, mean and greatest of channel 1 in each row."""
     x = np.array([[[[0, 1, 1], [1, 0, 1]], [[1, 1, 1], [0, 0, 0.5]]]], np.float32)  # [1, C, H, W]
     pointer = RowPointer(units=3, features=3)
-    params = jax.tree.map(np.zeros_like, small.random_params(pointer.init, x))["params"]
+    params = jax.tree.map(np.zeros_like, random_params(pointer.init, x))["params"]
     cells, channels = 6, 2
     for unit in range(3):
         params["rows"]["kernel"][cells + unit * channels + 1, unit] = 1
@@ -106,7 +106,7 @@ def test_pointers_keep_probabilities_probabilities(height):
     x = np.random.default_rng(0).uniform(size=(16, 2, height, 4)).astype(np.float32)
     x[:4], x[4:8] = 1, 0
     pointer = RowPointer()
-    moved = jit(pointer.apply)(small.random_params(pointer.init, x), x)
+    moved = jit(pointer.apply)(random_params(pointer.init, x), x)
     assert moved.shape == x.shape
     assert np.all((moved >= 0) & (moved <= 1 + 1e-6))
     assert np.all(moved[4:8] == 0)
@@ -115,7 +115,7 @@ def test_pointers_keep_probabilities_probabilities(height):
 def test_a_hard_pointer_takes_the_heaviest_shift_alone(unbounded):
     x = np.random.default_rng(0).uniform(size=(32, 2, 9, 4)).astype(np.float32)
     pointer = RowPointer()
-    params = as_kept(small.random_params(pointer.init, x, scale=1.5, seed=1)["params"])
+    params = as_kept(random_params(pointer.init, x, scale=1.5, seed=1)["params"])
     params["score"]["bias"][:], params["blank"]["bias"][:] = 0, 3
     apply = jit(pointer.apply, static_argnums=2)
     hard = apply({"params": params}, x, True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.training.collection.collector import Collector, Policy, ended_episodes, make_policy
-from training.fakes import FakeEnv, FakeReplay, counting_policy
+from tests.helpers.fakes import FakeEnv, FakeReplay, counting_policy
 
 
 def make(lengths: list[int], *, can_save: bool = True, keep_latents: bool = False, seed: int = 3):

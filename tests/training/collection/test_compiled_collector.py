@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import assert_same
-from small import QUICK
 
 from dreamjax.config import ConfigError, EnvConfig
 from dreamjax.envs.adapter import Adapter
@@ -19,6 +17,8 @@ from dreamjax.envs.make import make_env
 from dreamjax.training.collection.collector import Collector, Policy, make_policy
 from dreamjax.training.collection.compiled_collector import CompiledSteps, engine_of
 from dreamjax.types import MASK_KEY, RSSMState
+from tests.helpers.runs import assert_same
+from tests.helpers.xla import QUICK
 
 NUM_ENVS, COUNTED, SEED = 3, 6, 5  # as of two processes
 MODES = ("direct", "locked_position")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamjax.training.evaluation.evaluator import evaluate
-from training.fakes import FakeEnv, counting_policy
+from tests.helpers.fakes import FakeEnv, counting_policy
 
 
 def run(lengths: list[int], episodes: int, **kwargs):

@@ -11,7 +11,7 @@ import pytest
 from dreamjax.training.evaluation import model_evaluator
 from dreamjax.training.evaluation.model_evaluator import CONTEXT, HORIZONS, evaluate_model, play, window_starts, windows
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
-from training.fakes import FakeEnv, counting_policy
+from tests.helpers.fakes import FakeEnv, counting_policy
 
 LENGTH = CONTEXT + max(HORIZONS)
 SPEC = EnvSpec({"count": ObsSpec("grid", (1,), "float32", classes=99)}, ActionSpec((ActionPart("categorical", 5),)))

@@ -15,18 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-import runs
-import small
-from tiny import QUICK_FLAGS
 
 from dreamjax.agents.agent import make_agent
 from dreamjax.config import ConfigError, to_dict
 from dreamjax.training.runtime import hosts
 from dreamjax.training.storage import checkpoint, recording
-from training import host_worker
-from training.host_worker import make_tiny_config
+from tests.helpers import ROOT, runs
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.xla import QUICK, QUICK_FLAGS
+from tests.training import host_worker
 
-ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 240  # seconds that a run of processes may take
 
 
@@ -37,7 +35,6 @@ def start(*command: str, devices: int = 2) -> list[subprocess.Popen[str]]:
         port = free.getsockname()[1]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
     environ |= {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices), "XLA_FLAGS": QUICK_FLAGS}
-    environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return [
         subprocess.Popen(
             [sys.executable, "-m", *(part.format(port=port, index=i) for part in command)],
@@ -65,10 +62,10 @@ def finish(processes: list[subprocess.Popen[str]], code: int = 0, limit: float =
 
 def test_two_processes_give_the_update_of_one(tmp_path: Path) -> None:
     """Contract 28, with the other layouts of ``test_update``: parameters, optimiser, return scale, ring, metrics."""
-    processes = start("training.host_worker", str(tmp_path), "127.0.0.1:{port}", "2", "{index}")
+    processes = start("tests.training.host_worker", str(tmp_path), "127.0.0.1:{port}", "2", "{index}")
     agent = host_worker.make()
-    update = jax.jit(agent.update, compiler_options=small.QUICK)
-    state = jax.jit(agent.init, compiler_options=small.QUICK)(jax.random.key(0))
+    update = jax.jit(agent.update, compiler_options=QUICK)
+    state = jax.jit(agent.init, compiler_options=QUICK)(jax.random.key(0))
     for batch in host_worker.batches():
         state, metrics, outs = update(state, batch)
     expected = host_worker.flat(state, metrics)

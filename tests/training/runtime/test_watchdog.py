@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import subprocess
 import sys
@@ -14,8 +13,7 @@ import pytest
 
 from dreamjax.training.runtime.watchdog import Watchdog
 from dreamjax.training.storage import checkpoint
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.helpers import ROOT
 
 
 class Clock:
@@ -89,12 +87,13 @@ def test_the_limit_ends_it_once(logged: list[str]) -> None:
 
 def test_an_environment_of_this_process_that_hangs(tmp_path: Path) -> None:
     """It is told, then the run ends by exit code 1 and names it; what was saved before is whole."""
-    folders = (ROOT, ROOT / "tests", ROOT / "tests" / "envs")
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
-    command = [sys.executable, "-m", "training.hanging", str(tmp_path / "run")]
-    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=120)
+    command = [sys.executable, "-m", "tests.training.hanging", str(tmp_path / "run")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert result.returncode == 1, result.stdout + result.stderr
-    where = r"training.faulty:Faulty-v0, step 25: environment 0 has not answered for {} s, at .*scripted.py:\d+ in hang"
+    where = (
+        r"tests.training.faulty:Faulty-v0, step 25: "
+        r"environment 0 has not answered for {} s, at .*scripted.py:\d+ in hang"
+    )
     assert re.search("^warning: " + where.format(1), result.stderr, re.M), result.stderr
     newest = checkpoint.latest(tmp_path / "run")
     assert newest is not None and checkpoint.step_of(newest) == 30

@@ -10,16 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from runs import assert_same, contents, lines
 
 from dreamjax.commands import export as command
 from dreamjax.config import InitFromConfig, ReplayConfig
 from dreamjax.training.storage import checkpoint, recording, warm_start
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, NormalizerState, ObsSpec, TrainState
-from tests.buffers.streams import SPEC, make_buffer, make_records
-from training.fakes import fake_agent
-from training.test_trainer import Run, make_config, run  # noqa: F401
+from tests.helpers.fakes import fake_agent
+from tests.helpers.replay import SPEC, make_buffer, make_records
+from tests.helpers.runs import assert_same, contents, lines
+from tests.training.test_trainer import Run, make_config, run  # noqa: F401
 
 
 def make_state(seed: int, *, width: int = 3) -> TrainState:

@@ -19,7 +19,7 @@ from dreamjax.training.storage import checkpoint
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
 from dreamjax.types import NormalizerState, TrainState
-from tests.buffers.streams import make_buffer, make_records
+from tests.helpers.replay import make_buffer, make_records
 
 HOST = {
     "replay": {"head": np.arange(3), "empty": np.zeros((0, 2), np.uint8), "scalar": np.array(7)},

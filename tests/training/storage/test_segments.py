@@ -12,8 +12,8 @@ import pytest
 
 from dreamjax.training.storage import checkpoint, segments
 from dreamjax.training.storage.segments import Segments
-from tests.buffers.streams import LATENTS, make_buffer, make_latents, make_records
-from training.storage.test_checkpoint import like, make_state
+from tests.helpers.replay import LATENTS, make_buffer, make_latents, make_records
+from tests.training.storage.test_checkpoint import like, make_state
 
 KINDS: dict[str, dict[str, Any]] = {
     "uniform": {},

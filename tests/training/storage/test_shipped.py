@@ -11,7 +11,6 @@ import gymnasium
 import jax
 import numpy as np
 import pytest
-from small import noise_like
 
 import dreamjax
 from dreamjax import files
@@ -21,7 +20,9 @@ from dreamjax.envs.make import make_env
 from dreamjax.training.storage import checkpoint, load, shipped, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.workdir import UsageError
-from tests.conftest import ROOT, make_tiny_config
+from tests.helpers import ROOT
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.parameters import noise_like
 
 CARTPOLE = {"env": {"id": "CartPole-v1"}, "eval": {"num_envs": 2}}
 PARAMS = {

@@ -11,7 +11,7 @@ import pytest
 
 from dreamjax.training.storage import workdir
 from dreamjax.training.storage.workdir import Lock, UsageError
-from training.fakes import make_tiny_config
+from tests.helpers.configs import make_tiny_config
 
 
 def test_configuration_round_trip(tmp_path: Path) -> None:

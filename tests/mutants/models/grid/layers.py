@@ -29,6 +29,6 @@ MUTANTS = [
         "LocalEdit.__call__",
         "place(edit, row, column, (layout.height, layout.width), radius, 3)",
         "0 * place(edit, row, column, (layout.height, layout.width), radius, 3)",
-        tests="::test_a_small_grid_model_learns_the_rules_of_falling_blocks",
+        tests="tests/models/grid/test_model.py::test_a_small_grid_model_learns_the_rules_of_falling_blocks",
     ),
 ]

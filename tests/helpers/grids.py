@@ -6,14 +6,17 @@ import functools
 
 import jax
 import numpy as np
-import small
-from conftest import make_tiny_config
 
 from dreamjax.algorithms.world_model_loss import window_inputs
 from dreamjax.models.encoders import preprocess
 from dreamjax.models.grid.layout import GridLayout, grid_layout
 from dreamjax.models.grid.pointer import GAIN
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
+from tests.helpers import networks
+from tests.helpers.batches import random_batch
+from tests.helpers.configs import make_tiny_config
+from tests.helpers.parameters import random_params
+from tests.helpers.xla import QUICK
 
 
 def board(channels, height, width, classes=2):
@@ -37,7 +40,7 @@ SPECS = {
 }
 CASES = [("cells", 2), ("object", 0), ("object", 1), ("colours", 0), ("colours", 2)]
 WIDE = GridLayout("board", 2, 14, 16, 2, (), (), 0, 8, 5, "action")
-jit = functools.partial(jax.jit, compiler_options=small.QUICK)
+jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 def grid_config(reach, **model):
@@ -48,16 +51,16 @@ def grid_config(reach, **model):
 def case(name, reach):
     """Model, parameters, layout and compiled functions of a case."""
     config = grid_config(reach)
-    model = small.world_model(config, SPECS[name])
+    model = networks.world_model(config, SPECS[name])
     names = ("embed", "observe", "imagine", "predict")
     fast = model._replace(**{part: jit(getattr(model, part)) for part in names})
-    return fast, small.random_params(model.init), grid_layout(config.model, SPECS[name])
+    return fast, random_params(model.init), grid_layout(config.model, SPECS[name])
 
 
 def filtered(name, reach, is_first=False, state=None):
     """One observed step of four rows: the state before, the action, what is seen, and the posterior."""
     model, params, _ = case(name, reach)
-    batch = small.random_batch(SPECS[name], batch=4, length=3)
+    batch = random_batch(SPECS[name], batch=4, length=3)
     action = window_inputs(model, SPECS[name], batch)[0][:, 1]
     obs = {k: v[:, 1] for k, v in batch.obs.items()}
     embed = model.embed(params, preprocess(SPECS[name].obs, obs))

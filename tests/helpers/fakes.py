@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.algorithms.update import TASK
-from dreamjax.config import Config, from_dict, merge
 from dreamjax.training.collection.collector import Policy
 from dreamjax.types import (
     ActionPart,
@@ -27,21 +26,6 @@ from dreamjax.types import (
 )
 
 SPEC = EnvSpec({"count": ObsSpec("vector", (1,), "float32")}, ActionSpec((ActionPart("categorical", 5),)))
-
-
-def make_tiny_config(**overrides: Any) -> Config:
-    """A short run; ``overrides`` are nested dictionaries of fields."""
-    tiny = {
-        "total_steps": 64,
-        "num_envs": 2,
-        "batch_size": 4,
-        "batch_length": 6,
-        "horizon": 3,
-        "replay": {"capacity": 256, "min_size": 24},
-        "eval": {"every": 0, "episodes": 2, "num_envs": 2},
-        "log": {"tensorboard": False},
-    }
-    return from_dict(merge(tiny, overrides))
 
 
 class FakeEnv:

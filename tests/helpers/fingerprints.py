@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from scans import parts_of
+
+from tests.helpers.jaxprs import parts_of
 
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")

@@ -1,19 +1,12 @@
-"""Small parts that many tests share: parameters without compiling an initialiser, batches with every kind of ending."""
+"""Specs with every kind of observation and action, and random windows of them."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
-from tiny import QUICK as QUICK
 
-from dreamjax import config as config_lib
-from dreamjax.models.ensemble import Ensemble, make_ensemble
-from dreamjax.models.heads import Head, Networks, make_actor, make_critic
-from dreamjax.models.world_model import make_world_model
-from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec, WorldModel
+from dreamjax.types import ActionPart, ActionSpec, Batch, EnvSpec, ObsSpec
 
 # Every kind of action at once, with a mask; one vector to see.
 EVERY_ACTION = EnvSpec(
@@ -24,47 +17,15 @@ EVERY_ACTION = EnvSpec(
 )
 
 
-def vary(config: config_lib.Config, **overrides: Any) -> config_lib.Config:
-    """The configuration with nested dictionaries of fields changed."""
-    return config_lib.from_dict(config_lib.merge(dataclasses.asdict(config), overrides))
-
-
-def world_model(config: config_lib.Config, spec: EnvSpec) -> WorldModel:
-    return make_world_model(config.model, spec, dtype=config.parallel.precision)
-
-
-def actor(config: config_lib.Config, spec: EnvSpec) -> Head:
-    return make_actor(config.actor, config.model, spec, dtype=config.parallel.precision)
-
-
-def critic(config: config_lib.Config, spec: EnvSpec) -> Head:
-    return make_critic(config.critic, config.model, spec, dtype=config.parallel.precision)
-
-
-def ensemble(config: config_lib.Config, spec: EnvSpec) -> Ensemble:
-    return make_ensemble(config.ensemble, config.model, spec, dtype=config.parallel.precision)
-
-
-def networks(config: config_lib.Config, spec: EnvSpec) -> Networks:
-    """The networks of an agent with this configuration."""
-    members = ensemble(config, spec) if config.ensemble.size else None
-    return Networks(world_model(config, spec), actor(config, spec), critic(config, spec), members)
-
-
-def random_params(init: Any, *args: Any, seed: int = 0, scale: float = 1.0) -> Any:
-    """Parameters shaped like ``init(key, *args)``, normal with deviation ``scale / sqrt(fan-in)``, none zero."""
-    shapes = jax.eval_shape(init, jax.random.key(0), *args)
-    return noise_like(shapes, seed=seed, scale=scale)
-
-
-def noise_like(tree: Any, *, seed: int = 0, scale: float = 1.0) -> Any:
-    rng = np.random.default_rng(seed)
-
-    def draw(leaf: Any) -> np.ndarray:
-        fan_in = leaf.shape[-2] if len(leaf.shape) > 1 else 1
-        return (rng.normal(size=leaf.shape) * scale / np.sqrt(fan_in)).astype(leaf.dtype)
-
-    return jax.tree.map(draw, tree)
+def make_tiny_spec() -> EnvSpec:
+    """A board of bits, a vector, and three buttons pressed together."""
+    return EnvSpec(
+        obs={
+            "board": ObsSpec("grid", (1, 6, 4), "uint8", classes=2),
+            "piece": ObsSpec("vector", (5,), "float32"),
+        },
+        action=ActionSpec((ActionPart("binary", 3),)),
+    )
 
 
 def random_batch(spec: EnvSpec, *, batch: int = 4, length: int = 6, seed: int = 0) -> Batch:
