@@ -185,9 +185,6 @@ def test_commands_are_found():
 
 # Fields.
 
-# Renames that are under way: gone when the schema has these names.
-TO_COME = set(legacy.RENAMED.values())
-
 
 @functools.cache
 def field_names() -> set[str]:
@@ -210,7 +207,7 @@ def test_fields_named_in_documents_exist(document):
     lines = [line for line in read(document).splitlines() if "*removed*" not in line]
     named = re.findall(rf"(?:`|--config\.)((?:{'|'.join(sorted(groups))})\.[a-z_]+)", "\n".join(lines))
     named += re.findall(r"--config\.([a-z_]+)[=\s]", "\n".join(lines))
-    assert sorted(set(named) - field_names() - TO_COME) == []
+    assert sorted(set(named) - field_names()) == []
 
 
 def test_the_changelog_has_every_old_field():
