@@ -187,6 +187,25 @@ def test_commands_are_found():
 
 
 @functools.cache
+def changes(text: str) -> list[tuple[str, str]]:
+    """The file of each change that a page shows as a diff, and a run of lines that the change needs to find there."""
+    runs = []
+    for block in re.findall(r"```diff\n(.*?)```", text, re.DOTALL):
+        for part in block.split("--- ")[1:]:
+            name, *hunks = part.split("@@\n")
+            for hunk in hunks:
+                lines = [line[1:] for line in hunk.splitlines() if not line.startswith("+")]
+                runs.append((name.strip(), "\n".join(lines)))
+    return runs
+
+
+def test_changes_shown_apply_to_the_code():
+    shown = changes(read("docs/change-one-part.md"))
+    assert len(shown) == 5
+    for name, lines in shown:
+        assert lines in read(name), f"{name} has changed: {lines}"
+
+
 def field_names() -> set[str]:
     """Dotted names of all fields, and those of the groups."""
 
