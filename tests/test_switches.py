@@ -110,7 +110,7 @@ class Row(NamedTuple):
 ROWS = [
     # The world model's sizes: who has other parameters.
     Row("model.kind", "grid", "init", ALL, spec="board"),
-    Row("model.edit_radius", 1, "init", {"edit", "event"}, GRID, "cells"),
+    Row("model.edit_radius", 1, "init", {"edit"}, GRID, "cells"),
     Row("model.latent", "gaussian", "init", FEATURES),
     Row("model.cell", "gru", "init", {"rssm"}),
     Row("model.deter", 32, "init", FEATURES),
