@@ -2,7 +2,7 @@
 
 ``python -m tests.chaos [--runs N] [--kills K] [--seed S] [--fast]`` trains a tiny Dreamer on Tetris in peace and N times
 under SIGKILL: at a random time, after a random line of metrics, or inside a save (seen by its temporary directory). The
-same command goes on until the run is complete. Then parameters, optimisers, replay, environments and lines of metrics must
+same command goes on until the run is complete. Then parameters, optimizers, replay, environments and lines of metrics must
 equal those of the run in peace bit for bit. It prints a line for each run and the count, and exits 1 if one differs.
 
 Each try is a process of its own, forked from this one, which has imported everything and started nothing: that saves the
@@ -38,9 +38,9 @@ CONFIG: dict[str, Any] = {
     "horizon": 3,
     "train_ratio": 6.0,
     "env": {"action_mode": "direct", "kwargs": {"max_episode_length": 9}},
-    "replay": {"capacity": 96, "min_size": 24, "sampler": "prioritised", "online": 0.25, "keep_latents": True},
+    "replay": {"capacity": 96, "min_size": 24, "sampler": "prioritized", "online": 0.25, "keep_latents": True},
     **SIZES,
-    "optimiser": {"warmup": 2},
+    "optimizer": {"warmup": 2},
     "checkpoint": {"every": 16},
     "eval": {"every": 0, "episodes": 1, "num_envs": 1},
     "log": {"tensorboard": False, "metrics_every": 3, "every": 1e9},

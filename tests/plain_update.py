@@ -363,7 +363,7 @@ def behaviour(config, params, slow, retnorm, dream, batch, post, recent):
 def value_loss(config, critic, slow, feat, target):
     """Towards the return, and towards what the slow critic says."""
     logits = mlp(critic, feat)
-    return cross_entropy(logits, target) + config.critic.slow_regulariser * cross_entropy(
+    return cross_entropy(logits, target) + config.critic.slow_regularizer * cross_entropy(
         logits, decode(mlp(slow, feat))
     )
 

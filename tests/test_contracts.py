@@ -10,7 +10,7 @@ from dreamjax.algorithms.actor_critic import actor_loss, critic_loss
 from dreamjax.algorithms.normalization import init_normalizer, normalizer_scale, update_normalizer
 from dreamjax.algorithms.optimizers import make_optimizer
 from dreamjax.algorithms.returns import lambda_return
-from dreamjax.config import ActorConfig, Config, OptimiserConfig
+from dreamjax.config import ActorConfig, Config, OptimizerConfig
 from dreamjax.models import latents
 from dreamjax.models.nets import symexp, symlog
 from dreamjax.types import ActionPart, ActionSpec, Imagination, ObsSpec
@@ -71,10 +71,10 @@ def observations(x):
     )
 
 
-def optimiser(grads):
+def optimizer(grads):
     """A first step from parameters of zero; part of the gradient is zero. Nothing differentiates through it."""
     grads = jax.lax.stop_gradient(grads)
-    made = make_optimizer(OptimiserConfig(warmup=0), 0.1)
+    made = make_optimizer(OptimizerConfig(warmup=0), 0.1)
     tree = {"a": grads, "b": 0 * grads}
     return made.update(tree, made.init(jax.tree.map(jnp.zeros_like, tree)), jax.tree.map(jnp.zeros_like, tree))[0]["a"]
 
@@ -93,12 +93,13 @@ CASES = {
     "two_hot": (lambda x: dist.two_hot_loss(jnp.stack([x, -x, x], -1), x) + dist.two_hot_decode(jnp.stack([x, -x, x], -1)),
                 (0.0, 1e9)),
     "critic": (lambda x: critic_loss(jnp.stack([x, -x, x], -1), jnp.stack([-x, x, x], -1), x, jnp.ones((2, 3)),
-                                     slow_regularizer=CONFIG.critic.slow_regulariser, symlog_limit=CONFIG.loss.reach),
+                                     slow_regularizer=CONFIG.critic.slow_regularizer,
+                                     symlog_limit=CONFIG.loss.symlog_limit),
                (0.0, 1e9)),
     "mse_head": (lambda x: dist.scalar_loss(x[..., None] / 1e8, x) + symexp(x / 1e8), (0.0, 1e9)),
     "returns": (returns, (0.0, 1e9)),
     "observations": (observations, (0.0, 1e2, 1e9)),
-    "optimiser": (optimiser, (0.0, 1e-18, 1e9)),
+    "optimizer": (optimizer, (0.0, 1e-18, 1e9)),
 }  # fmt: skip
 
 

@@ -18,10 +18,10 @@ from tests.helpers.runs import assert_same, contents, lines
 
 CASES: dict[str, dict[str, Any]] = {
     "direct": {"env": {"action_mode": "direct"}},
-    "locked, gaussian, prioritised, latents kept, 2 devices, 3 steps in a call": {
+    "locked, gaussian, prioritized, latents kept, 2 devices, 3 steps in a call": {
         "env": {"action_mode": "locked_position"},
         "model": {"latent": "gaussian"},
-        "replay": {"sampler": "prioritised", "online": 0.25, "keep_latents": True, "capacity": 48},
+        "replay": {"sampler": "prioritized", "online": 0.25, "keep_latents": True, "capacity": 48},
         "parallel": {"num_devices": 2},
         "schedule": {"steps_per_call": 3},
     },

@@ -7,7 +7,7 @@ computed exactly as before. A view says whose outputs:
 - "init": shapes of the parameters, by part of the world model and by network, and of the ring; "start": their values;
 - "model": the update of the world model; "behaviour": that of actor and critic; both are what the whole update does;
   "exploring": that of actor and critic and of the explorer's;
-- "optimiser": one step of each group's optimiser;
+- "optimizer": one step of each group's optimizer;
 - "acting": what a policy does while collecting (a draw) and in evaluations (greedy);
 - "replay": which windows are drawn from which steps; "schedule": which updates are owed when.
 
@@ -83,12 +83,14 @@ ACTING = {"collecting", "evaluating"}
 RING = {"imagination": {"use_ring": True, "capacity": 60}}
 GAUSSIAN = {"model": {"latent": "gaussian"}}
 GRID = {"model": {"kind": "grid"}}
-ADAM = {"optimiser": {"kind": "adam"}}
-PRIORITISED = {"replay": {"sampler": "prioritised"}}
+ADAM = {"optimizer": {"kind": "adam"}}
+PRIORITIZED = {"replay": {"sampler": "prioritized"}}
 ENSEMBLE = {"ensemble": {"size": 3, "units": 16}}
 EXPLORE = {"ensemble": {"size": 3, "units": 16}, "explore": {"steps": 100}}
 PLAN = {"schedule": {"kind": "plan"}}
-PLANNER = {"planner": {"collect": True, "evaluate": True, "num_simulations": 4, "actions": 4, "considered": 4}}
+PLANNER = {
+    "planner": {"collect": True, "evaluate": True, "num_simulations": 4, "actions": 4, "max_num_considered_actions": 4}
+}
 ONE_STEP = config_lib.merge(PLANNER, {"planner": {"method": "one_step"}})
 PIECEWISE = config_lib.merge(PLANNER, {"planner": {"method": "piecewise", "horizon": 2, "candidates": 4}})
 CEM = config_lib.merge(PLANNER, {"planner": {"method": "cem", "horizon": 2, "candidates": 4, "elites": 2}})
@@ -108,7 +110,7 @@ class Row(NamedTuple):
 ROWS = [
     # The world model's sizes: who has other parameters.
     Row("model.kind", "grid", "init", ALL, spec="board"),
-    Row("model.reach", 1, "init", {"edit", "event"}, GRID, "cells"),
+    Row("model.edit_radius", 1, "init", {"edit", "event"}, GRID, "cells"),
     Row("model.latent", "gaussian", "init", FEATURES),
     Row("model.cell", "gru", "init", {"rssm"}),
     Row("model.deter", 32, "init", FEATURES),
@@ -138,8 +140,8 @@ ROWS = [
     Row("loss.reward", 2.0, "model", MODEL),
     Row("loss.cont", 2.0, "model", MODEL),
     Row("loss.free_nats", 2.0, "model", {*MODEL, "train/loss/dyn", "train/loss/rep"}),
-    Row("loss.reach", 8.0, "model", {*MODEL, "train/loss/reward", "train/reward_error"}),
-    Row("loss.reach", 8.0, "behaviour", {*DREAMS} - {"imagination/cont", "train/actor_entropy"}),
+    Row("loss.symlog_limit", 8.0, "model", {*MODEL, "train/loss/reward", "train/reward_error"}),
+    Row("loss.symlog_limit", 8.0, "behaviour", {*DREAMS} - {"imagination/cont", "train/actor_entropy"}),
     # The discount: in the continue target and divided out of dreams, or in returns alone.
     Row("loss.gamma", 0.9, "model", {*MODEL, "train/loss/cont"}),
     Row("loss.gamma", 0.9, "model", set(), {"loss": {"cont_discount": False}}),
@@ -166,25 +168,25 @@ ROWS = [
     Row("critic.bins", 17, "init", {"critic"}),
     Row("critic.slow_rate", 0.5, "behaviour", {"slow_critic"}),
     Row("critic.slow_target", True, "behaviour", {*RETURNS, "imagination/value"}),
-    Row("critic.slow_regulariser", 0.5, "behaviour", {*CRITIC, "train/loss/critic_replay"}),
+    Row("critic.slow_regularizer", 0.5, "behaviour", {*CRITIC, "train/loss/critic_replay"}),
     Row("critic.replay_scale", 0.5, "behaviour", CRITIC - {"train/loss/critic"}),
     Row("critic.replay_scale", 0.0, "behaviour", {*CRITIC, "train/loss/critic_replay"} - {"train/loss/critic"}),
-    # Optimisers: all groups, but for the rates.
-    Row("optimiser.world_model_lr", 1e-3, "optimiser", {"world_model"}),
-    Row("optimiser.actor_lr", 1e-3, "optimiser", {"actor"}),
-    Row("optimiser.critic_lr", 1e-3, "optimiser", {"critic"}),
-    Row("optimiser.kind", "adam", "optimiser", GROUPS),
-    Row("optimiser.eps", 1e-3, "optimiser", GROUPS),
-    Row("optimiser.eps", 1e-3, "optimiser", GROUPS, ADAM),
-    Row("optimiser.beta1", 0.5, "optimiser", GROUPS),
-    Row("optimiser.beta2", 0.5, "optimiser", GROUPS),
-    Row("optimiser.agc", 0.0, "optimiser", GROUPS),
-    Row("optimiser.clip", 1.0, "optimiser", GROUPS),
-    Row("optimiser.warmup", 0, "optimiser", GROUPS),
-    Row("optimiser.actor_delay", 3, "optimiser", {"actor"}),
+    # Optimizers: all groups, but for the rates.
+    Row("optimizer.world_model_lr", 1e-3, "optimizer", {"world_model"}),
+    Row("optimizer.actor_lr", 1e-3, "optimizer", {"actor"}),
+    Row("optimizer.critic_lr", 1e-3, "optimizer", {"critic"}),
+    Row("optimizer.kind", "adam", "optimizer", GROUPS),
+    Row("optimizer.eps", 1e-3, "optimizer", GROUPS),
+    Row("optimizer.eps", 1e-3, "optimizer", GROUPS, ADAM),
+    Row("optimizer.beta1", 0.5, "optimizer", GROUPS),
+    Row("optimizer.beta2", 0.5, "optimizer", GROUPS),
+    Row("optimizer.agc", 0.0, "optimizer", GROUPS),
+    Row("optimizer.clip", 1.0, "optimizer", GROUPS),
+    Row("optimizer.warmup", 0, "optimizer", GROUPS),
+    Row("optimizer.actor_delay", 3, "optimizer", {"actor"}),
     # Micro-batches: the same sums in another order (test_update.py: equal results). Draws are by row: latents too.
-    Row("optimiser.accumulate", 2, "model", ALL),
-    Row("optimiser.skip_nonfinite", 3, "model", set()),
+    Row("optimizer.accumulate", 2, "model", ALL),
+    Row("optimizer.skip_nonfinite", 3, "model", set()),
     # Where dreams begin, and what is learned from.
     Row("imagination.last", 2, "behaviour", DREAMS),
     Row("imagination.use_ring", True, "behaviour", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
@@ -197,11 +199,11 @@ ROWS = [
     Row("ensemble.size", 3, "behaviour", {"imagination/disagreement"}),
     Row("ensemble.layers", 1, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.units", 8, "init", {"ensemble"}, ENSEMBLE),
-    Row("ensemble.lr", 1e-3, "optimiser", {"ensemble"}, ENSEMBLE),
+    Row("ensemble.lr", 1e-3, "optimizer", {"ensemble"}, ENSEMBLE),
     # The explorer: beside everything else, in a phase of its own.
     Row("explore.steps", 100, "init", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
     Row("explore.steps", 100, "start", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
-    Row("explore.steps", 100, "optimiser", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
+    Row("explore.steps", 100, "optimizer", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
     Row("explore.steps", 100, "model", set(), ENSEMBLE),
     Row("explore.steps", 100, "behaviour", set(), ENSEMBLE),
     Row("explore.steps", 100, "exploring", EXPLORER | EXPLORER_TOLD, ENSEMBLE),
@@ -216,9 +218,9 @@ ROWS = [
     Row("planner.num_simulations", 3, "acting", ACTING, PLANNER, "board"),
     Row("planner.depth", 1, "acting", ACTING, PLANNER, "board"),
     Row("planner.actions", 3, "acting", ACTING, PLANNER, "board"),
-    Row("planner.considered", 2, "acting", ACTING, PLANNER, "board"),
+    Row("planner.max_num_considered_actions", 2, "acting", ACTING, PLANNER, "board"),
     Row("planner.value_scale", 0.2, "acting", ACTING, PLANNER, "board"),
-    Row("planner.visit_offset", 20.0, "acting", ACTING, PLANNER, "board"),
+    Row("planner.maxvisit_init", 20.0, "acting", ACTING, PLANNER, "board"),
     Row("planner.horizon", 3, "acting", ACTING, CEM, "board"),
     Row("planner.horizon", 3, "acting", set(), PLANNER, "board"),
     Row("planner.candidates", 5, "acting", ACTING, CEM, "board"),
@@ -239,11 +241,11 @@ ROWS = [
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
-    Row("replay.sampler", "prioritised", "replay", {"drawn"}),
+    Row("replay.sampler", "prioritized", "replay", {"drawn"}),
     Row("replay.online", 0.5, "replay", {"drawn"}),
-    Row("replay.even", 0.5, "replay", {"drawn"}, PRIORITISED),
-    Row("replay.even", 0.5, "model", set(), PRIORITISED),
-    Row("replay.priority_exponent", 0.1, "replay", {"drawn"}, PRIORITISED),
+    Row("replay.uniform_fraction", 0.5, "replay", {"drawn"}, PRIORITIZED),
+    Row("replay.uniform_fraction", 0.5, "model", set(), PRIORITIZED),
+    Row("replay.priority_exponent", 0.1, "replay", {"drawn"}, PRIORITIZED),
     Row("replay.priority_exponent", 0.1, "replay", set()),
     Row("replay.keep_latents", True, "replay", {"context"}),
     # Schedules: which updates, how many, on how many windows, when.
@@ -266,7 +268,7 @@ CLASSES = (
     "actor",
     "critic",
     "loss",
-    "optimiser",
+    "optimizer",
     "imagination",
     "ensemble",
     "explore",
@@ -312,7 +314,7 @@ def gather(leaves: dict[str, int], named: Any) -> dict[str, int]:
 
 
 def update_name(path: str) -> str | None:
-    """Names of what an update returns: a group's parameters with its optimiser, a metric, a field."""
+    """Names of what an update returns: a group's parameters with its optimizer, a metric, a field."""
     if path.startswith("[1]"):
         return path[5:-2]  # [1]['metric']
     for kind in ("params", "opt_state"):
@@ -337,8 +339,8 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         return replay_outputs(config)
     if view == "schedule":
         return schedule_outputs(config)
-    if view == "optimiser":
-        return optimiser_outputs(config)
+    if view == "optimizer":
+        return optimizer_outputs(config)
     spec = SPECS[name]
     agent = make_agent(config, spec)
     if view == "init":
@@ -378,12 +380,12 @@ def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> C
     return value_and_grad
 
 
-def optimiser_outputs(config: Config) -> dict[str, int]:
+def optimizer_outputs(config: Config) -> dict[str, int]:
     params = {"w": jax.ShapeDtypeStruct((2, 3), jnp.float32)}
-    optimisers = make_optimizers(config.optimiser, config.ensemble, config.explore)
-    states = {name: jax.eval_shape(optimiser.init, params) for name, optimiser in optimisers.items()}
+    optimizers = make_optimizers(config.optimizer, config.ensemble, config.explore)
+    states = {name: jax.eval_shape(optimizer.init, params) for name, optimizer in optimizers.items()}
     step = lambda states, grads: {
-        name: optimisers[name].update(grads, states[name], grads)[0] for name in optimisers
+        name: optimizers[name].update(grads, states[name], grads)[0] for name in optimizers
     }  # fmt: skip
     return gather(fingerprints(step, states, params), lambda path: path.split("'")[1])
 
@@ -458,12 +460,12 @@ def changed(*names: str) -> dict[str, Any]:
 
 def test_constants_leave_fresh_parameters_as_they_are() -> None:
     names = ("model.unimix", "model.min_std", "model.act", "model.symlog", "actor.unimix", "actor.binary_bias", "loss")
-    assert difference("start", "vector", {}, changed(*names, "optimiser", "critic.s", "critic.r"))[0] == set()
+    assert difference("start", "vector", {}, changed(*names, "optimizer", "critic.s", "critic.r"))[0] == set()
 
 
 def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
-    others["replay"].pop("even")  # does not go with replay.online
+    others["replay"].pop("uniform_fraction")  # does not go with replay.online
     assert difference("model", "vector", {}, others)[0] == set()
 
 
@@ -472,19 +474,19 @@ def test_what_is_the_models_leaves_the_behaviours_update_alone() -> None:
     scales = ("loss.dyn", "loss.rep", "loss.rec", "loss.reward", "loss.cont", "loss.free_nats", "replay", "schedule")
     others = changed(*scales)
     others["loss"].pop("cont_discount")
-    others["replay"].pop("even")
+    others["replay"].pop("uniform_fraction")
     assert difference("behaviour", "vector", {}, others)[0] == {"priority"}
 
 
 def test_an_even_share_is_all_that_behaviours_learn_from() -> None:
-    even = config_lib.merge(PRIORITISED, nested("replay.even", 0.5))
-    differs, names = difference("behaviour", "vector", PRIORITISED, even)
+    even = config_lib.merge(PRIORITIZED, nested("replay.uniform_fraction", 0.5))
+    differs, names = difference("behaviour", "vector", PRIORITIZED, even)
     assert names - differs == {"latents"}
 
 
-def test_optimisers_move_parameters_alone() -> None:
-    others = changed("optimiser")
-    others["optimiser"].pop("accumulate")
+def test_optimizers_move_parameters_alone() -> None:
+    others = changed("optimizer")
+    others["optimizer"].pop("accumulate")
     assert difference("model", "vector", {}, others)[0] == {"world_model"}
     assert difference("behaviour", "vector", {}, others)[0] == {"actor", "critic", "slow_critic"}
 

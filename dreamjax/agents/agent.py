@@ -68,7 +68,7 @@ def make_learner(networks: Networks, config: Config, spec: EnvSpec) -> Learner:
     return Learner(
         networks=networks,
         spec=spec,
-        optimizers=make_optimizers(config.optimiser, config.ensemble, config.explore),
+        optimizers=make_optimizers(config.optimizer, config.ensemble, config.explore),
         actor=config.actor,
         critic=config.critic,
         loss=config.loss,
@@ -78,7 +78,7 @@ def make_learner(networks: Networks, config: Config, spec: EnvSpec) -> Learner:
         explore=config.explore,
         horizon=config.horizon,
         symlog=config.model.symlog,
-        micro_batches=config.optimiser.accumulate,
+        micro_batches=config.optimizer.accumulate,
     )
 
 

@@ -55,7 +55,7 @@ def rules_model(
         _, latent, mask = state
         feat = world_model.feat(latent)
         return actor_and_critic(
-            networks, spec.action, params, feat, mask, actor=config.actor, symlog_limit=config.loss.reach
+            networks, spec.action, params, feat, mask, actor=config.actor, symlog_limit=config.loss.symlog_limit
         )
 
     return PlanningModel(step, policy_and_value)

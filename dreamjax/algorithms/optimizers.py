@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dreamjax.config import OptimiserConfig
+from dreamjax.config import OptimizerConfig
 
 
 def clip_by_tensor(limit: float, min_norm: float = 1e-3) -> optax.GradientTransformation:
@@ -29,7 +29,7 @@ def clip_by_tensor(limit: float, min_norm: float = 1e-3) -> optax.GradientTransf
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def make_optimizer(config: OptimiserConfig, learning_rate: float, delay: int = 0) -> optax.GradientTransformation:
+def make_optimizer(config: OptimizerConfig, learning_rate: float, delay: int = 0) -> optax.GradientTransformation:
     """The optimizer of one group: clipping, LaProp (Ziyin et al. 2020) or Adam, a linear warm-up of the rate.
 
     For its first ``delay`` updates the parameters stay as they are, while moments accumulate; then the warm-up begins.

@@ -111,7 +111,7 @@ def world_model_loss(
     weights = {"dyn": loss.dyn, "rep": loss.rep, "reward": loss.reward, "cont": loss.cont}
 
     reward_outputs = world_model.reward(params, feat)
-    losses["reward"] = scalar_loss(reward_outputs, batch.reward, loss.reach)
+    losses["reward"] = scalar_loss(reward_outputs, batch.reward, loss.symlog_limit)
     cont_target = 1.0 - batch.is_terminal.astype(jnp.float32)
     if loss.cont_discount:
         cont_target *= loss.gamma
@@ -139,5 +139,5 @@ def world_model_loss(
     metrics["train/kl"] = jnp.mean(dyn_kl)
     metrics["train/prior_entropy"] = jnp.mean(world_model.entropy(prior_logit))
     metrics["train/post_entropy"] = jnp.mean(world_model.entropy(post.logit))
-    metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs, loss.reach) - batch.reward))
+    metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs, loss.symlog_limit) - batch.reward))
     return total, (jax.tree.map(sg, post), sg(by_step), metrics)

@@ -281,10 +281,10 @@ def make_sampler(config: ReplayConfig, *, num_envs: int) -> Sampler:
     """Makes the sampler of a configuration, for rings of ``config.capacity // num_envs`` steps."""
     size = config.capacity // num_envs
     sampler: Sampler = UniformSampler(num_envs, size)
-    if config.sampler == "prioritised":
+    if config.sampler == "prioritized":
         sampler = PrioritizedSampler(num_envs, size, exponent=config.priority_exponent)
-    if config.even > 0:
-        sampler = MixtureSampler(sampler, UniformSampler(num_envs, size), config.even_rows)
+    if config.uniform_fraction > 0:
+        sampler = MixtureSampler(sampler, UniformSampler(num_envs, size), config.uniform_rows)
     if config.online > 0:
         sampler = OnlineQueue(sampler, num_envs, size, fraction=config.online)
     return sampler

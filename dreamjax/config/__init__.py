@@ -7,7 +7,7 @@ A configuration file builds a nested dictionary (``ml_collections.ConfigDict``),
 
 from dreamjax.config.config import Config, defaults, from_dict, to_dict
 from dreamjax.config.environment import EnvConfig
-from dreamjax.config.learning import ExploreConfig, ImaginationConfig, LossConfig, OptimiserConfig, ScheduleConfig
+from dreamjax.config.learning import ExploreConfig, ImaginationConfig, LossConfig, OptimizerConfig, ScheduleConfig
 from dreamjax.config.networks import ActorConfig, CriticConfig, EnsembleConfig, ModelConfig
 from dreamjax.config.planning import PlannerConfig
 from dreamjax.config.replay import OfflineConfig, ReplayConfig
@@ -17,6 +17,6 @@ from dreamjax.config.schema import ConfigError, merge
 __all__ = [
     "ActorConfig", "CheckpointConfig", "Config", "ConfigError", "CriticConfig", "EnsembleConfig", "EnvConfig", "EvalConfig",
     "ExploreConfig", "ImaginationConfig", "InitFromConfig", "LogConfig", "LossConfig", "ModelConfig", "OfflineConfig",
-    "OptimiserConfig", "ParallelConfig", "PlannerConfig", "ReplayConfig", "ScheduleConfig", "defaults", "from_dict",
+    "OptimizerConfig", "ParallelConfig", "PlannerConfig", "ReplayConfig", "ScheduleConfig", "defaults", "from_dict",
     "merge", "to_dict",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 
 from dreamjax.config import legacy
 from dreamjax.config.environment import EnvConfig
-from dreamjax.config.learning import ExploreConfig, ImaginationConfig, LossConfig, OptimiserConfig, ScheduleConfig
+from dreamjax.config.learning import ExploreConfig, ImaginationConfig, LossConfig, OptimizerConfig, ScheduleConfig
 from dreamjax.config.networks import ActorConfig, CriticConfig, EnsembleConfig, ModelConfig
 from dreamjax.config.planning import PlannerConfig
 from dreamjax.config.replay import OfflineConfig, ReplayConfig
@@ -36,7 +36,7 @@ class Config(Options):
     actor: ActorConfig = field(default_factory=ActorConfig)
     critic: CriticConfig = field(default_factory=CriticConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     imagination: ImaginationConfig = field(default_factory=ImaginationConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     explore: ExploreConfig = field(default_factory=ExploreConfig)
@@ -62,7 +62,7 @@ class Config(Options):
         """Rollouts imagined by one actor-critic phase, over all devices."""
         plan = self.schedule.kind == "plan"
         windows = self.schedule.imagination_batch_size if plan else self.batch_size
-        windows = len(self.replay.even_rows(windows)) if self.replay.even else windows
+        windows = len(self.replay.uniform_rows(windows)) if self.replay.uniform_fraction else windows
         return windows * (self.imagination.last or self.batch_length)
 
     @property
@@ -101,21 +101,26 @@ def _check_calls(config: Config) -> None:
 
 def _check_batches(config: Config) -> None:
     """Batches split into equal parts: over devices, over micro-batches, and into windows drawn uniformly."""
-    devices, accumulate = config.parallel.num_devices, config.optimiser.accumulate
-    if config.replay.even:
+    devices, accumulate = config.parallel.num_devices, config.optimizer.accumulate
+    if config.replay.uniform_fraction:
         parts = max(devices, 1) * accumulate
-        windows = config.replay.even * config.batch_size / parts
+        windows = config.replay.uniform_fraction * config.batch_size / parts
         allowed = (
             f"must be a share of batch_size={config.batch_size} that gives each of parallel.num_devices x "
-            f"optimiser.accumulate = {parts} parts whole windows, 1 or more"
+            f"optimizer.accumulate = {parts} parts whole windows, 1 or more"
         )
-        require(windows >= 1 and abs(windows - round(windows)) < 1e-6, "replay.even", config.replay.even, allowed)
+        require(
+            windows >= 1 and abs(windows - round(windows)) < 1e-6,
+            "replay.uniform_fraction",
+            config.replay.uniform_fraction,
+            allowed,
+        )
     if devices:
         batches = {"batch_size": config.batch_size}
         if config.schedule.kind == "plan":
             batches["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
         for name, size in batches.items():
-            allowed = f"must be a multiple of parallel.num_devices x optimiser.accumulate = {devices * accumulate}"
+            allowed = f"must be a multiple of parallel.num_devices x optimizer.accumulate = {devices * accumulate}"
             require(size % (devices * accumulate) == 0, name, size, allowed)
 
 
@@ -143,4 +148,4 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: on an unknown field, a wrong type or a value that is not allowed.
     """
-    return build(Config, legacy.translate(values, Config))
+    return build(Config, legacy.translate(values))

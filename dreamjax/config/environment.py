@@ -25,13 +25,13 @@ class EnvConfig(Options):
     workers: int = option(
         0, "Spawned processes that step the environments and restart after a crash.", at_least=0, zero="this process"
     )
-    timeout: float = option(
+    warn_after: float = option(
         60.0,
         "Time of one step after which a worker counts as hung; without workers, after which a warning is printed.",
         unit="seconds",
         above=0,
     )
-    hang_limit: float = option(
+    abort_after: float = option(
         0.0,
         "Without workers: time of one step after which the run ends with exit code 1.",
         unit="seconds",
@@ -42,5 +42,5 @@ class EnvConfig(Options):
 
     def check(self) -> None:
         """Raises ConfigError if the limit of this process is set for workers."""
-        allowed = "needs workers=0: env.timeout is the workers' limit"
-        require(self.hang_limit == 0 or self.workers == 0, "hang_limit", self.hang_limit, allowed)
+        allowed = "needs workers=0: env.warn_after is the workers' limit"
+        require(self.abort_after == 0 or self.workers == 0, "abort_after", self.abort_after, allowed)

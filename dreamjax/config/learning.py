@@ -23,7 +23,7 @@ class LossConfig(Options):
     cont_discount: bool = option(
         True, "Put the discount into the target of the continue head (DreamerV3) instead of into the returns."
     )
-    reach: float = option(
+    symlog_limit: float = option(
         20.0,
         "Range of the two-hot bins in symlog space: rewards and values lie in +-(e^x - 1). DreamerV3's 20 takes any "
         "reward; 8 suits returns below 1,000 and is more stable.",
@@ -38,7 +38,7 @@ class LossConfig(Options):
 
 
 @dataclass(frozen=True)
-class OptimiserConfig(Options):
+class OptimizerConfig(Options):
     """The optimizers: one for each group of parameters."""
 
     kind: Literal["laprop", "adam"] = option("laprop", "LaProp (DreamerV3) or Adam.")

@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dreamjax.config.schema import ConfigError, Options, fields, is_group, merge
+from dreamjax.config.schema import ConfigError, merge
 
 RENAMED = {
     "optimiser": "optimizer",
     "env.timeout": "env.warn_after",
     "env.hang_limit": "env.abort_after",
     "replay.even": "replay.uniform_fraction",
+    "critic.slow_regulariser": "critic.slow_regularizer",
     "model.reach": "model.edit_radius",
     "loss.reach": "loss.symlog_limit",
     "planner.considered": "planner.max_num_considered_actions",
@@ -60,8 +61,8 @@ LEARNED_SEARCH = ("method", "simulations", "actions", "last", "temperature", "tr
 MISSING = object()
 
 
-def translate(values: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:
-    """``values`` of ``group`` with today's names; where an old and a new name are both there, the old one is taken.
+def translate(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested ``values`` with today's names; where an old and a new name are both there, the old one is taken.
 
     Warns once of all old names, and once of all removed fields that are set to more than their neutral value.
 
@@ -69,25 +70,25 @@ def translate(values: Mapping[str, Any], group: type[Options]) -> dict[str, Any]
         ConfigError: fields of the removed group ``search`` ask for what the planner cannot do.
     """
     result = merge(values)
-    told = _act_by_one_step(result, group)
+    told = _act_by_one_step(result)
     for old, new in RENAMED.items():
-        value = _pop(result, old, group)
+        value = _pop(result, old)
         if value is not MISSING:
             _set(result, new, value)
             told.append(f"{old} is now {new}")
     for name, names in RENAMED_VALUES.items():
         value = _get(result, name)
-        if isinstance(value, str) and value in names and not _takes(group, name, value):
+        if isinstance(value, str) and value in names:
             _set(result, name, names[value])
             told.append(f"{name}={value} is now {name}={names[value]}")
     if told:
         _warn(f"old names of configuration fields, read for one more version: {'; '.join(told)}")
     ignored = []
     for name, removed in REMOVED.items():
-        value = _pop(result, name, group)
+        value = _pop(result, name)
         if value is not MISSING and value not in removed.neutral:
             ignored.append(f"{name}={value!r} ({removed.note})")
-    if not _is_field(group, "search") and isinstance(search := result.get("search"), dict):
+    if isinstance(search := result.get("search"), dict):
         result["search"] = {name: value for name, value in search.items() if name not in LEARNED_SEARCH}
         if not result["search"]:
             del result["search"]
@@ -96,17 +97,17 @@ def translate(values: Mapping[str, Any], group: type[Options]) -> dict[str, Any]
     return result
 
 
-def refuse_removed(name: str, value: Any, group: type[Options]) -> None:
+def refuse_removed(name: str, value: Any) -> None:
     """Raises ConfigError if ``name`` is a removed field that is set to more than its neutral value."""
     removed = REMOVED.get(name)
-    if removed is not None and value not in removed.neutral and not _is_field(group, name):
+    if removed is not None and value not in removed.neutral:
         raise ConfigError(f"{name}={value!r} is not allowed: the field was removed ({removed.note})")
 
 
-def _act_by_one_step(values: dict[str, Any], group: type[Options]) -> list[str]:
+def _act_by_one_step(values: dict[str, Any]) -> list[str]:
     """Turns ``search.collect`` and ``search.evaluate`` into the planner's method ``one_step``; returns what was renamed."""
     search, planner = values.get("search"), values.get("planner", {})
-    if _is_field(group, "search") or not isinstance(search, dict) or not isinstance(planner, dict):
+    if not isinstance(search, dict) or not isinstance(planner, dict):
         return []
     told = []
     for name, default in (("bootstrap", 1.0), ("act_temperature", 0.1)):
@@ -132,29 +133,15 @@ def _warn(text: str) -> None:
     warnings.warn(text, FutureWarning, stacklevel=1)
 
 
-def _is_field(group: type[Options], name: str) -> bool:
-    return _hint(group, name) is not MISSING
-
-
-def _takes(group: type[Options], name: str, value: str) -> bool:
-    return value in getattr(_hint(group, name), "__args__", ())
-
-
-def _hint(group: Any, name: str) -> Any:
-    for part in name.split("."):
-        group = {field.name: field.hint for field in fields(group)}.get(part, MISSING) if is_group(group) else MISSING
-    return group
-
-
 def _get(values: Any, name: str) -> Any:
     for part in name.split("."):
         values = values.get(part, MISSING) if isinstance(values, dict) else MISSING
     return values
 
 
-def _pop(values: dict[str, Any], name: str, group: type[Options]) -> Any:
-    """Takes a value out of nested ``values``; MISSING where it is not there, or still a field."""
-    value = MISSING if _is_field(group, name) else _get(values, name)
+def _pop(values: dict[str, Any], name: str) -> Any:
+    """Takes a value out of nested ``values``; MISSING where it is not there."""
+    value = _get(values, name)
     if value is not MISSING:
         parent, _, last = name.rpartition(".")
         del (_get(values, parent) if parent else values)[last]

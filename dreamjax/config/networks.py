@@ -54,7 +54,7 @@ class ModelConfig(Options):
         "twohot", "Reward predictions: two-hot over symexp bins, or the mean in symlog space."
     )
     bins: int = option(255, "Bins of the two-hot reward head.", rule=ODD)
-    reach: int = option(
+    edit_radius: int = option(
         0,
         "model.kind=grid only: rows above and below the action's cell that the action may change.",
         unit="cells",
@@ -110,7 +110,7 @@ class CriticConfig(Options):
     bins: int = option(255, "Bins of the two-hot head.", rule=ODD)
     slow_rate: float = option(0.02, "Rate of the moving average that is the slow critic.", above=0, at_most=1)
     slow_target: bool = option(False, "Bootstrap returns from the slow critic instead of the critic.")
-    slow_regulariser: float = option(1.0, "Scale of the critic's loss towards the slow critic.", at_least=0)
+    slow_regularizer: float = option(1.0, "Scale of the critic's loss towards the slow critic.", at_least=0)
     replay_scale: float = option(0.3, "Scale of the value loss on replayed steps.", at_least=0, zero="off")
 
 
@@ -118,7 +118,7 @@ class CriticConfig(Options):
 class EnsembleConfig(Options):
     """One-step predictors whose disagreement rewards exploration (Plan2Explore, Sekar et al. 2020).
 
-    Activation and normalization follow the world model, the optimizer's constants those of ``optimiser``.
+    Activation and normalization follow the world model, the optimizer's constants those of ``optimizer``.
     """
 
     size: int = option(0, "Members.", at_least=2, zero="off")

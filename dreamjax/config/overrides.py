@@ -23,7 +23,7 @@ def override(values: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[st
     result = merge(values)
     for name, text in overrides.items():
         value = parse(_hint(name), text)
-        legacy.refuse_removed(name, value, Config)
+        legacy.refuse_removed(name, value)
         group = result
         *parents, last = name.split(".")
         for parent in parents:

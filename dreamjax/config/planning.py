@@ -28,11 +28,13 @@ class PlannerConfig(Options):
         at_least=2,
         zero="all legal actions",
     )
-    considered: int = option(4, "gumbel: actions of the root with which sequential halving starts.", at_least=2)
-    value_scale: float = option(
-        0.1, "gumbel: v in the score of an action, log prior + v (visit_offset + max visits) q.", at_least=0
+    max_num_considered_actions: int = option(
+        4, "gumbel: actions of the root with which sequential halving starts.", at_least=2
     )
-    visit_offset: float = option(50.0, "gumbel: the offset in that score.", at_least=0)
+    value_scale: float = option(
+        0.1, "gumbel: v in the score of an action, log prior + v (maxvisit_init + max visits) q.", at_least=0
+    )
+    maxvisit_init: float = option(50.0, "gumbel: the offset in that score.", at_least=0)
     bootstrap: float = option(
         1.0, "one_step: weight of the critic's value; 0 acts by the predicted reward.", at_least=0, at_most=1
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dreamjax.config import legacy
-from dreamjax.config.config import Config, defaults
+from dreamjax.config.config import defaults
 from dreamjax.config.schema import ConfigError, merge
 
 if TYPE_CHECKING:
@@ -60,18 +60,18 @@ def dreamerv3() -> dict[str, Any]:
             layers=3, unimix=0.01, entropy=3e-4, min_std=0.1, max_std=1.0, output_scale=0.01, binary_bias=()
         ),
         "critic": dict(
-            layers=3, head="twohot", bins=255, slow_rate=0.02, slow_target=False, slow_regulariser=1.0, replay_scale=0.3
+            layers=3, head="twohot", bins=255, slow_rate=0.02, slow_target=False, slow_regularizer=1.0, replay_scale=0.3
         ),
         "loss": dict(
             dyn=1.0, rep=0.1, free_nats=1.0, rec=1.0, reward=1.0, cont=1.0, gamma=1 - 1 / 333, lam=0.95,
-            cont_discount=True, reach=20.0, return_norm="percentile", return_norm_rate=0.01, return_norm_limit=1.0,
+            cont_discount=True, symlog_limit=20.0, return_norm="percentile", return_norm_rate=0.01, return_norm_limit=1.0,
         ),
-        "optimiser": dict(
+        "optimizer": dict(
             kind="laprop", world_model_lr=4e-5, actor_lr=4e-5, critic_lr=4e-5, eps=1e-20, beta1=0.9, beta2=0.999,
             agc=0.3, clip=0.0, warmup=1000, actor_delay=0,
         ),
         # The reference's queue gives all it holds to the next batch: one of new windows alone, where there are so many.
-        "replay": dict(sampler="uniform", even=0.0, online=1.0, keep_latents=True, min_size=1024),
+        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=1.0, keep_latents=True, min_size=1024),
         "imagination": dict(last=0, use_ring=False),
         "schedule": dict(kind="ratio"),
         **ACTOR_ALONE,
@@ -98,17 +98,17 @@ def dreamerv2() -> dict[str, Any]:
         ),
         "actor": dict(layers=4, units=400, unimix=0.0, entropy=1e-3, output_scale=1.0, binary_bias=()),
         "critic": dict(
-            layers=4, units=400, head="mse", slow_rate=0.01, slow_target=True, slow_regulariser=0.0, replay_scale=0.0
+            layers=4, units=400, head="mse", slow_rate=0.01, slow_target=True, slow_regularizer=0.0, replay_scale=0.0
         ),
         "loss": dict(
             dyn=0.08, rep=0.02, free_nats=0.0, rec=1.0, reward=1.0, cont=5.0, gamma=0.999, lam=0.95, cont_discount=True,
             return_norm="none",
         ),
-        "optimiser": dict(
+        "optimizer": dict(
             kind="adam", world_model_lr=2e-4, actor_lr=4e-5, critic_lr=1e-4, eps=1e-5, beta1=0.9, beta2=0.999, agc=0.0,
             clip=100.0, warmup=0, actor_delay=0,
         ),
-        "replay": dict(sampler="uniform", even=0.0, online=0.0, keep_latents=False),
+        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=0.0, keep_latents=False),
         "imagination": dict(last=0, use_ring=False),
         "schedule": dict(kind="ratio"),
         **ACTOR_ALONE,
@@ -128,11 +128,11 @@ def plan() -> dict[str, Any]:
         "actor": dict(layers=2, units=400),
         "critic": dict(layers=2, units=400),
         "loss": dict(gamma=0.99, lam=0.95),
-        "optimiser": dict(
+        "optimizer": dict(
             kind="adam", world_model_lr=3e-4, actor_lr=8e-5, critic_lr=8e-5, eps=1e-8, agc=0.0, clip=100.0, warmup=0,
             actor_delay=0,
         ),
-        "replay": dict(sampler="uniform", even=0.0, capacity=100_000, min_size=1_000),
+        "replay": dict(sampler="uniform", uniform_fraction=0.0, capacity=100_000, min_size=1_000),
         "imagination": dict(last=0, capacity=50_000, use_ring=True),
         "schedule": dict(kind="plan", world_model_batches=10, actor_critic_batches=5, imagination_batch_size=16),
         **ACTOR_ALONE,
@@ -166,12 +166,12 @@ def wider(base: Mapping[str, Any], times: int) -> dict[str, Any]:
     A GPU does more of both in the same time. The train ratio stays, so an environment step costs as many replayed steps and
     an update sees more of them; Adam's and LaProp's rates fall with the width (Yang et al. 2022, Tensor Programs V).
     """
-    base = legacy.translate(base, Config)
+    base = legacy.translate(base)
     grown = {name: times * base[name] for name in ("num_envs", "batch_size")}
     widths = {"model": ("deter", "hidden", "units"), "actor": ("units",), "critic": ("units",)}
     parts = {part: {name: times * base[part][name] for name in names} for part, names in widths.items()}
     rates = ("world_model_lr", "actor_lr", "critic_lr")
-    return grown | parts | {"optimiser": {name: base["optimiser"][name] / times for name in rates}}
+    return grown | parts | {"optimizer": {name: base["optimizer"][name] / times for name in rates}}
 
 
 def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, Any]) -> ConfigDict:
@@ -193,4 +193,4 @@ def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, An
         if name not in known:
             raise ConfigError(f"variant {name!r} is not allowed: must be one of {sorted(known)}, joined by commas")
         layers.append(known[name])
-    return ConfigDict(merge(defaults(), *(legacy.translate(layer, Config) for layer in (base, *layers))))
+    return ConfigDict(merge(defaults(), *(legacy.translate(layer) for layer in (base, *layers))))

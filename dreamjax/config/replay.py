@@ -16,7 +16,7 @@ class ReplayConfig(Options):
 
     capacity: int = option(100_000, "Steps kept, over all environments.", unit="environment steps", above=0)
     min_size: int = option(1_000, "Steps collected before the first update.", unit="environment steps", above=0)
-    sampler: Literal["uniform", "prioritised"] = option(
+    sampler: Literal["uniform", "prioritized"] = option(
         "uniform", "How windows are drawn: uniformly, or by priorities that updates report."
     )
     online: float = option(
@@ -25,9 +25,9 @@ class ReplayConfig(Options):
         at_least=0,
         at_most=1,
     )
-    even: float = option(
+    uniform_fraction: float = option(
         0.0,
-        "Fraction of each batch that a prioritised sampler draws uniformly. If above 0, the actor and the critic learn "
+        "Fraction of each batch that a prioritized sampler draws uniformly. If above 0, the actor and the critic learn "
         "from these windows only, and priorities are the world model's loss.",
         at_least=0,
         at_most=1,
@@ -40,17 +40,17 @@ class ReplayConfig(Options):
     def check(self) -> None:
         """Raises ConfigError if the first update needs more than is kept, or the sampler has no priorities to replace."""
         require(self.min_size <= self.capacity, "min_size", self.min_size, f"must be at most capacity={self.capacity}")
-        if self.even:
-            prioritised = self.sampler == "prioritised" and not self.online
-            allowed = "must be 0 unless sampler='prioritised' and online=0"
-            require(prioritised, "even", self.even, allowed)
+        if self.uniform_fraction:
+            prioritized = self.sampler == "prioritized" and not self.online
+            allowed = "must be 0 unless sampler='prioritized' and online=0"
+            require(prioritized, "uniform_fraction", self.uniform_fraction, allowed)
 
-    def even_rows(self, count: int) -> np.ndarray:
+    def uniform_rows(self, count: int) -> np.ndarray:
         """Indices of a batch's ``count`` windows that are drawn uniformly, int64.
 
         They are spread over the batch, so that equal parts of it hold equally many.
         """
-        due = np.floor(np.arange(count + 1) * self.even + 1e-6)
+        due = np.floor(np.arange(count + 1) * self.uniform_fraction + 1e-6)
         return np.flatnonzero(np.diff(due))
 
 

@@ -42,12 +42,14 @@ def get_config(variant: str = "") -> ConfigDict:
         ),
         critic=dict(layers=2, units=96),
         # A piece takes some eight steps to steer: with a discount of 0.99 dropping it at once pays more than surviving.
-        loss=dict(gamma=0.997, reach=8.0, free_nats=0.0),
+        loss=dict(gamma=0.997, symlog_limit=8.0, free_nats=0.0),
         # An actor that learns before its critic drops every piece at once, which pays most within the horizon.
-        optimiser=dict(world_model_lr=2e-3, actor_lr=5e-4, critic_lr=1e-3, warmup=100, actor_delay=400),
+        optimizer=dict(world_model_lr=2e-3, actor_lr=5e-4, critic_lr=1e-3, warmup=100, actor_delay=400),
         # Cleared lines are rare at first: half of the windows are drawn by their loss. Actor and critic learn from the
         # other half, which is distributed as in play.
-        replay=dict(capacity=300_000, min_size=2_000, sampler="prioritised", priority_exponent=2.0, even=0.5),
+        replay=dict(
+            capacity=300_000, min_size=2_000, sampler="prioritized", priority_exponent=2.0, uniform_fraction=0.5
+        ),
         # The horizon suffices to reach a wall and drop. Plans exploit the model's errors, so they collect: the model
         # then sees what really follows.
         planner=dict(method="piecewise", candidates=8, horizon=7, collect=True, evaluate=True),

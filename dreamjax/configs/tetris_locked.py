@@ -47,12 +47,14 @@ def get_config(variant: str = "") -> ConfigDict:
         train_ratio=16.0,
         env=dict(id="dreamjax/Tetris-v0", action_mode="locked_position", kwargs=dict(reward="lines", piece_reward=0.1)),
         # No free nats: the prior does not learn what the posterior may know at no cost.
-        loss=dict(gamma=0.99, reach=8.0, free_nats=0.0),
-        model=dict(kind="grid", deter=32, hidden=64, stoch=4, classes=8, units=256, layers=2, unimix=0.0, reach=4),
+        loss=dict(gamma=0.99, symlog_limit=8.0, free_nats=0.0),
+        model=dict(
+            kind="grid", deter=32, hidden=64, stoch=4, classes=8, units=256, layers=2, unimix=0.0, edit_radius=4
+        ),
         actor=dict(layers=2, units=128, entropy=1e-3),
         critic=dict(layers=2, units=64),
         imagination=dict(last=8),
-        optimiser=dict(world_model_lr=1e-3, actor_lr=1e-3, critic_lr=1e-3, warmup=100),
+        optimizer=dict(world_model_lr=1e-3, actor_lr=1e-3, critic_lr=1e-3, warmup=100),
         replay=dict(capacity=100_000, min_size=1_000),
         eval=dict(every=20_000, episodes=32, num_envs=32),
         checkpoint=dict(every=10_000),

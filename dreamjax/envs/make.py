@@ -45,7 +45,7 @@ def make_env(config: EnvConfig, num_envs: int, *, seed: int, render_mode: str | 
         if config.workers:
             factory = functools.partial(gymnasium.make, config.id, **{"disable_env_checker": True, **kwargs})
             return WorkerVectorEnv(
-                factory, num_envs, workers=config.workers, timeout=config.timeout, max_restarts=config.max_restarts,
+                factory, num_envs, workers=config.workers, timeout=config.warn_after, max_restarts=config.max_restarts,
                 seed=seed,
             )  # fmt: skip
         spec = gymnasium.registry.get(name)

@@ -113,7 +113,7 @@ def make_ensemble(
     if model.kind == "grid":
         layout = grid_layout(model, spec)
         size, member = layout.cells + layout.vector, GridPredictor
-        net |= dict(layout=layout, radius=model.reach)
+        net |= dict(layout=layout, radius=model.edit_radius)
     else:
         size, member = model.stoch * (model.classes if model.latent == "categorical" else 1), FlatPredictor
         net |= dict(size=size)

@@ -74,7 +74,7 @@ class Trainer:
         self.num_devices = devices.device_count(config.parallel.num_devices)
         self.schedule = make_schedule(config)
         hosts.check_layout(config, self.group, self.num_devices)
-        self._watchdog = Watchdog(patience=config.env.timeout, limit=config.env.hang_limit, end=self._abort)
+        self._watchdog = Watchdog(patience=config.env.warn_after, limit=config.env.abort_after, end=self._abort)
         self._source = build.open_source(config, self.group, self._watchdog)
         self.spec = self._source.spec
         self._eval_env: Adapter | None = None
@@ -100,7 +100,7 @@ class Trainer:
             workdir.check(path, config, resume)  # again, now that nobody else can write
         hosts.check_shared(self.path, self.group)
         self.logger = build.make_logger(config, self.path, self.group)
-        self.means = MetricMeans(skip=config.optimiser.skip_nonfinite)
+        self.means = MetricMeans(skip=config.optimizer.skip_nonfinite)
         LOG.info(memory.report(memory.parameter_count(shapes.params), needed))
         inputs = shapes.params
         if shapes.explorer is not None:
@@ -240,7 +240,7 @@ class Trainer:
     def _feed_back(self, places: list[Indices], outs: ReplayOuts) -> None:
         """Priorities and latents of the windows at ``places``, to replay where it uses them."""
         keep_latents = self.config.replay.keep_latents
-        if self.config.replay.sampler != "prioritised" and not keep_latents:
+        if self.config.replay.sampler != "prioritized" and not keep_latents:
             return
         for indices, out in zip(places, unstack(outs, len(places)), strict=True):
             if not np.isfinite(out.priority).all():

@@ -1,7 +1,7 @@
 """From the agent's update to the one call that the loop makes, in the order of the layers:
 
     agent.update        pure: (state, batch) -> (state, metrics, outs), bound to its phases
-    skip_nonfinite      returns the old state where a number is not finite    optimiser.skip_nonfinite
+    skip_nonfinite      returns the old state where a number is not finite    optimizer.skip_nonfinite
     scan_updates        U updates in one program                              schedule.updates_per_call
     compile_update      jit on one device, pmap on several; donates the state parallel.num_devices
     log_compilation     compiled in the background, logged at the first call
@@ -97,9 +97,9 @@ class Updates:
 
 
 def pure_update(agent: Agent, config: Config, phases: Phases) -> PureUpdate:
-    """The agent's update with these phases, guarded where ``optimiser.skip_nonfinite`` allows updates to be skipped."""
+    """The agent's update with these phases, guarded where ``optimizer.skip_nonfinite`` allows updates to be skipped."""
     update = partial(agent.update, phases=phases)
-    return skip_nonfinite(update) if config.optimiser.skip_nonfinite else update
+    return skip_nonfinite(update) if config.optimizer.skip_nonfinite else update
 
 
 def skip_nonfinite(update: PureUpdate) -> PureUpdate:

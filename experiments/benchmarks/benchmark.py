@@ -212,7 +212,7 @@ def _replay(config: Config, own_env: bool, repeats: int) -> list[Row]:
     rows = []
     for mode in ("direct", "locked_position"):
         env = make_env(EnvConfig(action_mode=mode), num_envs, seed=0)
-        for sampler in ("uniform", "prioritised"):
+        for sampler in ("uniform", "prioritized"):
             replay = ReplayConfig(sampler=sampler)  # type: ignore[arg-type]
             buffer = SequenceBuffer(
                 env.spec,

@@ -157,7 +157,7 @@ def _replay(repeats: int) -> list[Row]:
     env = make_env(EnvConfig(action_mode="direct"), num_envs, seed=0)
     records = env.reset(0)
     action = np.zeros((num_envs, env.spec.action.record_size), env.spec.action.record_dtype)
-    for kind in ("uniform", "prioritised"):
+    for kind in ("uniform", "prioritized"):
         points = []
         for capacity in STORED:
             replay = ReplayConfig(capacity=capacity, sampler=kind)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ REASONS = {
     "below linear",
     "a step of all environments, by their number": "a vectorized game and one call of the policy: below linear",
     "drawing a batch, by steps stored, uniform": "positions are drawn by arithmetic; only cache misses grow",
-    "drawing a batch, by steps stored, prioritised": "a sum tree, whose depth is the logarithm of the stored steps",
+    "drawing a batch, by steps stored, prioritized": "a sum tree, whose depth is the logarithm of the stored steps",
     "CPU time of an update of one batch, by devices": "small parts of a batch use each core less well, and gradients are "
     "averaged; the wall time needs a core for each device",
 }

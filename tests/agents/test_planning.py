@@ -33,7 +33,9 @@ def act(config, *, greedy=True, count=2, seed=0, networks=None, params=NO_PARAMS
 @pytest.mark.parametrize("method", ["gumbel", "cem"])
 def test_it_sees_what_one_step_does_not(method):
     """Class 2 pays 1 at once and class 1 pays 3 a step later; the masks of truth and model hide the rest."""
-    planner = dict(method=method, num_simulations=16, considered=3, horizon=2, candidates=24, iterations=2)
+    planner = dict(
+        method=method, num_simulations=16, max_num_considered_actions=3, horizon=2, candidates=24, iterations=2
+    )
     after, record, state = act(make_tiny_config(planner=planner))
     np.testing.assert_array_equal(record, [[1], [1]])
     np.testing.assert_array_equal(after.action, [[0, 1, 0]] * 2)
@@ -41,7 +43,7 @@ def test_it_sees_what_one_step_does_not(method):
 
 
 def test_draws_are_legal_and_differ():
-    planner = dict(num_simulations=2, considered=2, value_scale=0.0)
+    planner = dict(num_simulations=2, max_num_considered_actions=2, value_scale=0.0)
     record = act(make_tiny_config(planner=planner), greedy=False, count=64)[1]
     assert set(np.unique(record)) == {1, 2}
 
@@ -50,7 +52,9 @@ def test_draws_are_legal_and_differ():
 @pytest.mark.parametrize(("intrinsic", "chosen"), [(0.0, 1), (-6.0, 2)])
 def test_planners_are_rewarded_for_disagreement(method, intrinsic, chosen):
     """What class 1 leads to pays 3, unless the disagreement about it, half a unit, costs 6 times as much."""
-    planner = dict(method=method, num_simulations=16, considered=3, horizon=2, candidates=24, iterations=2)
+    planner = dict(
+        method=method, num_simulations=16, max_num_considered_actions=3, horizon=2, candidates=24, iterations=2
+    )
     weights = weights_of(intrinsic, 1.0)
     params = {**NO_PARAMS, "ensemble": {}}
     record = act(make_tiny_config(planner=planner), networks=unsure_networks(), params=params, disagreement=weights)[1]

@@ -79,7 +79,7 @@ def test_the_true_rules_are_the_engines_and_unseen_pieces_are_not_foreseen(rules
 
 
 def test_planning_by_the_true_rules_clears_the_line(rules_networks):
-    config = make_tiny_config(planner={"num_simulations": 16, "considered": 8, "actions": 8})
+    config = make_tiny_config(planner={"num_simulations": 16, "max_num_considered_actions": 8, "actions": 8})
     policy = make_rules_policy(rules_networks, config, TETRIS, RULES)
     game = games([0, 0, 0])
     carry = Carry(RSSMState(jnp.zeros((2, 56)), jnp.zeros((2, 1, 1))), jnp.zeros((2, 24)))

@@ -18,7 +18,7 @@ from tests.helpers.parameters import noise_like
 from tests.helpers.xla import QUICK
 
 # Adam with a large epsilon moves almost in proportion to the gradient: rounding stays rounding.
-OPTIMISER = {
+OPTIMIZER = {
     "kind": "adam", "eps": 0.1, "agc": 0.0, "warmup": 0, "world_model_lr": 0.01, "actor_lr": 0.02, "critic_lr": 0.03,
 }  # fmt: skip
 VARIANTS = {
@@ -28,7 +28,7 @@ VARIANTS = {
         "ensemble": {"size": 2, "units": 16, "layers": 1, "rate": 0.1},
         "explore": {"steps": 100, "intrinsic": 0.5, "extrinsic": 0.25},
     },
-    "even": {"imagination": {"last": 4}, "replay": {"sampler": "prioritised", "even": 0.5}},
+    "even": {"imagination": {"last": 4}, "replay": {"sampler": "prioritized", "uniform_fraction": 0.5}},
     "plain": {"imagination": {"last": 4}},
     "ring": {
         "model": {"latent": "gaussian", "cell": "gru"},
@@ -45,7 +45,7 @@ def learner(tiny_config):
     def build(variant, accumulate=1, precision="float32"):
         config = vary(
             tiny_config,
-            optimiser={**OPTIMISER, "accumulate": accumulate},
+            optimizer={**OPTIMIZER, "accumulate": accumulate},
             parallel={"precision": precision},
             **VARIANTS[variant],
         )

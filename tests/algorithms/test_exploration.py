@@ -205,7 +205,7 @@ def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_c
         states = np.stack([feat, following], 1).reshape(size, 2, 4, 4)
         return feat, np.eye(4, dtype=np.float32)[chosen], states
 
-    optimiser = optax.adam(1e-2)
+    optimizer = optax.adam(1e-2)
 
     def step(carry, inputs):
         params, opt_state = carry
@@ -221,12 +221,12 @@ def test_disagreement_falls_where_data_is_and_ranks_by_how_much_there_was(tiny_c
             jnp.zeros((len(feat), 2), bool),
             weight,
         )
-        changes, opt_state = optimiser.update(grads, opt_state)
+        changes, opt_state = optimizer.update(grads, opt_state)
         return (optax.apply_updates(params, changes), opt_state), loss
 
     data = jax.tree.map(lambda *x: np.stack(x), *[batch(32) for _ in range(200)])
     before = jax.jit(lambda key: ensemble.init(key, 16), compiler_options=QUICK)(jax.random.key(0))
-    train = lambda params: jax.lax.scan(step, (params, optimiser.init(params)), (jnp.arange(200), *data))
+    train = lambda params: jax.lax.scan(step, (params, optimizer.init(params)), (jnp.arange(200), *data))
     (after, _), losses = jax.jit(train, compiler_options=QUICK)(before)
     assert losses[-20:].mean() < 0.2 * losses[0]
 

@@ -7,9 +7,9 @@ import pytest
 
 from dreamjax.algorithms import optimizers
 from dreamjax.algorithms.update.state import make_optimizers, moving_average
-from dreamjax.config import EnsembleConfig, ExploreConfig, OptimiserConfig
+from dreamjax.config import EnsembleConfig, ExploreConfig, OptimizerConfig
 
-PLAIN = OptimiserConfig(agc=0.0, clip=0.0, warmup=0)
+PLAIN = OptimizerConfig(agc=0.0, clip=0.0, warmup=0)
 
 
 def normal(*shape, seed=0, scale=1.0):
@@ -52,9 +52,9 @@ def adam(w, grads, b1=0.9, b2=0.999, eps=1e-8, rate=0.1):
     ("config", "reference"),
     [
         (PLAIN, laprop),
-        (OptimiserConfig(agc=0, warmup=0, eps=0.1, beta1=0.5, beta2=0.8),
+        (OptimizerConfig(agc=0, warmup=0, eps=0.1, beta1=0.5, beta2=0.8),
          lambda w, g: laprop(w, g, b1=0.5, b2=0.8, eps=0.1)),
-        (OptimiserConfig(kind="adam", agc=0, warmup=0, eps=1e-8), adam),
+        (OptimizerConfig(kind="adam", agc=0, warmup=0, eps=1e-8), adam),
     ],
     ids=["laprop", "laprop_constants", "adam"],
 )  # fmt: skip
@@ -84,7 +84,7 @@ def test_clipping_comes_before_the_normalization():
     """One huge gradient among small ones: LaProp sees it clipped to 0.3 |w|, so later steps keep their size."""
     w = normal(4)
     grads = [normal(4, seed=1), normal(4, seed=2, scale=1e6), normal(4, seed=3)]
-    config = OptimiserConfig(agc=0.3, warmup=0)
+    config = OptimizerConfig(agc=0.3, warmup=0)
     limit = lambda w, g: g * min(1, 0.3 * np.linalg.norm(w) / np.linalg.norm(g))
     got, clipped = run(config, {"w": w}, [{"w": g} for g in grads]), []
     for before, g in zip([w, *(x["w"] for x in got)], grads, strict=False):
@@ -94,7 +94,7 @@ def test_clipping_comes_before_the_normalization():
 
 def test_clip_by_the_global_norm_where_configured():
     grads = {"a": np.float32([3, 0]), "b": np.float32([0, 4])}
-    config = OptimiserConfig(kind="adam", agc=0, clip=0.5, warmup=0, eps=1.0, beta1=0.0, beta2=0.0)
+    config = OptimizerConfig(kind="adam", agc=0, clip=0.5, warmup=0, eps=1.0, beta1=0.0, beta2=0.0)
     got = run(config, {"a": np.zeros(2, np.float32), "b": np.zeros(2, np.float32)}, [grads])[0]
     # Adam without memory moves by g / (|g| + 1): 0.3 / 1.3 and 0.4 / 1.4 after scaling by 0.5 / 5
     np.testing.assert_allclose(-got["a"][0] / 0.1, 0.3 / 1.3, rtol=1e-5)
@@ -102,7 +102,7 @@ def test_clip_by_the_global_norm_where_configured():
 
 
 def test_warm_up_rises_linearly_from_zero():
-    config = OptimiserConfig(agc=0, warmup=4, beta1=0.0)
+    config = OptimizerConfig(agc=0, warmup=4, beta1=0.0)
     w = np.zeros(1, np.float32)
     got = [x["w"][0] for x in run(config, {"w": w}, [{"w": np.ones(1, np.float32)}] * 6)]
     np.testing.assert_allclose(-np.diff([0, *got]), 0.1 * np.array([0, 0.25, 0.5, 0.75, 1, 1]), rtol=1e-4, atol=1e-9)
@@ -110,7 +110,7 @@ def test_warm_up_rises_linearly_from_zero():
 
 @pytest.mark.parametrize(("warmup", "rates"), [(0, [0, 0, 1, 1, 1, 1]), (2, [0, 0, 0, 0.5, 1, 1])])
 def test_the_actor_waits_and_then_warms_up(warmup, rates):
-    config = OptimiserConfig(actor_lr=0.1, critic_lr=0.1, agc=0, warmup=warmup, actor_delay=2, beta1=0.0)
+    config = OptimizerConfig(actor_lr=0.1, critic_lr=0.1, agc=0, warmup=warmup, actor_delay=2, beta1=0.0)
     made = make_optimizers(config, EnsembleConfig(), ExploreConfig(steps=1))
     gradient = {"w": np.ones(1, np.float32)}
     for name, expected in (("actor", rates), ("explorer_actor", rates), ("critic", rates[2:])):
@@ -122,7 +122,7 @@ def test_the_actor_waits_and_then_warms_up(warmup, rates):
 
 
 def test_each_group_has_its_own_rate():
-    config = OptimiserConfig(world_model_lr=0.1, actor_lr=0.2, critic_lr=0.3, agc=0, warmup=0)
+    config = OptimizerConfig(world_model_lr=0.1, actor_lr=0.2, critic_lr=0.3, agc=0, warmup=0)
     for name, rate in (("world_model", 0.1), ("actor", 0.2), ("critic", 0.3)):
         optimizer = make_optimizers(config, EnsembleConfig(), ExploreConfig())[name]
         changes, _ = optimizer.update({"w": np.float32([2, -2])}, optimizer.init({"w": np.float32([0, 0])}))

@@ -71,7 +71,7 @@ def test_no_key_is_used_twice(tiny_config, drawn):
         tiny_config,
         batch_length=3,
         horizon=2,
-        optimiser={"accumulate": 2},
+        optimizer={"accumulate": 2},
         imagination={"use_ring": True, "capacity": 48},
     )
     agent = make_agent(config, EVERY_ACTION)

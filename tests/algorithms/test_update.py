@@ -201,7 +201,7 @@ def test_phases_alone_leave_the_others_parameters_and_agree_with_both(learner):
 def test_behaviors_learn_from_the_evenly_drawn_windows_alone(learner):
     """Windows 1 and 3 of four; the model learns from all, and what is surprising in them is its loss alone."""
     x = learner("even")
-    np.testing.assert_array_equal(x.config.replay.even_rows(4), [1, 3])
+    np.testing.assert_array_equal(x.config.replay.uniform_rows(4), [1, 3])
     other = random_batch(x.spec, seed=5)
     mixed = lambda rows: jax.tree.map(lambda a, b: np.where(along(a, rows), b, a), x.batch, other)
     (plain, _, outs), (surprising, _, _), (evenly, _, _) = (
@@ -370,7 +370,7 @@ def test_drawn_rollouts_of_another_policy_weigh_less(learner):
 
 @pytest.mark.parametrize("kind", ["rssm", "grid"])
 def test_bfloat16_computes_in_half_and_learns_in_full(kind, tiny_config, tiny_spec):
-    """Activations are bfloat16; parameters, gradients, optimiser state, return scale and losses stay float32. Types
+    """Activations are bfloat16; parameters, gradients, optimizer state, return scale and losses stay float32. Types
     are those of the program that would be compiled."""
     config = vary(tiny_config, model={"kind": kind}, parallel={"precision": "bfloat16"})
     agent = make_agent(config, tiny_spec)

@@ -35,7 +35,7 @@ def test_expand_ranges() -> None:
     ("config", "kind"),
     [
         ({}, samplers.UniformSampler),
-        ({"sampler": "prioritised"}, samplers.PrioritizedSampler),
+        ({"sampler": "prioritized"}, samplers.PrioritizedSampler),
         ({"online": 0.5}, samplers.OnlineQueue),
     ],
 )
@@ -220,9 +220,9 @@ def test_online_drops_overwritten_windows() -> None:
 
 
 def test_uniform_rows_of_a_mixture_are_fixed_and_uniform() -> None:
-    config = ReplayConfig(capacity=40, min_size=1, sampler="prioritised", priority_exponent=1.0, even=0.25)
-    np.testing.assert_array_equal(config.even_rows(8), [3, 7])
-    np.testing.assert_array_equal(ReplayConfig(sampler="prioritised", even=0.5).even_rows(6), [1, 3, 5])
+    config = ReplayConfig(capacity=40, min_size=1, sampler="prioritized", priority_exponent=1.0, uniform_fraction=0.25)
+    np.testing.assert_array_equal(config.uniform_rows(8), [3, 7])
+    np.testing.assert_array_equal(ReplayConfig(sampler="prioritized", uniform_fraction=0.5).uniform_rows(6), [1, 3, 5])
     sampler = samplers.make_sampler(config, num_envs=2)
     sampler.sample(generator(), 8, 5, heads(12, 20))
     priority = np.zeros(20, np.float32)
@@ -238,7 +238,7 @@ def test_uniform_rows_of_a_mixture_are_fixed_and_uniform() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{}, {"sampler": "prioritised"}, {"online": 0.3}, {"sampler": "prioritised", "even": 0.6}],
+    [{}, {"sampler": "prioritized"}, {"online": 0.3}, {"sampler": "prioritized", "uniform_fraction": 0.6}],
 )
 def test_the_same_state_draws_the_same_bit_for_bit(config: dict) -> None:
     def make() -> samplers.Sampler:

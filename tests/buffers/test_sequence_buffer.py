@@ -70,7 +70,7 @@ class Model:
     length=st.integers(1, 9),
     adds=st.lists(st.sets(st.integers(0, 2), min_size=1), min_size=5, max_size=40),
     keep_latents=st.booleans(),
-    sampler=st.sampled_from([{}, {"sampler": "prioritised"}, {"online": 0.5}]),
+    sampler=st.sampled_from([{}, {"sampler": "prioritized"}, {"online": 0.5}]),
     seed=st.integers(0, 99),
 )
 def test_windows_equal_a_brute_force_model(
@@ -187,7 +187,7 @@ def test_update_skips_steps_overwritten_since_sampling() -> None:
 
 
 def test_priorities_of_overwritten_steps_are_skipped() -> None:
-    rng, buffer = np.random.default_rng(0), make_buffer(8, 1, sampler="prioritised", priority_exponent=1.0)
+    rng, buffer = np.random.default_rng(0), make_buffer(8, 1, sampler="prioritized", priority_exponent=1.0)
     for _ in range(8):
         buffer.add(*make_records([0], rng))
     _, indices = buffer.sample(2, 6)

@@ -12,10 +12,10 @@ from tests.helpers.replay import LATENTS, make_buffer, make_latents, make_record
 
 SAMPLERS = {
     "uniform": {},
-    "prioritised": {"sampler": "prioritised"},
-    "even": {"sampler": "prioritised", "even": 0.5},
+    "prioritized": {"sampler": "prioritized"},
+    "even": {"sampler": "prioritized", "uniform_fraction": 0.5},
     "online": {"online": 0.5},
-    "online prioritised": {"online": 0.25, "sampler": "prioritised", "priority_exponent": 0.7},
+    "online prioritized": {"online": 0.25, "sampler": "prioritized", "priority_exponent": 0.7},
 }
 
 

@@ -24,18 +24,18 @@ OTHER: dict[str, Any] = {
     ),
     "actor": dict(layers=1, units=8, unimix=0.5, entropy=1.0, min_std=0.2, max_std=2.0, output_scale=1.0),
     "critic": dict(
-        layers=1, units=8, head="mse", bins=5, slow_rate=1.0, slow_target=True, slow_regulariser=0.0, replay_scale=0.0
+        layers=1, units=8, head="mse", bins=5, slow_rate=1.0, slow_target=True, slow_regularizer=0.0, replay_scale=0.0
     ),
     "loss": dict(
-        dyn=2.0, rep=2.0, free_nats=2.0, rec=2.0, reward=2.0, cont=2.0, gamma=0.5, lam=0.5, cont_discount=False, reach=8.0,
-        return_norm="none", return_norm_rate=0.5, return_norm_limit=2.0,
+        dyn=2.0, rep=2.0, free_nats=2.0, rec=2.0, reward=2.0, cont=2.0, gamma=0.5, lam=0.5, cont_discount=False,
+        symlog_limit=8.0, return_norm="none", return_norm_rate=0.5, return_norm_limit=2.0,
     ),
-    "optimiser": dict(
+    "optimizer": dict(
         kind="adam", world_model_lr=1.0, actor_lr=1.0, critic_lr=1.0, eps=1.0, beta1=0.5, beta2=0.5, agc=0.0, clip=1.0,
         warmup=1, actor_delay=7,
     ),
     "imagination": dict(last=2, use_ring=True),
-    "replay": dict(sampler="prioritised", even=0.5, keep_latents=False, min_size=10),
+    "replay": dict(sampler="prioritized", uniform_fraction=0.5, keep_latents=False, min_size=10),
     "schedule": dict(kind="plan"),
     "planner": dict(collect=True, evaluate=True),
 }  # fmt: skip
@@ -50,13 +50,14 @@ REFERENCE: dict[str, Any] = {
     "actor.layers": 3, "actor.units": 64, "actor.min_std": 0.1, "actor.max_std": 1.0, "actor.output_scale": 0.01,
     "actor.unimix": 0.01, "critic.layers": 3, "critic.units": 64, "critic.head": "twohot", "critic.bins": 255,
     "loss.rec": 1.0, "loss.reward": 1.0, "loss.cont": 1.0, "loss.dyn": 1.0, "loss.rep": 0.1, "critic.replay_scale": 0.3,
-    "optimiser.world_model_lr": 4e-5, "optimiser.actor_lr": 4e-5, "optimiser.critic_lr": 4e-5, "optimiser.agc": 0.3,
-    "optimiser.eps": 1e-20, "optimiser.beta1": 0.9, "optimiser.beta2": 0.999, "optimiser.kind": "laprop",
-    "optimiser.warmup": 1000, "optimiser.clip": 0.0, "optimiser.actor_delay": 0, "replay.even": 0.0,
+    "optimizer.world_model_lr": 4e-5, "optimizer.actor_lr": 4e-5, "optimizer.critic_lr": 4e-5, "optimizer.agc": 0.3,
+    "optimizer.eps": 1e-20, "optimizer.beta1": 0.9, "optimizer.beta2": 0.999, "optimizer.kind": "laprop",
+    "optimizer.warmup": 1000, "optimizer.clip": 0.0, "optimizer.actor_delay": 0, "replay.uniform_fraction": 0.0,
     "imagination.last": 0, "loss.gamma": 1 - 1 / 333, "loss.cont_discount": True, "loss.lam": 0.95,
-    "actor.entropy": 3e-4, "critic.slow_regulariser": 1.0, "critic.slow_target": False, "critic.slow_rate": 0.02,
-    "loss.return_norm": "percentile", "loss.return_norm_rate": 0.01, "loss.return_norm_limit": 1.0, "loss.reach": 20.0,
-    "replay.sampler": "uniform", "replay.online": 1.0, "replay.keep_latents": True, "replay.min_size": 1024,
+    "actor.entropy": 3e-4, "critic.slow_regularizer": 1.0, "critic.slow_target": False, "critic.slow_rate": 0.02,
+    "loss.return_norm": "percentile", "loss.return_norm_rate": 0.01, "loss.return_norm_limit": 1.0,
+    "loss.symlog_limit": 20.0, "replay.sampler": "uniform", "replay.online": 1.0,
+    "replay.keep_latents": True, "replay.min_size": 1024,
     "model.kind": "rssm", "model.latent": "categorical", "imagination.use_ring": False, "schedule.kind": "ratio",
     "planner.collect": False, "planner.evaluate": False,
 }  # fmt: skip
@@ -104,7 +105,7 @@ def test_wider_by_hand() -> None:
         "model": {"deter": 5, "hidden": 6, "units": 7, "stoch": 8},
         "actor": {"units": 9, "layers": 1},
         "critic": {"units": 10},
-        "optimiser": {"world_model_lr": 0.5, "actor_lr": 1.0, "critic_lr": 2.0, "warmup": 11},
+        "optimizer": {"world_model_lr": 0.5, "actor_lr": 1.0, "critic_lr": 2.0, "warmup": 11},
     }
     assert presets.wider(base, 2) == {
         "num_envs": 4,
@@ -112,7 +113,7 @@ def test_wider_by_hand() -> None:
         "model": {"deter": 10, "hidden": 12, "units": 14},
         "actor": {"units": 18},
         "critic": {"units": 20},
-        "optimiser": {"world_model_lr": 0.25, "actor_lr": 0.5, "critic_lr": 1.0},
+        "optimizer": {"world_model_lr": 0.25, "actor_lr": 0.5, "critic_lr": 1.0},
     }
 
 
@@ -126,7 +127,7 @@ def test_dreamerv2_sets_everything_that_dreamerv3_sets() -> None:
         }  # fmt: skip
 
     unused = {
-        "model.blocks", "model.bins", "critic.bins", "loss.reach", "loss.return_norm_rate", "loss.return_norm_limit",
+        "model.blocks", "model.bins", "critic.bins", "loss.symlog_limit", "loss.return_norm_rate", "loss.return_norm_limit",
         "actor.min_std", "actor.max_std", "replay.min_size",
     }  # fmt: skip
     assert names(presets.dreamerv3()) - names(presets.dreamerv2()) == unused
@@ -142,7 +143,7 @@ def test_every_file_takes_every_variant(name: str) -> None:
         argument = f"{name}:{variant}" if variant else name
         config = cli.load_config(argument, {})
         if "dreamerv3" in variant:
-            assert config.loss.reach == 20 and config.replay.keep_latents and config.model.kind == "rssm"
+            assert config.loss.symlog_limit == 20 and config.replay.keep_latents and config.model.kind == "rssm"
         if variant.endswith("12m"):
             assert config.model.deter == 2048
         if variant.endswith("smoke"):

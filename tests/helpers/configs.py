@@ -23,7 +23,7 @@ RUN: dict[str, Any] = {
     "batch_length": 6,
     "horizon": 3,
     "replay": {"capacity": 256, "min_size": 24},
-    "optimiser": {"warmup": 2},
+    "optimizer": {"warmup": 2},
     "eval": {"every": 0, "episodes": 2, "num_envs": 2},
     "log": {"tensorboard": False},
 }

@@ -44,7 +44,7 @@ jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 def grid_config(reach, **model):
-    return make_tiny_config(model={"kind": "grid", "reach": reach, **model})
+    return make_tiny_config(model={"kind": "grid", "edit_radius": reach, **model})
 
 
 @functools.cache

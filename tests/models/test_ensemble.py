@@ -77,7 +77,7 @@ def test_members_for_a_board_work_around_the_place_of_the_action(tiny_config, mo
     """Where an action names a cell, cells beyond the reach of the edit stay as they are, whatever the parameters, as long
     as no row moves; single members give what the vectorised ones give."""
     spec = EnvSpec(SPEC.obs, ActionSpec((ActionPart("categorical", 24),)))
-    config = vary(tiny_config, ensemble={"size": 3, "units": 8, "layers": 1}, model={"kind": "grid", "reach": 1})
+    config = vary(tiny_config, ensemble={"size": 3, "units": 8, "layers": 1}, model={"kind": "grid", "edit_radius": 1})
     ensemble, state = networks.ensemble(config, spec), networks.world_model(config, spec).initial(2)
     rng = np.random.default_rng(0)
     feat = rng.normal(size=(2, state.deter.shape[-1] + 16)).astype(np.float32)

@@ -42,8 +42,8 @@ SMALL: dict[str, Any] = {
     "actor": {"layers": 2, "units": 32, "entropy": 1e-3},
     "critic": {"layers": 2, "units": 32, "bins": 63},
     "imagination": {"last": 8},
-    "loss": {"gamma": 0.9, "reach": 10.0},
-    "optimiser": {"world_model_lr": 3e-3, "actor_lr": 1e-3, "critic_lr": 1e-3, "warmup": 100},
+    "loss": {"gamma": 0.9, "symlog_limit": 10.0},
+    "optimizer": {"world_model_lr": 3e-3, "actor_lr": 1e-3, "critic_lr": 1e-3, "warmup": 100},
     "replay": {"capacity": 20_000, "min_size": 256},
     "eval": {"every": 0, "episodes": 64, "num_envs": 32},
     "checkpoint": {"every": 1_000_000},
@@ -63,7 +63,7 @@ class Probe:
 
 # Two-hot values are symlog's: linear below 1, so that no scale is as good as another there. With bins that reach e^10, what
 # little probability the far ones keep outweighs a reward of 0.001; these reach 0.1, and returns are scaled from 0.001 up.
-SMALL_REWARDS = {"loss": {"reach": 0.1, "return_norm_limit": 1e-3}}
+SMALL_REWARDS = {"loss": {"symlog_limit": 0.1, "return_norm_limit": 1e-3}}
 
 
 PROBES = {
@@ -145,7 +145,7 @@ def watch(path: Path, steps: int, *, num_envs: int = 64) -> tuple[np.ndarray, np
     def act(params: Any, carry: Any, obs: Any, is_first: Any, key: jax.Array) -> tuple[Any, ...]:
         carry, action, state = agent.policy(params, carry, obs, is_first, jax.random.split(key, num_envs), greedy=True)
         outputs = critic.apply(params["critic"], agent.world_model.feat(state))
-        return carry, action, scalar_decode(outputs, config.loss.reach)
+        return carry, action, scalar_decode(outputs, config.loss.symlog_limit)
 
     act = jax.jit(act)
     records, carry = env.reset(), agent.initial_carry(num_envs)

@@ -18,8 +18,8 @@ if __name__ == "__main__":
         checkpoint={"every": 30, "keep": 10},
         env={
             "id": "tests.training.faulty:Faulty-v0",
-            "timeout": 0.6,
-            "hang_limit": 3.0,
+            "warn_after": 0.6,
+            "abort_after": 3.0,
             "kwargs": {"fault": "hang", "at": 25, "length": 30},
         },
     )

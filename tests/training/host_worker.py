@@ -26,7 +26,7 @@ CHANGES = {
     "model": {"reward_head": "mse"},
     "critic": {"head": "mse"},
     "imagination": {"use_ring": True},
-    "optimiser": {"kind": "adam", "eps": 0.1, "agc": 0.0, "warmup": 0, "world_model_lr": 0.01, "actor_lr": 0.01},
+    "optimizer": {"kind": "adam", "eps": 0.1, "agc": 0.0, "warmup": 0, "world_model_lr": 0.01, "actor_lr": 0.01},
 }
 
 

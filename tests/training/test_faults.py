@@ -26,7 +26,7 @@ ONCE, ALWAYS = "once", "always"
 def run(path: Path, env: dict[str, Any], token: str) -> int:
     base = {
         "id": "tests.training.faulty:Faulty-v0",
-        "timeout": 3.0,
+        "warn_after": 3.0,
         "max_restarts": 1,
         "kwargs": {"at": 25, "length": 30, "token": token},
     }

@@ -93,7 +93,7 @@ KINDS = {
             "imagination_batch_size": 2,
         }
     },
-    "prioritised": {"replay": {"capacity": 64, "min_size": 24, "sampler": "prioritised", "online": 0.5}},
+    "prioritized": {"replay": {"capacity": 64, "min_size": 24, "sampler": "prioritized", "online": 0.5}},
     "latents": {"replay": {"capacity": 256, "min_size": 24, "keep_latents": True}},
 }  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_stopped_while_ending(run: Run, tmp_path: Path, total_steps: int) -> Non
         assert_same(contents(path), contents(tmp_path / "whole"))
 
 
-def test_a_prioritised_run_draws_surprising_windows_more_often(
+def test_a_prioritized_run_draws_surprising_windows_more_often(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the update finds surprising (here: steps late in an episode) comes back through the loop and is drawn again."""
@@ -138,15 +138,15 @@ def test_a_prioritised_run_draws_surprising_windows_more_often(
         return batch, indices
 
     monkeypatch.setattr(SequenceBuffer, "sample", spied)
-    for kind in ("uniform", "prioritised"):
+    for kind in ("uniform", "prioritized"):
         starts[kind] = []
         run(make_config(replay={"sampler": kind, "min_size": 24, "priority_exponent": 2.0}), tmp_path / kind)
     # The fake update's priority is the step within the episode; episodes last 3 and 7 steps. A window is drawn by the
     # greatest of what follows its start, which may be early itself.
     early = {kind: np.mean(np.less(counts, 2)) for kind, counts in starts.items()}
-    assert len(starts["uniform"]) == len(starts["prioritised"]) > 100
-    assert np.mean(starts["prioritised"]) > 1.3 * np.mean(starts["uniform"])
-    assert early["prioritised"] < 0.75 * early["uniform"]
+    assert len(starts["uniform"]) == len(starts["prioritized"]) > 100
+    assert np.mean(starts["prioritized"]) > 1.3 * np.mean(starts["uniform"])
+    assert early["prioritized"] < 0.75 * early["uniform"]
 
 
 def test_replay_takes_back_what_updates_learned(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_replay_takes_back_what_updates_learned(run: Run, tmp_path: Path, monkey
         update(self, indices, **kwargs)
 
     monkeypatch.setattr(SequenceBuffer, "update", spied)
-    made = run(make_config(**KINDS["prioritised"]), tmp_path / "prioritised")
+    made = run(make_config(**KINDS["prioritized"]), tmp_path / "prioritized")
     assert len(taken) == made.schedule.updates
     assert all(np.shape(entry["priority"]) == (4, 6) and entry["latents"] is None for entry in taken)
     taken.clear()
@@ -261,7 +261,7 @@ def test_a_bad_update_within_a_call_is_named(run: Run, tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="update 23: train/loss/update is nan"):
         run(config, tmp_path, bad_update=23)
     made = run(
-        make_config(**KINDS["prioritised"], train_ratio=84.0, schedule={"updates_per_call": 3}), tmp_path / "fed"
+        make_config(**KINDS["prioritized"], train_ratio=84.0, schedule={"updates_per_call": 3}), tmp_path / "fed"
     )
     assert made.schedule.updates == int(made.state.step)
 
@@ -337,11 +337,11 @@ def test_a_bad_loss_ends_the_run_and_keeps_the_last_good_checkpoint(run: Run, tm
     assert run(make_config(), tmp_path).complete  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", ["ratio", "prioritised", "latents"])
+@pytest.mark.parametrize("kind", ["ratio", "prioritized", "latents"])
 def test_bad_updates_are_left_out_and_told(
     run: Run, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = make_config(**(KINDS[kind] | {"optimiser": {"skip_nonfinite": 2}}))
+    config = make_config(**(KINDS[kind] | {"optimizer": {"skip_nonfinite": 2}}))
     bad = (7, 22, 23, 26)
     made = run(config, tmp_path / "whole", bad_update=bad)
     assert made.complete and made.schedule.updates == int(made.state.step)  # type: ignore[attr-defined]
@@ -359,7 +359,7 @@ def test_bad_updates_are_left_out_and_told(
         run(config, tmp_path / "more", bad_update=(22, 23, 24))
 
 
-@pytest.mark.parametrize("kind", ["prioritised", "latents"])
+@pytest.mark.parametrize("kind", ["prioritized", "latents"])
 def test_a_bad_update_is_named_before_replay_learns_of_it(run: Run, tmp_path: Path, kind: str) -> None:
     with pytest.raises(TrainError, match="update 22: train/loss/update is nan"):
         run(make_config(**KINDS[kind]), tmp_path, bad_update=22)

@@ -69,7 +69,7 @@ def reward_and_discount(
     """
     logit = world_model.cont(params, feat)
     cont = continue_probability(logit, gamma=loss.gamma, cont_discount=loss.cont_discount)
-    return scalar_decode(world_model.reward(params, feat), loss.reach), loss.gamma * cont
+    return scalar_decode(world_model.reward(params, feat), loss.symlog_limit), loss.gamma * cont
 
 
 def actor_and_critic(
@@ -116,6 +116,6 @@ def latent_model(
     def policy_and_value(state: RSSMState) -> tuple[Policy, jax.Array]:
         feat = world_model.feat(state)
         mask = None if world_model.mask is None else world_model.mask(model, feat) > 0
-        return actor_and_critic(networks, spec.action, params, feat, mask, actor=actor, symlog_limit=loss.reach)
+        return actor_and_critic(networks, spec.action, params, feat, mask, actor=actor, symlog_limit=loss.symlog_limit)
 
     return PlanningModel(step, policy_and_value)

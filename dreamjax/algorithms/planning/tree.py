@@ -124,7 +124,7 @@ def tree_search(
 
     def complete(tree: mctx.Tree, index: jax.Array) -> jax.Array:
         return mctx.qtransform_completed_by_mix_value(
-            tree, index, value_scale=config.value_scale, maxvisit_init=config.visit_offset
+            tree, index, value_scale=config.value_scale, maxvisit_init=config.maxvisit_init
         )
 
     def select_at_root(key: jax.Array, tree: mctx.Tree, index: jax.Array) -> jax.Array:
@@ -133,7 +133,7 @@ def tree_search(
             tree,
             index,
             num_simulations=config.num_simulations,
-            max_num_considered_actions=min(config.considered, count),
+            max_num_considered_actions=min(config.max_num_considered_actions, count),
             qtransform=complete,
         )
 

@@ -69,7 +69,7 @@ def add_value_error(replay: ReplayConfig, priority: jax.Array, error: jax.Array)
 
     Where behaviors learn from some windows alone, the error is known for these only, and priorities stay without it.
     """
-    if replay.even:
+    if replay.uniform_fraction:
         return priority
     return priority + jnp.pad(error, ((0, 0), (priority.shape[1] - error.shape[1], 0)))
 
@@ -132,7 +132,7 @@ def imagine_from(
         start_mask=mask,
         gamma=learner.loss.gamma,
         cont_discount=learner.loss.cont_discount,
-        symlog_limit=learner.loss.reach,
+        symlog_limit=learner.loss.symlog_limit,
     )
     rollouts = dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont))
     return fast.Rollouts(rollouts, activations)
@@ -233,15 +233,15 @@ def critic_losses(
         gamma=loss.gamma,
         lam=loss.lam,
         slow_target=config.slow_target,
-        symlog_limit=loss.reach,
+        symlog_limit=loss.symlog_limit,
     )
-    towards = dict(slow_regularizer=config.slow_regulariser, symlog_limit=loss.reach)
+    towards = dict(slow_regularizer=config.slow_regularizer, symlog_limit=loss.symlog_limit)
     weight = step_weights(rollouts.cont[:, :-1], gamma=loss.gamma)
     losses = {"critic": critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, **towards)}
 
     if learner.imagination.use_ring:  # rollouts do not begin at these steps
         outputs, slow = apply(params, steps.feat), apply(slow_params, steps.feat)
-        bootstrap = scalar_decode(outputs, loss.reach)
+        bootstrap = scalar_decode(outputs, loss.symlog_limit)
     else:
         outputs, slow = (x[:, 0].reshape(*steps.reward.shape, -1) for x in (outputs, slow))
         bootstrap = returns[:, 0].reshape(steps.reward.shape)
@@ -249,7 +249,7 @@ def critic_losses(
         steps.reward, steps.is_last, steps.is_terminal, sg(bootstrap), gamma=loss.gamma, lam=loss.lam
     )
     live = 1.0 - steps.is_last[:, :-1].astype(jnp.float32)
-    error = jnp.abs(targets - scalar_decode(outputs, loss.reach)[:, :-1]) * live
+    error = jnp.abs(targets - scalar_decode(outputs, loss.symlog_limit)[:, :-1]) * live
     total = losses["critic"]
     if config.replay_scale:
         losses["critic_replay"] = critic_loss(outputs[:, :-1], slow[:, :-1], targets, live, **towards)

@@ -19,7 +19,7 @@ from dreamjax.config import (
     ExploreConfig,
     ImaginationConfig,
     LossConfig,
-    OptimiserConfig,
+    OptimizerConfig,
     ReplayConfig,
 )
 from dreamjax.models.heads import Networks
@@ -114,7 +114,7 @@ def update_keys(state: TrainState) -> UpdateKeys:
 
 
 def make_optimizers(
-    config: OptimiserConfig, ensemble: EnsembleConfig, explore: ExploreConfig
+    config: OptimizerConfig, ensemble: EnsembleConfig, explore: ExploreConfig
 ) -> dict[str, optax.GradientTransformation]:
     """One optimizer for each group of parameters that these configurations have.
 

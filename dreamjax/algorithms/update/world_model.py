@@ -87,7 +87,7 @@ def ensemble_phase(
 
 def behavior_windows(replay: ReplayConfig, batch: Batch, post: Posterior) -> tuple[Batch, Posterior]:
     """The windows that actor and critic learn from: those drawn uniformly, where a sampler mixes them with others."""
-    if not replay.even:
+    if not replay.uniform_fraction:
         return batch, post
-    uniform = replay.even_rows(batch.reward.shape[0])
+    uniform = replay.uniform_rows(batch.reward.shape[0])
     return jax.tree.map(lambda x: x[uniform], (batch, post))

@@ -50,7 +50,7 @@ class GridModel(nn.Module):
         self.cell = DenseGRU(model, self.dtype)
         self.prior_out = MLP(model.prior_layers, model.hidden, latent, **net)
         self.post_out = MLP(model.posterior_layers, model.hidden, latent, **net)
-        self.edit = make_edit(layout, model.units, model.act, model.reach, self.dtype)
+        self.edit = make_edit(layout, model.units, model.act, model.edit_radius, self.dtype)
         self.absolute = MLP(1, model.units, layout.cells, **net)
         self.pointer = RowPointer()
         if layout.vector:

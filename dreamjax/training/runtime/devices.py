@@ -35,7 +35,7 @@ def check_divisible(name: str, size: int, parts: int) -> None:
     if size % parts:
         raise ConfigError(
             f"{name}={size} is not allowed: must be a multiple of "
-            f"processes x parallel.num_devices x optimiser.accumulate = {parts}"
+            f"processes x parallel.num_devices x optimizer.accumulate = {parts}"
         )
 
 

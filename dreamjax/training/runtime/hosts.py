@@ -223,7 +223,7 @@ def check_layout(config: Config, group: Group, num_devices: int) -> None:
     if config.schedule.kind == "plan":
         sizes["schedule.imagination_batch_size"] = config.schedule.imagination_batch_size
     for name, size in sizes.items():
-        check_divisible(name, size, group.count * num_devices * config.optimiser.accumulate)
+        check_divisible(name, size, group.count * num_devices * config.optimizer.accumulate)
 
 
 def check_shared(path: Path, group: Group) -> None:

@@ -236,7 +236,7 @@ def check_device(needed: MemoryEstimate, batch_size: int, *, on_host: bool, avai
         raise ConfigError(
             f"batch_size={batch_size} is not allowed: an update needs about {gigabytes(needed.activations)} of device "
             f"memory for activations, {gigabytes(left)} are available; batch_size={fits} would fit, and so would a "
-            f"greater optimiser.accumulate or a smaller batch_length"
+            f"greater optimizer.accumulate or a smaller batch_length"
         )
 
 

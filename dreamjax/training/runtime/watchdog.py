@@ -82,7 +82,7 @@ class Watchdog:
             return
         if ends:
             self._closed.set()
-            self._end(f"{text}: env.hang_limit={self._limit:g} s are over")
+            self._end(f"{text}: env.abort_after={self._limit:g} s are over")
         else:
             LOG.warning(text)
             self._next *= 2

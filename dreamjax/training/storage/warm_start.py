@@ -63,7 +63,7 @@ def read(config: InitFromConfig, like: Params) -> WarmStart | None:
 
 
 def apply(start: WarmStart, state: TrainState) -> TrainState:
-    """``state`` with the parameters taken; everything else is fresh: optimisers, return scale, counters, keys.
+    """``state`` with the parameters taken; everything else is fresh: optimizers, return scale, counters, keys.
 
     A slow critic begins as its critic where any of that was taken.
     """

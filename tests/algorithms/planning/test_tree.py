@@ -33,7 +33,7 @@ for node in reversed(range(STATES - ACTIONS**DEPTH)):
     gains = LEGAL[:, node] * (REWARD[:, children] + GAMMA * VALUE[:, children])
     VALUE[:, node] = gains.sum(1) / LEGAL[:, node].sum(1)
 # Scores that let every branch be seen: the usual ones keep to a branch that is good, and values here are of random play.
-PLANNER = PlannerConfig(actions=0, considered=3, value_scale=0.2, visit_offset=5.0)
+PLANNER = PlannerConfig(actions=0, max_num_considered_actions=3, value_scale=0.2, maxvisit_init=5.0)
 
 
 def tree_model():
@@ -134,7 +134,7 @@ def test_siblings_share_their_keys_and_no_other_nodes_do():
 
     @functools.partial(jax.jit, static_argnums=0, compiler_options=QUICK)
     def run(depth):
-        config = PlannerConfig(actions=0, considered=3, depth=depth, num_simulations=12)
+        config = PlannerConfig(actions=0, max_num_considered_actions=3, depth=depth, num_simulations=12)
         return tree_search(PlanningModel(step, policy_and_value), CELLS, state, candidates, value, keys_of(2), config).q
 
     shallow = run(1)

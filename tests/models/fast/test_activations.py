@@ -25,7 +25,7 @@ HEADS = {
     "biased": (networks.actor, {"actor": {"binary_bias": (1.0,) * 8}}, BUTTONS),
     "critic": (networks.critic, {}, EVERY_ACTION),
     "buttons": (networks.actor, {"model": {"kind": "grid", "stoch": 2, "classes": 2}}, BUTTONS),
-    "cells": (networks.actor, {"model": {"kind": "grid", "stoch": 2, "classes": 2, "reach": 2}}, CELLS),
+    "cells": (networks.actor, {"model": {"kind": "grid", "stoch": 2, "classes": 2, "edit_radius": 2}}, CELLS),
 }
 
 

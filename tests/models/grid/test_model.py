@@ -263,7 +263,7 @@ def test_a_small_grid_model_learns_the_rules_of_falling_blocks():
     spec = EnvSpec({"board": board(2, 6, 4)}, CLASS(3))
     config = grid_config(2, units=96)
     model = networks.world_model(config, spec)
-    optimiser = optax.adam(optax.cosine_decay_schedule(1e-2, 250))
+    optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, 250))
 
     def loss(params, batch, key):
         return world_model_loss(params, model, spec, config.loss, batch, key, symlog=True)[0]
@@ -273,11 +273,11 @@ def test_a_small_grid_model_learns_the_rules_of_falling_blocks():
         def update(carry, inputs):
             params, opt_state = carry
             gradient = jax.grad(loss)(params, inputs[1], jax.random.fold_in(key, inputs[0]))
-            change, opt_state = optimiser.update(gradient, opt_state)
+            change, opt_state = optimizer.update(gradient, opt_state)
             return (optax.apply_updates(params, change), opt_state), None
 
         params = model.init(init_key)
-        (trained, _), _ = jax.lax.scan(update, (params, optimiser.init(params)), (jnp.arange(250), batches))
+        (trained, _), _ = jax.lax.scan(update, (params, optimizer.init(params)), (jnp.arange(250), batches))
         feat = jnp.ones(model.feat_size)
         return trained, (model.reward(params, feat), model.cont(params, feat))
 

@@ -27,17 +27,17 @@ def test_a_pointer_that_is_sure_of_no_shift_still_learns_one():
         probs = jnp.clip(pointer.apply(params, x), 1e-5, 1 - 1e-5)
         return -jnp.mean(jnp.log(jnp.where(target > 0, probs, 1 - probs)))
 
-    optimiser = optax.adam(2e-2)
+    optimizer = optax.adam(2e-2)
 
     @jit
     def learn(params, target, count):
         def step(carry, _):
             params, state = carry
             grad = jax.grad(loss)(params, target)
-            updates, state = optimiser.update(grad, state)
+            updates, state = optimizer.update(grad, state)
             return (optax.apply_updates(params, updates), state), optax.tree.norm(grad)
 
-        return jax.lax.scan(step, (params, optimiser.init(params)), length=1000)
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=1000)
 
     (sure, _), norms = learn(params, x, 1000)
     assert norms[-1] < 1e-3 and loss(sure, x) < 0.01

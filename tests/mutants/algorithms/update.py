@@ -59,11 +59,11 @@ MUTANTS = [
         "replay_bootstraps_from_the_critic",
         "critic_losses",
         "returns[:, 0].reshape(steps.reward.shape)",
-        "scalar_decode(outputs, loss.reach)",
+        "scalar_decode(outputs, loss.symlog_limit)",
         tests="::test_the_behavior_phase_against_numpy",
     ),
     Mutant(
-        "critic_regularised_to_itself",
+        "critic_regularized_to_itself",
         "critic_losses",
         "apply(slow_params, rollouts.feat)",
         "apply(params, rollouts.feat)",
@@ -218,8 +218,8 @@ MUTANTS = [
     Mutant(
         "a_switch_with_two_effects",
         "critic_losses",
-        "config.slow_regulariser",
-        "(config.slow_regulariser * config.replay_scale / 0.3)",
+        "config.slow_regularizer",
+        "(config.slow_regularizer * config.replay_scale / 0.3)",
         tests="tests/test_switches.py",
     ),
 ]

@@ -8,7 +8,7 @@ MUTANTS = [
         "Trainer._feed_back",
         "np.asarray(out.priority)",
         "np.ones_like(out.priority)",
-        tests="::test_a_prioritised_run_draws_surprising_windows_more_often",
+        tests="::test_a_prioritized_run_draws_surprising_windows_more_often",
     ),
     Mutant(
         "updates_due_for_one_step_of_a_call",

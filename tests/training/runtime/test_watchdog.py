@@ -81,7 +81,7 @@ def test_the_limit_ends_it_once(logged: list[str]) -> None:
     assert len(logged) == 1 and not ended
     watched(clock, watchdog, "hung", 6, ended)
     (reason,) = ended
-    assert reason.startswith("hung has not answered for 5 s, at ") and reason.endswith("env.hang_limit=5 s are over")
+    assert reason.startswith("hung has not answered for 5 s, at ") and reason.endswith("env.abort_after=5 s are over")
     watchdog.close()
 
 
@@ -97,7 +97,7 @@ def test_an_environment_of_this_process_that_hangs(tmp_path: Path) -> None:
     assert re.search("^warning: " + where.format(1), result.stderr, re.M), result.stderr
     newest = checkpoint.latest(tmp_path / "run")
     assert newest is not None and checkpoint.step_of(newest) == 30
-    reason = where.format(r"\d+") + rf"_in_a_loop: env.hang_limit=3 s are over. Last good checkpoint: {newest}$"
+    reason = where.format(r"\d+") + rf"_in_a_loop: env.abort_after=3 s are over. Last good checkpoint: {newest}$"
     assert re.search("^error: " + reason, result.stderr, re.M), result.stderr
     checkpoint.verify(newest)
     assert sorted(path.name for path in newest.parent.iterdir()) == [newest.name]

@@ -18,7 +18,7 @@ from tests.training.storage.test_checkpoint import like, make_state
 
 KINDS: dict[str, dict[str, Any]] = {
     "uniform": {},
-    "prioritised": {"sampler": "prioritised", "online": 0.5, "latent_spec": LATENTS},
+    "prioritized": {"sampler": "prioritized", "online": 0.5, "latent_spec": LATENTS},
 }
 
 
