@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,9 +75,8 @@ def test_acting_filters_as_training_does(acting, tiny_config, greedy):
         return state, action, action_record(SPEC.action, action)
 
     state, action, expected_record = expected(params, carry, keys())
-    for a, b, c in zip(*map(jax.tree.leaves, (after.state, latents, state)), strict=True):
-        np.testing.assert_allclose(a, c, rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(a, b)
+    chex.assert_trees_all_close(after.state, state, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_equal(after.state, latents)
     np.testing.assert_array_equal(after.action, action)
     np.testing.assert_array_equal(record, expected_record)
     assert record.shape == (N, 3)
@@ -113,8 +113,7 @@ def test_rows_are_strangers(acting):
     straight = policy(params, carry, obs, np.zeros(N, bool), keys(), greedy=False)
     pick = lambda tree: jax.tree.map(lambda x: x[order], tree)
     shuffled = policy(params, pick(carry), pick(obs), np.zeros(N, bool), keys()[order], greedy=False)
-    for a, b in zip(jax.tree.leaves(pick(straight)), jax.tree.leaves(shuffled), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(pick(straight), shuffled, rtol=1e-4, atol=1e-5)
 
 
 def test_open_loop_dreams_see_the_context_alone(acting):

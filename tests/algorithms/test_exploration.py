@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from types import SimpleNamespace
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,8 +146,8 @@ def test_two_devices_learn_and_reward_as_one():
     several = jax.vmap(functools.partial(step, axis_name="device"), axis_name="device")
     grads, state, reward = jax.jit(several, compiler_options=QUICK)(*shares)
     for device in range(2):
-        for shared, single in zip(jax.tree.leaves((grads, state)), jax.tree.leaves(one[:2]), strict=True):
-            np.testing.assert_allclose(shared[device], single, rtol=1e-5, atol=1e-6)
+        shared = jax.tree.map(lambda x: x[device], (grads, state))  # noqa: B023
+        chex.assert_trees_all_close(shared, one[:2], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(reward.reshape(6, 4), one[2], rtol=1e-5)
 
 

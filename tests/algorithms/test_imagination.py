@@ -1,5 +1,6 @@
 """Imagination in a counting world whose every number says which step it belongs to; and in the real RSSM."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -191,5 +192,4 @@ def test_open_loop_scan_equals_a_loop(real):
     step = jax.jit(lambda p, s, a, keys, t: world_model.imagine(p, s, a, step_keys(keys, t))[0])
     for t in range(H):
         state = step(params, state, actions[:, t], keys, t)
-        for a, b in zip(jax.tree.leaves(states), jax.tree.leaves(state), strict=True):
-            np.testing.assert_allclose(a[:, t], b, rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(jax.tree.map(lambda x: x[:, t], states), state, rtol=1e-4, atol=1e-5)  # noqa: B023

@@ -1,5 +1,6 @@
 """The fast update is the plain one: values and gradients within rounding."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,5 +41,5 @@ def test_the_block_gru_and_its_gradients_are_the_plain_ones(tiny_config):
         return jnp.sum(jnp.square(plain_update.block_gru(config, params, *inputs)) * weights)
 
     results = [jax.jit(jax.value_and_grad(fn, (0, 1, 2, 3)))(params, deter, stoch, action) for fn in (fast, plain)]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *results)
+    chex.assert_trees_all_close(*results, rtol=1e-4, atol=1e-5)
     assert all(np.any(x != 0) for x in jax.tree.leaves(results[0]))

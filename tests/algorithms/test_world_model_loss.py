@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,8 +131,7 @@ def test_scan_equals_a_loop(case):
         before = prev if t == 0 else action[:, t - 1]
         state, logit = step(params, state, before, embed[:, t], is_first[:, t], fold(keys, t))
         np.testing.assert_allclose(scanned.logit[:, t], logit, rtol=1e-3, atol=1e-4)
-        for a, b in zip(jax.tree.leaves(scanned.state), jax.tree.leaves(state), strict=True):
-            np.testing.assert_allclose(a[:, t], b, rtol=1e-4, atol=1e-5)
+        chex.assert_trees_all_close(jax.tree.map(lambda x: x[:, t], scanned.state), state, rtol=1e-4, atol=1e-5)  # noqa: B023
 
 
 def test_windows_begin_from_kept_latents_or_from_nothing(categorical):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +54,7 @@ def test_ring_keeps_the_last_rollouts_whole(sizes: tuple[int, ...], mask: bool) 
         got = draw(ring, keys(200))
         assert set(got.row.tolist()) == set(kept)
         expected = jax.tree.map(lambda leaf: leaf[got.row - 100], rollouts(100, number - 100, mask=mask))  # noqa: B023
-        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), got, expected)
+        chex.assert_trees_all_equal(got, expected, strict=True)
         assert (got.mask is None) == (not mask)
 
 
@@ -99,5 +100,5 @@ def test_devices_with_a_replicated_ring_draw_what_one_device_draws() -> None:
     shard = lambda x: x.reshape(devices, -1, *x.shape[1:])
     many = jax.pmap(step, axis_name="device", in_axes=(None, 0, 0), out_axes=(None, 0))
     got_ring, got = many(ring, jax.tree.map(shard, fresh), shard(keys(5 * devices)))
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b), got_ring, whole)
+    chex.assert_trees_all_equal(got_ring, whole)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a.reshape(b.shape), b), got, expected)

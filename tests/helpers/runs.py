@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 
@@ -51,13 +52,15 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def assert_same(ours: Any, theirs: Any, *, rounding: float = 0.0) -> None:
     """Bit-equal trees, dtypes included, or with ``rounding`` floats that near; names the first leaf that differs."""
-    ours, structure = jax.tree_util.tree_flatten_with_path(ours)
-    theirs, other = jax.tree_util.tree_flatten_with_path(theirs)
-    assert structure == other
-    for (path, a), (_, b) in zip(ours, theirs, strict=True):
-        a, b = np.asarray(a), np.asarray(b)
-        name = jax.tree_util.keystr(path)
-        if rounding and a.dtype.kind == "f":
-            np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding, err_msg=name, strict=True)
-        else:
-            np.testing.assert_array_equal(a, b, err_msg=name, strict=True)
+    if not rounding:
+        chex.assert_trees_all_equal(ours, theirs, strict=True)
+        return
+    exact = lambda tree: [x for x in jax.tree.leaves(tree) if not is_float(x)]
+    near = lambda tree: [x for x in jax.tree.leaves(tree) if is_float(x)]
+    chex.assert_trees_all_equal_structs(ours, theirs)
+    chex.assert_trees_all_equal(exact(ours), exact(theirs), strict=True)
+    chex.assert_trees_all_close(near(ours), near(theirs), rtol=rounding, atol=rounding)
+
+
+def is_float(leaf: Any) -> bool:
+    return np.asarray(leaf).dtype.kind == "f"

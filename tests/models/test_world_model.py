@@ -1,5 +1,6 @@
 """The world model's bundle of functions: resets, shapes, precision, size, outputs that begin at zero."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,8 +63,7 @@ def test_a_row_does_not_read_the_other_rows(tiny_config, latent, cell):
     imagine = jax.jit(world_model.imagine)
     whole = imagine(params, state, action, jax.random.split(jax.random.key(0), 4))
     half = jax.tree.map(lambda x: x[2:], (state, action, jax.random.split(jax.random.key(0), 4)))
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(imagine(params, *half)), strict=True):
-        np.testing.assert_allclose(a[2:], b, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(jax.tree.map(lambda x: x[2:], whole), imagine(params, *half), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("latent", "cell"), CASES)

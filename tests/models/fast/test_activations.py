@@ -1,5 +1,6 @@
 """A head applied from recorded activations against the head itself."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +52,7 @@ def test_a_recorded_head_is_the_same_head(tiny_config, name):
 
     recorded, activations, applied, plain = both(params)
     np.testing.assert_allclose(recorded, plain[1], rtol=1e-4, atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), applied, plain)
+    chex.assert_trees_all_close(applied, plain, rtol=1e-3, atol=1e-4)
     plainly = list(matrix_products(jax.make_jaxpr(head.apply)(params, feat).jaxpr))
     assert len(plainly) >= len(jax.tree.leaves(activations)) > 0
     again = jax.make_jaxpr(lambda params, activations: apply_recorded(head, params, feat, activations))(

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,8 +70,7 @@ def test_an_imagined_step_is_the_plain_one(name, tiny_config):
     model, params, (start, _, action, _) = case(name, tiny_config)
     fast = jit(lambda params: imagine_step(model, params)(start, action[:, 0], keys_at(0)))(params)
     plain = jit(lambda params: model.imagine(params, start, action[:, 0], keys_at(0)))(params)
-    for a, b in zip(jax.tree.leaves(fast), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(fast, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_shared_rows_are_those_made_before_the_scan(tiny_config):

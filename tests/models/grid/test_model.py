@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -153,8 +154,7 @@ def test_effects_of_a_window_at_once_are_those_of_its_steps(name, reach, kept):
         return observe_window(model, *args), observe_window(model._replace(fast=None), *args), effects
 
     at_once, by_step, effects = both(params, embed)
-    for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(by_step), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(at_once, by_step, rtol=1e-4, atol=1e-5)
     memory = split_state(layout, at_once.state.deter)[2]
     np.testing.assert_array_equal(memory[..., layout.recurrent :], effects)
     effects, first = np.asarray(effects), np.asarray(is_first)

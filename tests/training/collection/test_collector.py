@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,7 +133,7 @@ def test_saving_does_not_share_memory_with_what_goes_on() -> None:
     state = collector.state_dict()
     before = jax.tree.map(np.copy, state["records"]), dict(state["episodes"]), list(state["episodes"]["return"])
     steps(collector, 6)
-    jax.tree.map(np.testing.assert_array_equal, state["records"], before[0])
+    chex.assert_trees_all_equal(state["records"], before[0])
     assert state["episodes"]["return"] == before[2]
 
 

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -41,18 +42,6 @@ def make_state(seed: int = 0) -> TrainState:
     )
 
 
-def assert_same(ours: Any, theirs: Any) -> None:
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        if hasattr(b, "dtype"):
-            assert a.dtype == b.dtype
-            if jnp.issubdtype(b.dtype, jax.dtypes.prng_key):
-                a, b = jax.random.key_data(a), jax.random.key_data(b)
-            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-        else:
-            assert a == b
-
-
 def save(workdir: Path, step: int, *, seed: int = 0, keep: int = 10, **meta: Any) -> Path:
     return checkpoint.save(workdir, step, make_state(seed), HOST, meta, keep=keep)
 
@@ -82,8 +71,8 @@ def test_everything_comes_back_bit_for_bit(saved: Path) -> None:
     path, state, host, meta = checkpoint.restore_latest(saved, like())
     assert path == checkpoint.latest(saved)
     assert path.name == f"{20:012d}"
-    assert_same(state, make_state(2))
-    assert_same(host, HOST)
+    chex.assert_trees_all_equal(state, make_state(2), strict=True)
+    chex.assert_trees_all_equal(host, HOST, strict=True)
     assert meta == {"step": 20, "num_processes": 1, "update": 10}
 
 
@@ -93,7 +82,7 @@ def test_parameters_alone_do_not_need_the_rest(workdir: Path) -> None:
     shutil.rmtree(path / "host")
     shutil.rmtree(path / "learner")
     params, meta = checkpoint.restore_params(path, like().params)
-    assert_same(params, make_state(2).params)
+    chex.assert_trees_all_equal(params, make_state(2).params, strict=True)
     assert meta["update"] == 10
 
 
@@ -119,7 +108,7 @@ def test_damage_to_any_file_is_named_and_the_checkpoint_before_is_used(workdir: 
     with pytest.warns(UserWarning, match=r"000000000020 is damaged: host/0000\.npy"):
         used, state, _, _ = checkpoint.restore_latest(workdir, like())
     assert used == before
-    assert_same(state, make_state(1))
+    chex.assert_trees_all_equal(state, make_state(1), strict=True)
 
 
 def test_damage_to_what_checkpoints_share_is_found_in_all_of_them(workdir: Path) -> None:
@@ -175,9 +164,9 @@ def test_leaves_of_removed_fields_are_ignored_and_named(tmp_path: Path, caplog: 
     more = old.replace(params=old.params | {"novelty": {"low": jnp.ones(2)}}, ring={"age": jnp.zeros(3, jnp.int32)})
     checkpoint.save(tmp_path, 10, more, HOST, {}, keep=1)
     path, state, host, _ = checkpoint.restore_latest(tmp_path, like())
-    assert_same(state, old)
-    assert_same(host, HOST)
-    assert_same(checkpoint.restore_params(path, like().params)[0], old.params)
+    chex.assert_trees_all_equal(state, old, strict=True)
+    chex.assert_trees_all_equal(host, HOST, strict=True)
+    chex.assert_trees_all_equal(checkpoint.restore_params(path, like().params)[0], old.params, strict=True)
     lines = [record.getMessage() for record in caplog.records]
     assert f"checkpoint {path}: novelty.low of params are not used any more" in lines
     assert f"checkpoint {path}: ring.age of learner are not used any more" in lines
@@ -206,7 +195,7 @@ def test_saving_again_at_the_same_step_supersedes_without_replacing(workdir: Pat
     again = save(workdir, 20, seed=7)
     assert checkpoint.latest(workdir) == again
     assert checkpoint.step_of(again) == 20
-    assert_same(checkpoint.restore(again, like())[0], make_state(7))
+    chex.assert_trees_all_equal(checkpoint.restore(again, like())[0], make_state(7), strict=True)
     checkpoint.verify(checkpoint.folder(workdir) / f"{20:012d}")
 
 
@@ -225,7 +214,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
 def test_a_relative_work_directory_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save(Path("run"), 10)
-    assert_same(checkpoint.restore_latest("run", like())[1], make_state())
+    chex.assert_trees_all_equal(checkpoint.restore_latest("run", like())[1], make_state(), strict=True)
 
 
 def test_steps_are_ordered_as_numbers(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import chex
 import numpy as np
 import pytest
 
@@ -44,12 +45,6 @@ def loaded(path: Path, rest: dict[str, np.ndarray], **kind: Any) -> dict[str, np
     return buffer.state_dict()
 
 
-def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        np.testing.assert_array_equal(value, theirs[name], strict=True, err_msg=name)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_checkpoint_stays_restorable_while_the_ring_wraps(kind: str, tmp_path: Path) -> None:
     buffer, rng = make_buffer(47, 3, **KINDS[kind]), np.random.default_rng(0)
@@ -58,7 +53,7 @@ def test_every_checkpoint_stays_restorable_while_the_ring_wraps(kind: str, tmp_p
         advance(buffer, rng, more)
         saved[save(tmp_path, step, buffer, replay)] = buffer.state_dict()
     for path, state in saved.items():
-        assert_same(loaded(path, state, **KINDS[kind]), state)
+        chex.assert_trees_all_equal(loaded(path, state, **KINDS[kind]), state, strict=True)
     # And from a checkpoint in the middle another run goes on, whatever was saved after it.
     middle = list(saved)[3]
     again = make_buffer(47, 3, **KINDS[kind])
@@ -66,9 +61,9 @@ def test_every_checkpoint_stays_restorable_while_the_ring_wraps(kind: str, tmp_p
     other.load(middle, saved[middle])
     advance(again, np.random.default_rng(5), 7)
     path = save(tmp_path, 30, again, other)
-    assert_same(loaded(path, again.dump_rest(), **KINDS[kind]), again.state_dict())
+    chex.assert_trees_all_equal(loaded(path, again.dump_rest(), **KINDS[kind]), again.state_dict(), strict=True)
     for path, state in saved.items():
-        assert_same(loaded(path, state, **KINDS[kind]), state)
+        chex.assert_trees_all_equal(loaded(path, state, **KINDS[kind]), state, strict=True)
 
 
 def test_steps_are_written_once_and_linked(tmp_path: Path) -> None:
@@ -92,11 +87,11 @@ def test_deleting_checkpoints_frees_only_what_no_other_holds(tmp_path: Path) -> 
             shutil.rmtree(path, ignore_errors=True)
     kept = list(state)[-2:]
     for path in kept:
-        assert_same(loaded(path, state[path]), state[path])
+        chex.assert_trees_all_equal(loaded(path, state[path]), state[path], strict=True)
     names = {file.name for path in kept for file in segments.segments(path)}
     assert "segment.000000.npz" not in names  # all of it was overwritten, so nobody links it
     shutil.rmtree(kept[1])
-    assert_same(loaded(kept[0], state[kept[0]]), state[kept[0]])
+    chex.assert_trees_all_equal(loaded(kept[0], state[kept[0]]), state[kept[0]], strict=True)
 
 
 def test_the_number_of_segments_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +102,7 @@ def test_the_number_of_segments_is_bounded(tmp_path: Path, monkeypatch: pytest.M
         advance(buffer, rng, 2)
         path = save(tmp_path, step, buffer, replay)
         counts.append(len(segments.segments(path)))
-        assert_same(loaded(path, buffer.dump_rest()), buffer.state_dict())
+        chex.assert_trees_all_equal(loaded(path, buffer.dump_rest()), buffer.state_dict(), strict=True)
     assert counts == [1, 2, 3, 1, 2, 3]
 
 
@@ -126,11 +121,11 @@ def test_what_cannot_be_linked_is_written(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(os, "link", refuse)
         path = save(tmp_path, 2, buffer, replay)
         assert len(segments.segments(path)) == 3
-        assert_same(loaded(path, buffer.dump_rest()), buffer.state_dict())
+        chex.assert_trees_all_equal(loaded(path, buffer.dump_rest()), buffer.state_dict(), strict=True)
     segments.segments(path)[0].unlink()
     path = save(tmp_path, 3, buffer, replay)
     assert len(segments.segments(path)) == 1
-    assert_same(loaded(path, buffer.dump_rest()), buffer.state_dict())
+    chex.assert_trees_all_equal(loaded(path, buffer.dump_rest()), buffer.state_dict(), strict=True)
 
 
 def checkpointed(workdir: Path, step: int, buffer: Any, replay: Segments) -> Path:
@@ -154,7 +149,9 @@ def test_a_save_that_fails_is_made_up_for_by_the_next(tmp_path: Path, monkeypatc
     advance(buffer, rng, 3)
     path = checkpointed(tmp_path, 2, buffer, replay)
     _, host, _ = checkpoint.restore(path, like())
-    assert_same(loaded(checkpoint.replay_folder(path), host["replay"]), buffer.state_dict())
+    chex.assert_trees_all_equal(
+        loaded(checkpoint.replay_folder(path), host["replay"]), buffer.state_dict(), strict=True
+    )
 
 
 def test_a_linked_file_keeps_the_sum_it_was_written_with(tmp_path: Path) -> None:
@@ -190,4 +187,4 @@ def test_a_checkpoint_from_before_there_were_segments_is_read(tmp_path: Path) ->
     buffer = make_buffer(47, 3)
     advance(buffer, np.random.default_rng(0), 9)
     state = buffer.state_dict()  # the whole of it was with the rest
-    assert_same(loaded(tmp_path / "none", state), state)
+    chex.assert_trees_all_equal(loaded(tmp_path / "none", state), state, strict=True)

@@ -7,6 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import chex
 import gymnasium
 import jax
 import numpy as np
@@ -149,7 +150,7 @@ def test_a_shipped_agent_acts_as_its_run_does_bit_for_bit(run, tmp_path, monkeyp
         np.testing.assert_array_equal(ours, theirs)
     first, second = load.load("best_pole"), load.load(run, which="best")
     assert (first.meta["step"], second.path.name) == (10, "000000000010")
-    jax.tree.map(np.testing.assert_array_equal, first.params, {part: second.params[part] for part in shipped.PARTS})
+    chex.assert_trees_all_equal(first.params, {part: second.params[part] for part in shipped.PARTS})
     for loaded in (first, second):
         loaded.env.close()
 
