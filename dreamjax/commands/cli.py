@@ -6,6 +6,7 @@ Importing this module does not import JAX.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -102,12 +103,18 @@ def prepare(config: ParallelConfig) -> None:
 def run(body: Callable[[], int]) -> int:
     """Runs a command; returns its exit code.
 
-    A usage error becomes one message and code 2, an interruption one message and code 1, a warning one line.
+    A usage error becomes one message and code 2, an interruption one message and code 1, a warning one line. A reader of
+    the output that has left (``dreamjax config | head``) ends the command with code 1 and no message.
     """
     shown = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
-        return body()
+        code = body()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at its end
+        return FAILED
     except (ConfigError, UsageError) as error:
         return _report(error, USAGE)
     except KeyboardInterrupt:

@@ -97,3 +97,13 @@ def test_an_old_name_is_one_line_of_warning(tmp_path: Path) -> None:
     told = subprocess.run(arguments, check=True, capture_output=True, text=True).stderr
     assert told.startswith("warning: removed configuration fields are ignored: ensemble.bonus=0.5 (")
     assert told.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """``dreamjax config | head`` prints no traceback."""
+    command = [sys.executable, "-m", "dreamjax", "config"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
