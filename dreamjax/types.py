@@ -236,7 +236,7 @@ class NormalizerState:
 
 @struct.dataclass
 class ExplorerState:
-    """What the explorer keeps beside its parameters.
+    """State of the explorer other than its parameters.
 
     ``slow_critic``: moving average of its critic; ``retnorm``: percentiles of its imagined returns; ``novelty``: of the
     ensemble's disagreement about its imagined steps.

@@ -135,9 +135,9 @@ def decode(logits):
 
 def cross_entropy(logits, target):
     """Of two-hot logits to a target, by searching the bins."""
-    centres = bins(logits.shape[-1])
-    upper = np.clip(np.searchsorted(centres, target, side="right"), 1, len(centres) - 1)
-    weight = (target - centres[upper - 1]) / (centres[upper] - centres[upper - 1])
+    centers = bins(logits.shape[-1])
+    upper = np.clip(np.searchsorted(centers, target, side="right"), 1, len(centers) - 1)
+    weight = (target - centers[upper - 1]) / (centers[upper] - centers[upper - 1])
     at = lambda index: np.take_along_axis(log_softmax(logits), index[..., None], -1)[..., 0]
     return -(1 - weight) * at(upper - 1) - weight * at(upper)
 
@@ -225,7 +225,7 @@ def update_losses(config, state, batch) -> SimpleNamespace:
     legal = flat(batch.obs["action_mask"]) > 0
     alive = 1 - flat(batch.is_terminal)
     dream = imagine(config, params, flat(post.deter), flat(post.stoch), legal, alive, rows(dream_key, index))
-    learned = behaviour(config, params, slow, state.retnorm, dream, batch, post, recent)
+    learned = behavior(config, params, slow, state.retnorm, dream, batch, post, recent)
     priority = post.by_step.copy()
     priority[:, recent[0] : recent[-1]] += learned.error
     return SimpleNamespace(
@@ -319,7 +319,7 @@ def imagine(config, params, deter, stoch, legal, alive, keys):
     )
 
 
-def behaviour(config, params, slow, retnorm, dream, batch, post, recent):
+def behavior(config, params, slow, retnorm, dream, batch, post, recent):
     """Returns, and the losses of actor and critic, on imagined steps and on the replayed steps ``recent``."""
     gamma, lam, rate, horizon = config.loss.gamma, config.loss.lam, config.loss.return_norm_rate, config.horizon
     value = np.stack([decode(mlp(params["critic"], feat)) for feat in dream.feats], 1)

@@ -5,7 +5,7 @@ by how they are computed (``fingerprints``): nothing is compiled or run, and eve
 computed exactly as before. A view says whose outputs:
 
 - "init": shapes of the parameters, by part of the world model and by network, and of the ring; "start": their values;
-- "model": the update of the world model; "behaviour": that of actor and critic; both are what the whole update does;
+- "model": the update of the world model; "behavior": that of actor and critic; both are what the whole update does;
   "exploring": that of actor and critic and of the explorer's;
 - "optimizer": one step of each group's optimizer;
 - "acting": what a policy does while collecting (a draw) and in evaluations (greedy);
@@ -141,36 +141,36 @@ ROWS = [
     Row("loss.cont", 2.0, "model", MODEL),
     Row("loss.free_nats", 2.0, "model", {*MODEL, "train/loss/dyn", "train/loss/rep"}),
     Row("loss.symlog_limit", 8.0, "model", {*MODEL, "train/loss/reward", "train/reward_error"}),
-    Row("loss.symlog_limit", 8.0, "behaviour", {*DREAMS} - {"imagination/cont", "train/actor_entropy"}),
+    Row("loss.symlog_limit", 8.0, "behavior", {*DREAMS} - {"imagination/cont", "train/actor_entropy"}),
     # The discount: in the continue target and divided out of dreams, or in returns alone.
     Row("loss.gamma", 0.9, "model", {*MODEL, "train/loss/cont"}),
     Row("loss.gamma", 0.9, "model", set(), {"loss": {"cont_discount": False}}),
-    Row("loss.gamma", 0.9, "behaviour", {*RETURNS, "imagination/cont"}),
-    Row("loss.gamma", 0.9, "behaviour", RETURNS, {"loss": {"cont_discount": False}}),
+    Row("loss.gamma", 0.9, "behavior", {*RETURNS, "imagination/cont"}),
+    Row("loss.gamma", 0.9, "behavior", RETURNS, {"loss": {"cont_discount": False}}),
     Row("loss.cont_discount", False, "model", {*MODEL, "train/loss/cont"}),
-    Row("loss.cont_discount", False, "behaviour", {*RETURNS, "imagination/cont"}),
-    Row("loss.lam", 0.5, "behaviour", RETURNS),
-    Row("loss.return_norm", "none", "behaviour", SCALE),
-    Row("loss.return_norm_rate", 0.5, "behaviour", {*SCALE, "retnorm"}),
-    Row("loss.return_norm_limit", 2.0, "behaviour", SCALE),
+    Row("loss.cont_discount", False, "behavior", {*RETURNS, "imagination/cont"}),
+    Row("loss.lam", 0.5, "behavior", RETURNS),
+    Row("loss.return_norm", "none", "behavior", SCALE),
+    Row("loss.return_norm_rate", 0.5, "behavior", {*SCALE, "retnorm"}),
+    Row("loss.return_norm_limit", 2.0, "behavior", SCALE),
     # Actor and critic.
     Row("actor.layers", 2, "init", {"actor"}),
     Row("actor.units", 24, "init", {"actor"}),
     Row("actor.output_scale", 1.0, "start", {"actor"}),
-    Row("actor.entropy", 0.1, "behaviour", ACTOR),
-    Row("actor.unimix", 0.2, "behaviour", DREAMS),
-    Row("actor.min_std", 0.2, "behaviour", DREAMS),
-    Row("actor.max_std", 2.0, "behaviour", DREAMS),
-    Row("actor.binary_bias", (0.0, -1.0), "behaviour", DREAMS),
+    Row("actor.entropy", 0.1, "behavior", ACTOR),
+    Row("actor.unimix", 0.2, "behavior", DREAMS),
+    Row("actor.min_std", 0.2, "behavior", DREAMS),
+    Row("actor.max_std", 2.0, "behavior", DREAMS),
+    Row("actor.binary_bias", (0.0, -1.0), "behavior", DREAMS),
     Row("critic.layers", 2, "init", {"critic"}),
     Row("critic.units", 24, "init", {"critic"}),
     Row("critic.head", "mse", "init", {"critic"}),
     Row("critic.bins", 17, "init", {"critic"}),
-    Row("critic.slow_rate", 0.5, "behaviour", {"slow_critic"}),
-    Row("critic.slow_target", True, "behaviour", {*RETURNS, "imagination/value"}),
-    Row("critic.slow_regularizer", 0.5, "behaviour", {*CRITIC, "train/loss/critic_replay"}),
-    Row("critic.replay_scale", 0.5, "behaviour", CRITIC - {"train/loss/critic"}),
-    Row("critic.replay_scale", 0.0, "behaviour", {*CRITIC, "train/loss/critic_replay"} - {"train/loss/critic"}),
+    Row("critic.slow_rate", 0.5, "behavior", {"slow_critic"}),
+    Row("critic.slow_target", True, "behavior", {*RETURNS, "imagination/value"}),
+    Row("critic.slow_regularizer", 0.5, "behavior", {*CRITIC, "train/loss/critic_replay"}),
+    Row("critic.replay_scale", 0.5, "behavior", CRITIC - {"train/loss/critic"}),
+    Row("critic.replay_scale", 0.0, "behavior", {*CRITIC, "train/loss/critic_replay"} - {"train/loss/critic"}),
     # Optimizers: all groups, but for the rates.
     Row("optimizer.world_model_lr", 1e-3, "optimizer", {"world_model"}),
     Row("optimizer.actor_lr", 1e-3, "optimizer", {"actor"}),
@@ -188,15 +188,15 @@ ROWS = [
     Row("optimizer.accumulate", 2, "model", ALL),
     Row("optimizer.skip_nonfinite", 3, "model", set()),
     # Where dreams begin, and what is learned from.
-    Row("imagination.last", 2, "behaviour", DREAMS),
-    Row("imagination.use_ring", True, "behaviour", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
+    Row("imagination.last", 2, "behavior", DREAMS),
+    Row("imagination.use_ring", True, "behavior", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
     Row("imagination.use_ring", True, "init", {"ring"}),
     Row("imagination.capacity", 80, "init", {"ring"}, RING),
     # The ensemble: beside everything else; the explorer is paid by it.
     Row("ensemble.size", 3, "init", {"ensemble"}),
     Row("ensemble.size", 3, "start", {"ensemble"}),
     Row("ensemble.size", 3, "model", {"ensemble", "train/loss/ensemble", "train/grad_norm/ensemble"}),
-    Row("ensemble.size", 3, "behaviour", {"imagination/disagreement"}),
+    Row("ensemble.size", 3, "behavior", {"imagination/disagreement"}),
     Row("ensemble.layers", 1, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.units", 8, "init", {"ensemble"}, ENSEMBLE),
     Row("ensemble.lr", 1e-3, "optimizer", {"ensemble"}, ENSEMBLE),
@@ -205,7 +205,7 @@ ROWS = [
     Row("explore.steps", 100, "start", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
     Row("explore.steps", 100, "optimizer", {"explorer_actor", "explorer_critic"}, ENSEMBLE),
     Row("explore.steps", 100, "model", set(), ENSEMBLE),
-    Row("explore.steps", 100, "behaviour", set(), ENSEMBLE),
+    Row("explore.steps", 100, "behavior", set(), ENSEMBLE),
     Row("explore.steps", 100, "exploring", EXPLORER | EXPLORER_TOLD, ENSEMBLE),
     Row("explore.steps", 100, "schedule", {"phases", "counts", "windows"}, ENSEMBLE),
     Row("explore.intrinsic", 0.5, "exploring", EXPLORER_PAID, EXPLORE),
@@ -237,7 +237,7 @@ ROWS = [
     Row("planner.bootstrap", 0.0, "acting", set(), PLANNER, "board"),
     Row("planner.act_temperature", 0.5, "acting", ACTING, ONE_STEP, "board"),
     Row("planner.act_temperature", 0.5, "acting", set(), PLANNER, "board"),
-    Row("planner.method", "cem", "behaviour", set(), PLANNER, "board"),
+    Row("planner.method", "cem", "behavior", set(), PLANNER, "board"),
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
@@ -355,7 +355,7 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
             ("world_model",),
             {"actor", "critic", "slow_critic", "retnorm", "ring", *EXPLORER},
         ),
-        "behaviour": (("actor_critic",), {"world_model", "ensemble", *EXPLORER}),
+        "behavior": (("actor_critic",), {"world_model", "ensemble", *EXPLORER}),
         "exploring": (("actor_critic", "explorer"), {"world_model", "ensemble"}),
     }[view]
     if not config.explore.steps:
@@ -463,24 +463,24 @@ def test_constants_leave_fresh_parameters_as_they_are() -> None:
     assert difference("start", "vector", {}, changed(*names, "optimizer", "critic.s", "critic.r"))[0] == set()
 
 
-def test_what_is_the_behaviours_leaves_the_models_update_alone() -> None:
+def test_what_is_the_behaviors_leaves_the_models_update_alone() -> None:
     others = changed("actor", "critic", "imagination", "replay", "schedule", "loss.lam", "loss.return_norm")
     others["replay"].pop("uniform_fraction")  # does not go with replay.online
     assert difference("model", "vector", {}, others)[0] == set()
 
 
-def test_what_is_the_models_leaves_the_behaviours_update_alone() -> None:
+def test_what_is_the_models_leaves_the_behaviors_update_alone() -> None:
     """But for priorities, which are the model's loss and the value's error."""
     scales = ("loss.dyn", "loss.rep", "loss.rec", "loss.reward", "loss.cont", "loss.free_nats", "replay", "schedule")
     others = changed(*scales)
     others["loss"].pop("cont_discount")
     others["replay"].pop("uniform_fraction")
-    assert difference("behaviour", "vector", {}, others)[0] == {"priority"}
+    assert difference("behavior", "vector", {}, others)[0] == {"priority"}
 
 
-def test_an_even_share_is_all_that_behaviours_learn_from() -> None:
+def test_an_even_share_is_all_that_behaviors_learn_from() -> None:
     even = config_lib.merge(PRIORITIZED, nested("replay.uniform_fraction", 0.5))
-    differs, names = difference("behaviour", "vector", PRIORITIZED, even)
+    differs, names = difference("behavior", "vector", PRIORITIZED, even)
     assert names - differs == {"latents"}
 
 
@@ -488,7 +488,7 @@ def test_optimizers_move_parameters_alone() -> None:
     others = changed("optimizer")
     others["optimizer"].pop("accumulate")
     assert difference("model", "vector", {}, others)[0] == {"world_model"}
-    assert difference("behaviour", "vector", {}, others)[0] == {"actor", "critic", "slow_critic"}
+    assert difference("behavior", "vector", {}, others)[0] == {"actor", "critic", "slow_critic"}
 
 
 def test_a_fingerprint_is_of_one_outputs_own_computation() -> None:

@@ -1,4 +1,4 @@
-"""What the world model predicts on replayed windows, beside what came: one step ahead, and without seeing the rest."""
+"""What the world model predicts on replayed windows, one step ahead and open loop, next to the recorded observations."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def make_open_loop(
         shape = action[:, :-1].shape[:2]
         following = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), following)
         before, after = (jax.tree.map(lambda x, s=s: x[:, s], post) for s in (slice(None, -1), slice(1, None)))
-        doubts = {}
+        uncertainty = {}
         if ensemble is not None and "ensemble" in params:
-            told = ensemble.apply(params["ensemble"], world_model.feat(before), action[:, :-1])
-            missed = jnp.square(jnp.mean(told, 0) - ensemble.target(before, after))
-            doubts = {"disagreement": disagreement(told), "error_members": jnp.sum(missed, -1)}
+            members = ensemble.apply(params["ensemble"], world_model.feat(before), action[:, :-1])
+            error = jnp.square(jnp.mean(members, 0) - ensemble.target(before, after))
+            uncertainty = {"disagreement": disagreement(members), "error_members": jnp.sum(error, -1)}
             seen = {name: x[:, 1:] for name, x in preprocess(spec.obs, batch.obs).items()}
             predicted = world_model.predict(model, before, action[:, :-1], following)
             losses = [observation_loss(spec.obs[n], x, seen[n], symlog) for n, x in predicted.items()]
-            doubts["error_world_model"] = functools.reduce(jnp.add, losses)
+            uncertainty["error_world_model"] = functools.reduce(jnp.add, losses)
 
         resets = jnp.cumsum(jnp.asarray(batch.is_first)[:, 1:], 1) > 0
         return {
@@ -72,6 +72,6 @@ def make_open_loop(
             "dream": decode(model, joined),
             "next": decode(model, following),
             "valid": jnp.pad(~resets, ((0, 0), (1, 0)), constant_values=True),
-        } | doubts
+        } | uncertainty
 
     return open_loop

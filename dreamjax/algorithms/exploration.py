@@ -20,8 +20,8 @@ SMALLEST_SCALE = 1e-6  # of a range of disagreements: less than that is rounding
 def bootstrap_weights(key: jax.Array, row: jax.Array, count: int) -> jax.Array:
     """Weights float32 ``[count, B]``, exponential with mean 1: each member's own resampling of the batch.
 
-    The Bayesian bootstrap (Rubin 1981): smooth weights instead of draws with replacement. Every update draws them anew, so
-    that members see different batches of one replay, not different halves of it. ``key`` is folded by the global
+    The Bayesian bootstrap (Rubin 1981): smooth weights instead of draws with replacement. Every update draws new weights,
+    so that members see different batches of one replay, not different halves of it. ``key`` is folded by the global
     ``row`` int32 ``[B]``, so that the devices that share a batch do not matter; it is not consumed.
     """
     draw = lambda key: jax.random.exponential(key, (count,))  # noqa: E731
@@ -101,14 +101,14 @@ def mixed(
     intrinsic: float | jax.Array,
     extrinsic: float | jax.Array,
 ) -> jax.Array:
-    """``extrinsic r + intrinsic d / scale``, float32 ``[...]``: of a step, its reward and what is disagreed on about it."""
+    """``extrinsic r + intrinsic d / scale``, float32 ``[...]``: rewards mixed with the disagreement about the steps."""
     return extrinsic * reward + intrinsic * disagreed / scale
 
 
 def mixed_reward(
     reward: jax.Array, disagreed: jax.Array, scale: jax.Array, *, intrinsic: float, extrinsic: float
 ) -> jax.Array:
-    """``mixed`` of ``r[t+1]`` and ``d[t]``: what is said of an action is paid on arriving.
+    """``mixed`` of ``r[t+1]`` and ``d[t]``: disagreement about an action is rewarded on arriving.
 
     Args:
         reward: float32 ``[N, T]``; the first is on no action here. disagreed: float32 ``[N, T-1]``. scale: float32 ``[]``.

@@ -39,7 +39,7 @@ def observe_window(
 ) -> Posterior:
     """``post[t] = observe(post[t-1], action[t-1], embed[t], is_first[t])`` for a whole window, by ``lax.scan``.
 
-    Only what is sequential runs inside the scan; embeddings come in, priors are computed from ``deter`` afterwards.
+    Only sequential work runs inside the scan; embeddings come in, priors are computed from ``deter`` afterwards.
 
     Args:
         world_model: the functions. params: their parameters.

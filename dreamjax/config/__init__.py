@@ -1,4 +1,4 @@
-"""The whole configuration as frozen dataclasses: defaults, meaning and allowed values, each beside its field.
+"""The whole configuration as frozen dataclasses: defaults, meaning and allowed values, each next to its field.
 
 A configuration file builds a nested dictionary (``ml_collections.ConfigDict``), the command line overrides entries, and
 ``from_dict`` turns the result once into a ``Config``. Unknown names, wrong types and values that are not allowed raise

@@ -70,19 +70,19 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: fields of the removed group ``search`` ask for what the planner cannot do.
     """
     result = merge(values)
-    told = _act_by_one_step(result)
+    changes = _act_by_one_step(result)
     for old, new in RENAMED.items():
         value = _pop(result, old)
         if value is not MISSING:
             _set(result, new, value)
-            told.append(f"{old} is now {new}")
+            changes.append(f"{old} is now {new}")
     for name, names in RENAMED_VALUES.items():
         value = _get(result, name)
         if isinstance(value, str) and value in names:
             _set(result, name, names[value])
-            told.append(f"{name}={value} is now {name}={names[value]}")
-    if told:
-        _warn(f"old names of configuration fields, read for one more version: {'; '.join(told)}")
+            changes.append(f"{name}={value} is now {name}={names[value]}")
+    if changes:
+        _warn(f"old names of configuration fields, read for one more version: {'; '.join(changes)}")
     ignored = []
     for name, removed in REMOVED.items():
         value = _pop(result, name)
@@ -109,23 +109,23 @@ def _act_by_one_step(values: dict[str, Any]) -> list[str]:
     search, planner = values.get("search"), values.get("planner", {})
     if not isinstance(search, dict) or not isinstance(planner, dict):
         return []
-    told = []
+    changes = []
     for name, default in (("bootstrap", 1.0), ("act_temperature", 0.1)):
         value = search.pop(name, default)
         if value != default:
             planner = planner | {name: value}
-            told.append(f"search.{name} is now planner.{name}")
+            changes.append(f"search.{name} is now planner.{name}")
     acting = [name for name in ("collect", "evaluate") if search.pop(name, False)]
     actions = search.pop("act_actions", 64)
     if not acting:
-        values |= {"planner": planner} if told else {}
-        return told
+        values |= {"planner": planner} if changes else {}
+        return changes
     if any(planner.get(name) for name in ("collect", "evaluate")) and planner.get("method") != "one_step":
         raise ConfigError(
             f"search.{acting[0]}=True is not allowed: the planner acts by {planner.get('method')!r} already"
         )
     values["planner"] = planner | {"method": "one_step", "actions": actions} | dict.fromkeys(acting, True)
-    return told + [f"search.{name} is now planner.{name} with planner.method=one_step" for name in acting]
+    return changes + [f"search.{name} is now planner.{name} with planner.method=one_step" for name in acting]
 
 
 def _warn(text: str) -> None:

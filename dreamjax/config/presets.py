@@ -70,7 +70,7 @@ def dreamerv3() -> dict[str, Any]:
             kind="laprop", world_model_lr=4e-5, actor_lr=4e-5, critic_lr=4e-5, eps=1e-20, beta1=0.9, beta2=0.999,
             agc=0.3, clip=0.0, warmup=1000, actor_delay=0,
         ),
-        # The reference's queue gives all it holds to the next batch: one of new windows alone, where there are so many.
+        # The reference's queue gives all it holds to the next batch: a batch of new windows only, if there are enough.
         "replay": dict(sampler="uniform", uniform_fraction=0.0, online=1.0, keep_latents=True, min_size=1024),
         "imagination": dict(last=0, use_ring=False),
         "schedule": dict(kind="ratio"),

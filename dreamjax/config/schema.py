@@ -1,4 +1,4 @@
-"""Options: fields of frozen dataclasses that carry their meaning, unit and allowed values beside their default.
+"""Options: fields of frozen dataclasses that carry their meaning, unit and allowed values next to their default.
 
     @dataclass(frozen=True)
     class LossConfig(Options):

@@ -1,4 +1,4 @@
-"""What a run knows about itself beside its parts."""
+"""The progress of a run: what it knows about itself apart from its parts."""
 
 from __future__ import annotations
 

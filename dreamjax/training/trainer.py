@@ -148,7 +148,7 @@ class Trainer:
         self.clock.restart(self.step, self.schedule.updates)
         LOG.info(f"going on from {path} at environment step {self.step:,}")
         if not continued:
-            LOG.info(f"{self.config.env.id} cannot be saved: episodes that were under way begin anew")
+            LOG.info(f"{self.config.env.id} cannot be saved: unfinished episodes start over")
 
     @property
     def step(self) -> int:
@@ -214,8 +214,8 @@ class Trainer:
         size = batch_size // self.group.count  # this process's rows of the global batch
         batch, indices = self.buffer.sample(size, self.config.batch_length)
         batch = dataclasses.replace(batch, row=batch.row + np.int32(self.group.index * size))
-        alone = self.config.schedule.updates_per_call == 1
-        return devices.place(batch, self.num_devices) if alone else batch, indices
+        single = self.config.schedule.updates_per_call == 1
+        return devices.place(batch, self.num_devices) if single else batch, indices
 
     def _update(self, pending: list[Pending], drawn: list[Drawn]) -> None:
         """Makes the pending updates. The batches of the next call are drawn while one runs, but never more than are

@@ -214,15 +214,15 @@ def draw(group: Mapping[str, Sequence[Result]], path: Path, title: str) -> None:
     figure = Figure(figsize=(7.0, 5.2), layout="constrained")
     axes = figure.subplots()
     for i, (agent, results) in enumerate(group.items()):
-        points, colour = mean_curve(results), f"C{i % 10}"
+        points, color = mean_curve(results), f"C{i % 10}"
         steps, mean, stderr, seeds = (np.array(column, float) for column in zip(*points, strict=True))
         num_seeds = int(seeds.max())
         label = f"{agent} ({num_seeds} seed{'s' * (num_seeds > 1)})"
         if not steps.any():
-            axes.axhline(mean[0], color=colour, linestyle="--", linewidth=1, label=f"{agent}: {mean[0]:.2f}")
+            axes.axhline(mean[0], color=color, linestyle="--", linewidth=1, label=f"{agent}: {mean[0]:.2f}")
             continue
-        axes.plot(steps, mean, color=colour, marker="o", markersize=3, label=label)
-        axes.fill_between(steps, mean - stderr, mean + stderr, color=colour, alpha=0.2, linewidth=0)
+        axes.plot(steps, mean, color=color, marker="o", markersize=3, label=label)
+        axes.fill_between(steps, mean - stderr, mean + stderr, color=color, alpha=0.2, linewidth=0)
     axes.set(xscale="log", xlabel="environment steps", ylabel="lines per game", title=title)
     # Linear up to one line, so that zero and hundreds fit one axis.
     axes.set_yscale("symlog", linthresh=1.0)

@@ -49,7 +49,7 @@ def features(config: TetrisConfig, outcome: Outcome) -> dict[str, jax.Array]:
     of the piece in them. On the board after the clear, its walls and floor counted as filled and what lies above it not
     counted: ``row_transitions`` and ``column_transitions``, changes between filled and empty along rows and columns;
     ``holes``, empty cells with a filled one above them in their column; ``wells``, the sum of 1 + 2 + ... + d over runs
-    of d cells in a column that are empty between filled neighbours left and right.
+    of d cells in a column that are empty between filled neighbors left and right.
     """
     everywhere = jnp.uint32((1 << config.height) - 1)
     piece = outcome.filled & ~outcome.before

@@ -28,7 +28,7 @@ def measure_growth(repeats: int) -> list[Row]:
 
 
 def _fitted(name: str, points: Sequence[tuple[float, float]], **more: Any) -> Row:
-    """The exponent over all points; its spread is that between neighbours."""
+    """The exponent over all points; its spread is that between neighbors."""
     points = sorted(points)
     local = [exponent(*zip(*pair, strict=True)) for pair in itertools.pairwise(points)]
     fitted = row(name, local, "exponent", points=points, **more)

@@ -58,7 +58,7 @@ def update_gflop(config: Config, obs: int, actions: int, *, plain: bool = False)
 
     For a vector of ``obs`` numbers, one categorical action of ``actions`` classes, categorical latents, the block GRU and
     two-hot heads. A layer costs its kernel once forward, once for the kernel's gradient and once for its input's, the
-    last not where the input needs none (observations, actions, features that the behaviour learns on). ``plain``: as the
+    last not where the input needs none (observations, actions, features that the behavior learns on). ``plain``: as the
     update is commonly written, where the actor's loss and the critic's on replay repeat their products.
     """
     model, actor, critic = config.model, config.actor, config.critic

@@ -84,7 +84,7 @@ class TwoHotTest(chex.TestCase):
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(-1e8, 1e8, width=32, allow_subnormal=False))
-def test_two_hot_neighbours_the_target(x):
+def test_two_hot_neighbors_the_target(x):
     """Contract 13: the weight lies on the two bins around the target, linear between their *values*."""
     bins = dist.two_hot_bins(41)
     lower, weight = (float(v) for v in two_hot_position(jnp.float32(x)))

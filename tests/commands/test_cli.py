@@ -75,7 +75,7 @@ def test_later_overrides_win_and_both_forms_are_read() -> None:
         cli.split_overrides(["--config.seed", "--config.horizon=2"])
 
 
-def test_an_override_of_one_field_leaves_its_neighbours() -> None:
+def test_an_override_of_one_field_leaves_its_neighbors() -> None:
     plain, changed = cli.load_config(CARTPOLE, {}), cli.load_config(CARTPOLE, {"model.deter": "256"})
     assert changed.model.deter == 256
     assert changed.model.hidden == plain.model.hidden != 0

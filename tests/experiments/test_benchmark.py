@@ -16,7 +16,7 @@ MACHINE = {"cpus": 2, "model": "a processor", "jax": "1.2", "load_before": 0.5, 
 def test_exponents_are_slopes_of_logarithms() -> None:
     assert exponent([1, 2, 4], [3, 6, 12]) == pytest.approx(1)
     assert exponent([10, 100], [5, 500]) == pytest.approx(2)
-    assert exponent([1, 10, 100], [1, 1, 100]) == pytest.approx(1)  # between the neighbours' 0 and 2
+    assert exponent([1, 10, 100], [1, 1, 100]) == pytest.approx(1)  # between the neighbors' 0 and 2
     fitted = _fitted("x", [(100, 100.0), (1, 1.0), (10, 1.0)])
     assert [fitted[name] for name in ("value", "least", "greatest")] == pytest.approx([1, 0, 2], abs=1e-9)
 

@@ -37,7 +37,7 @@ def test_features_by_hand():
     # Each of the first three columns changes once, at its top; the last is empty down to the floor.
     assert float(found["column_transitions"]) == 1 + 1 + 1 + 1
     assert float(found["holes"]) == 0
-    # The second column has one cell between filled ones, the last two between its neighbour and the wall: 1, and 1 + 2.
+    # The second column has one cell between filled ones, the last two between its neighbor and the wall: 1, and 1 + 2.
     assert float(found["wells"]) == 1 + 3
     assert float(heuristics.dellacherie_score(SMALL, outcome(BEFORE, FILLED))) == -2 + 1 - 14 - 4 - 4 * 0 - 4
 

@@ -33,12 +33,12 @@ PIECE, KIND = ObsSpec("vector", (3,), "float32"), ObsSpec("discrete", (2,), "int
 SPECS = {
     "cells": EnvSpec({"piece": PIECE, "action_mask": mask(30), "board": board(1, 6, 5)}, CLASS(30, masked=True)),
     "object": EnvSpec({"piece": PIECE, "board": board(2, 6, 5), "kind": KIND}, BUTTONS),
-    "colours": EnvSpec({"board": board(2, 5, 7, classes=3), "kind": KIND}, ActionSpec((ActionPart("continuous", 2),))),
+    "colors": EnvSpec({"board": board(2, 5, 7, classes=3), "kind": KIND}, ActionSpec((ActionPart("continuous", 2),))),
     "alone": EnvSpec({"board": board(1, 6, 4)}, BUTTONS),
     "alone, cells, low": EnvSpec({"board": board(1, 3, 3)}, CLASS(9)),
     "narrow, mask of four": EnvSpec({"board": board(2, 2, 1), "action_mask": mask(4)}, CLASS(4, masked=True)),
 }
-CASES = [("cells", 2), ("object", 0), ("object", 1), ("colours", 0), ("colours", 2)]
+CASES = [("cells", 2), ("object", 0), ("object", 1), ("colors", 0), ("colors", 2)]
 WIDE = GridLayout("board", 2, 14, 16, 2, (), (), 0, 8, 5, "action")
 jit = functools.partial(jax.jit, compiler_options=QUICK)
 

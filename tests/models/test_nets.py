@@ -1,4 +1,4 @@
-"""Layers against NumPy: symlog, norms, block-diagonal kernels, initialisation."""
+"""Layers against NumPy: symlog, norms, block-diagonal kernels, initialization."""
 
 import jax
 import jax.numpy as jnp

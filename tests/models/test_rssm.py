@@ -76,7 +76,7 @@ def test_dense_gru_against_numpy(tiny_config):
 
 
 class Both(rssm.RSSM):
-    """Everything in one call, for initialisation."""
+    """Everything in one call, for initialization."""
 
     def __call__(self, state, action, tokens):
         deter = self.transition(state, action)

@@ -408,7 +408,7 @@ def test_environments_without_a_state_are_told_to_begin_anew(
 ) -> None:
     run(make_config(), tmp_path, stop_after=20, can_save=False)
     assert run(make_config(), tmp_path, can_save=False).complete  # type: ignore[attr-defined]
-    assert "begin anew" in capsys.readouterr().out
+    assert "unfinished episodes start over" in capsys.readouterr().out
 
 
 def test_a_stop_before_the_first_step_leaves_a_checkpoint(run: Run, tmp_path: Path) -> None:

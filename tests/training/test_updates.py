@@ -193,7 +193,7 @@ def test_the_call_of_the_loop_is_the_agents_update_and_logs_its_compilation(
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "compiling 2 updates of world_model, actor_critic for 1 x cpu ..."
     assert lines[1].startswith("compiled 2 updates of world_model, actor_critic for 1 x cpu in ")
-    assert any("of device memory beside its state" in line for line in lines) == background
+    assert any("of device memory in addition to its state" in line for line in lines) == background
     state, _, _ = updates(Pending(TASK, 2, 4), state, batches)
     assert len(caplog.records) == len(lines)  # only the first call says so
     state, _, _ = updates(Pending(TASK, 1, 4), state, batches[:1])

@@ -67,7 +67,7 @@ def last_steps(tree: T, count: int) -> T:
 def add_value_error(replay: ReplayConfig, priority: jax.Array, error: jax.Array) -> jax.Array:
     """Priorities float32 ``[B, T]`` with the value's error ``[B, t]`` of the last steps added.
 
-    Where behaviors learn from some windows alone, the error is known for these only, and priorities stay without it.
+    Where actor and critic learn from some of the windows only, priorities are the world-model loss.
     """
     if replay.uniform_fraction:
         return priority

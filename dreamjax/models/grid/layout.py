@@ -51,7 +51,7 @@ def grid_layout(model: ModelConfig, spec: EnvSpec) -> GridLayout:
     """The layout for an environment.
 
     Raises:
-        ConfigError: unless the observation has exactly one grid, and beside it only vectors, discretes and a mask.
+        ConfigError: unless the observation has exactly one grid, and otherwise only vectors, discretes and a mask.
     """
     grids = [name for name, entry in spec.obs.items() if entry.kind == "grid"]
     images = [name for name, entry in spec.obs.items() if entry.kind == "image"]

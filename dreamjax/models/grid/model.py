@@ -126,7 +126,7 @@ class GridModel(nn.Module):
         """Next cells as probabilities ``[N, C, H, W]`` and next vector (symlog) ``[N, V]``.
 
         From the previous state and action, the next memory, and the next latent (posterior in training, prior in
-        imagination), which holds what chance decided. With ``hard`` every row comes from one row alone.
+        imagination), which holds what chance decided. With ``hard`` every row comes from exactly one row.
         """
         layout = self.layout
         vector = split_state(layout, state.deter)[1]

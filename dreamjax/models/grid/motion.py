@@ -195,7 +195,7 @@ class ObjectMotion(nn.Module):
     def _turn(self, scores: jax.Array) -> jax.Array:
         """Weights ``[N, 4, A, A]`` of no turn, which has no offset, and of three turns at every offset.
 
-        At initialization nothing turns: otherwise turns, which may be off by a column, learn what is a step sideways.
+        At initialization nothing turns: otherwise turns, which may be off by a column, learn steps to the side.
         """
         side = 2 * SHIFT + 1
         weight = jax.nn.softmax(bounded((scores - NONE).at[:, 0].add(NONE + CAP), CAP))

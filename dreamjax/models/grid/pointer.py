@@ -19,7 +19,7 @@ class RowPointer(nn.Module):
 
     For each source row and each shift, a small network scores how well that shift suits the row, from learned features of
     the row and their sums over the rows below it and over those down to it. The weights of row ``r`` are the softmax over
-    shifts ``d`` of the scores of its sources ``r - d``, blank (all zeros) included; ``hard`` takes the heaviest alone.
+    shifts ``d`` of the scores of its sources ``r - d``, blank (all zeros) included; ``hard`` takes the heaviest only.
 
     Rows rarely move, and the size of Adam's steps does not depend on that of gradients: kernels are stored ``GAIN`` times
     smaller than they act, which makes every step that much larger (Karras et al. 2018, section 4.1).

@@ -115,7 +115,7 @@ class Collector:
     Args:
         policy: compiled policy. env: the environments. replay: where records go.
         num_envs: number of environments. seed: of the run.
-        keep_latents: store the policy's latents beside the records.
+        keep_latents: store the policy's latents with the records.
         counted: environment steps in a vector step (default ``num_envs``), over all processes.
         gather: collects a value from every process (``Group.gather``).
         steps: several vector steps in one call, with the same ``policy``, ``env`` and ``counted``.

@@ -54,7 +54,7 @@ def evaluate(
     """Plays exactly ``episodes`` episodes in ``num_envs`` environments side by side.
 
     Environment ``i`` plays a quota fixed beforehand, ``episodes // num_envs`` and one more for the first of them, and
-    all of them count: taking the first ``episodes`` to end would favour short ones.
+    all of them count: taking the first ``episodes`` to end would favor short ones.
 
     Args:
         policy: compiled policy. params: its parameters. env: ``num_envs`` environments, reset here by ``seed``.

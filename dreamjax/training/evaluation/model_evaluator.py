@@ -21,7 +21,7 @@ NO_EPISODE = -1
 
 
 class Episode(NamedTuple):
-    """One whole episode of ``T`` records, terminal one included; ``cleared``: float ``[T]``, NaN where it is not told."""
+    """One whole episode of ``T`` records, terminal one included; ``cleared``: float ``[T]``, NaN where not reported."""
 
     obs: dict[str, np.ndarray]
     action: np.ndarray
@@ -56,7 +56,7 @@ def evaluate_model(
     grids = {name: entry for name, entry in agent.spec.obs.items() if entry.kind == "grid"}
     wanted = bool(grids) or ("ensemble" in params)
     starts = window_starts([len(episode.action) for episode in played]) if wanted else []
-    doubts: dict[str, list[np.ndarray]] = {}
+    uncertainty: dict[str, list[np.ndarray]] = {}
     of_windows: dict[str, list[AccuracyTotals]] = {name: [] for name in grids}
     owners = []
     key = jax.random.key(seed)
@@ -83,18 +83,18 @@ def evaluate_model(
             counted = counted_steps(result["valid"], np.asarray(batch.is_first)[:, 0], CONTEXT)
             counted &= (owner != NO_EPISODE)[:, None]
             for name in ("disagreement", *ERRORS.values()):
-                doubts.setdefault(name, []).append(result[name][counted])
-    told = {}
-    if doubts:
-        flat = {name: np.concatenate(parts) for name, parts in doubts.items()}
-        told["disagreement"] = summary(flat["disagreement"], {name: flat[key] for name, key in ERRORS.items()})
+                uncertainty.setdefault(name, []).append(result[name][counted])
+    more = {}
+    if uncertainty:
+        flat = {name: np.concatenate(parts) for name, parts in uncertainty.items()}
+        more["disagreement"] = summary(flat["disagreement"], {name: flat[key] for name, key in ERRORS.items()})
     joined = {name: _concatenated(parts) for name, parts in of_windows.items() if parts}
     return {
         "episodes": len(played),
         "steps": sum(len(episode.action) - 1 for episode in played),
         "context": CONTEXT,
         "observations": {name: accuracy(sums, np.concatenate(owners)) for name, sums in joined.items()},
-    } | told
+    } | more
 
 
 def _concatenated(parts: list[AccuracyTotals]) -> AccuracyTotals:
@@ -114,13 +114,13 @@ def play(
     under_way: list[list[tuple[Any, ...]]] = [[] for _ in range(num_envs)]
 
     def store(records: Records, action: np.ndarray) -> None:
-        told = records.info.get("lines_cleared", np.full(len(records), np.nan))
+        cleared = records.info.get("lines_cleared", np.full(len(records), np.nan))
         broken = records.info.get("broken", np.zeros(len(records))) == 1
         for row, i in enumerate(records.env):
             if records.is_first[row]:
                 under_way[i].clear()
             obs = {name: value[row].copy() for name, value in records.obs.items()}
-            under_way[i].append((obs, action[row], records.is_terminal[row], told[row]))
+            under_way[i].append((obs, action[row], records.is_terminal[row], cleared[row]))
             if records.is_last[row]:
                 if not broken[row] and len(ended[i]) < quota[i]:
                     ended[i].append(_joined(under_way[i]))

@@ -14,7 +14,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Compilation(NamedTuple):
-    """How long a program took to compile, and the bytes it takes beside its arguments and results, where XLA says so."""
+    """Seconds that a program took to compile, and its temporary bytes where XLA reports them."""
 
     seconds: float
     temporary_bytes: int | None
@@ -76,7 +76,9 @@ def log_compilation(
         LOG.info("compiled %s in %.1f s", name, max(compilation.seconds, time.monotonic() - start))
         if with_memory and compilation.temporary_bytes is not None:
             LOG.info(
-                "%s takes %s of device memory beside its state", name, memory.gigabytes(compilation.temporary_bytes)
+                "%s takes %s of device memory in addition to its state",
+                name,
+                memory.gigabytes(compilation.temporary_bytes),
             )
         return result
 

@@ -1,4 +1,4 @@
-"""Arrays on one device or several: how many there are, and what is replicated, placed and taken back."""
+"""Arrays on one device or several: device counts, replication, placement and reading back."""
 
 from __future__ import annotations
 

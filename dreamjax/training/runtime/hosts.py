@@ -45,7 +45,7 @@ class Settings(NamedTuple):
 def settings(
     coordinator: str | None, num_processes: int | None, process_id: int | None, environ: Mapping[str, str] = os.environ
 ) -> Settings | None:
-    """What the flags, or SLURM's environment where there are none, say about this process; None: it runs alone.
+    """What the flags, or SLURM's environment where there are none, say about this process; None: there is only one.
 
     Raises:
         ConfigError: some but not all three flags are given, or a value cannot be.
@@ -91,7 +91,7 @@ def join(given: Settings | None, *, timeout: int = 300) -> None:
 
 
 class Group:
-    """The processes of this run; one alone where nothing was joined.
+    """The processes of this run; one, unless several joined.
 
     Attributes:
         count, index: how many there are, and which this one is. Process 0 is primary: it writes what there is once.

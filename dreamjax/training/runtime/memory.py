@@ -169,7 +169,7 @@ def estimate(state: Any, *, activations: int, replay: int) -> MemoryEstimate:
 
 
 def activation_bytes(jaxpr: Any) -> int:
-    """Estimate of the bytes that a program holds at once beside its arguments, as if each operation ran in order, unfused.
+    """Estimate of a program's greatest temporary memory in bytes, as if its operations ran in order, unfused.
 
     Args:
         jaxpr: of the program (``jax.jit(fn).trace(...).jaxpr`` or ``jax.make_jaxpr(fn)(...)``). Scans count what they

@@ -123,14 +123,14 @@ def save(
         files.sync(there)
 
     for part, here in ((begin, group.is_primary), (mine, True), (finish, group.is_primary)):
-        cause, told = None, None
+        cause, message = None, None
         try:
             if here:
                 part()
         except Exception as error:  # Orbax and TensorStore raise their own kinds
-            cause, told = error, str(error)
+            cause, message = error, str(error)
         failed = [
-            f"process {i}: {text}" if group.count > 1 else text for i, text in enumerate(group.gather(told)) if text
+            f"process {i}: {text}" if group.count > 1 else text for i, text in enumerate(group.gather(message)) if text
         ]
         if failed:
             if group.is_primary:
@@ -177,7 +177,7 @@ def _read(path: Path, like: TrainState, index: int = 0) -> tuple[TrainState, dic
 
 
 def restore_params(path: Path, like: Params) -> tuple[Params, dict[str, Any]]:
-    """Reads and verifies the parameters alone, and ``meta``; the replay is not touched. Raises as ``restore``."""
+    """Reads and verifies the parameters and ``meta``; the replay is not touched. Raises as ``restore``."""
     verify(path, "params", META)
     return _read_tree(path / "params", like), read_meta(path)
 
@@ -319,15 +319,15 @@ def _compare(path: Path, wanted: dict[str, Any], stored: dict[str, Any]) -> None
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Orbax for this process alone: which process writes what, and when, is said in ``save``."""
+    """Orbax for this process only; ``save`` decides which process writes which part, and when."""
     if jax.process_count() == 1:
         return ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
     index = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
+    single = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process{index}"
     )
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=single)
+    return ocp.Checkpointer(handler, multiprocessing_options=single)
 
 
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:

@@ -41,7 +41,7 @@ def is_shipped(path: str | Path) -> bool:
 
 
 def rounded(params: Params, dtype: Dtype) -> Params:
-    """The acting parts of ``params`` as NumPy arrays with floats rounded to ``dtype``, held in their own dtypes.
+    """The acting parts of ``params`` as NumPy arrays with floats rounded to ``dtype``, stored in their own dtypes.
 
     Raises:
         UsageError: a value lies beyond what ``dtype`` can hold.

@@ -144,7 +144,7 @@ def test_siblings_share_their_keys_and_no_other_nodes_do():
     assert len(np.unique(np.round(deep, 5))) == 6, "a child's randomness is neither its parent's nor its sibling's"
 
 
-def test_the_prior_of_listed_actions_is_renormalised():
+def test_the_prior_of_listed_actions_is_renormalized():
     probs = jnp.array([[0.5, 0.3, 0.2], [0.0, 0.25, 0.75]])
     candidates = propose(Policy(CELLS, (PolicyPart(probs),)), JOINT, 2, keys_of(2), with_noise=False)
     np.testing.assert_array_equal(candidates.record[:, :, 0], [[0, 1], [2, 1]])

@@ -29,14 +29,14 @@ def test_window_against_numpy_and_place_is_its_transpose():
 
 def test_layouts():
     config = grid_config(0)
-    cells, thing, colours, alone = (
-        grid_layout(config.model, SPECS[name]) for name in ("cells", "object", "colours", "alone")
+    cells, thing, colors, alone = (
+        grid_layout(config.model, SPECS[name]) for name in ("cells", "object", "colors", "alone")
     )
     assert cells == ("board", 1, 6, 5, 2, ("piece",), (3,), 3, 16, 16, "action")
     assert thing == ("board", 2, 6, 5, 2, ("kind", "piece"), (6, 3), 9, 16, 16, "object")
-    assert colours == ("board", 6, 5, 7, 3, ("kind",), (6,), 6, 16, 16, "object")
+    assert colors == ("board", 6, 5, 7, 3, ("kind",), (6,), 6, 16, 16, "object")
     assert alone == ("board", 1, 6, 4, 2, (), (), 0, 16, 16, "center")
-    assert (colours.cells, colours.deter) == (210, 248)
+    assert (colors.cells, colors.deter) == (210, 248)
 
 
 def test_the_place_of_the_action():

@@ -78,7 +78,7 @@ def test_imagined_cells_are_sharp_and_are_what_predict_says(name, reach, unbound
             )
         elif entry.kind == "vector":
             np.testing.assert_allclose(predicted[key], again[key], rtol=1e-4, atol=1e-5)
-    if name == "colours":
+    if name == "colors":
         np.testing.assert_array_equal(cells.reshape(4, 2, 3, 5, 7).sum(2), 1)
         np.testing.assert_array_equal(vector.reshape(4, 2, 3).sum(-1), 1)
         np.testing.assert_array_equal(vector, vector.round())

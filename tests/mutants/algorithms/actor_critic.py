@@ -6,7 +6,7 @@ MUTANTS = [
     Mutant("baseline_of_the_outcome", "actor_loss", "value[:, :-1]", "value[:, 1:]"),
     Mutant("actor_weight_of_the_outcome", "actor_loss", "rollouts.cont[:, :-1]", "rollouts.cont[:, 1:]"),
     Mutant(
-        "entropy_penalised",
+        "entropy_penalized",
         "actor_loss",
         "-target * log_prob * sg(advantage) - sg(weight) * entropy_scale * entropy",
         "-target * log_prob * sg(advantage) + sg(weight) * entropy_scale * entropy",

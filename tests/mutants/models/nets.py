@@ -12,5 +12,5 @@ MUTANTS = [
         "jnp.swapaxes(z.reshape(rows, blocks, self.features), 0, 1)",
         "z.reshape(blocks, rows, self.features)",
     ),
-    Mutant("blocks_normalised_apart", "RMSNorm.__call__", "(0, 2) if self.by_blocks else -1", "-1"),
+    Mutant("blocks_normalized_apart", "RMSNorm.__call__", "(0, 2) if self.by_blocks else -1", "-1"),
 ]

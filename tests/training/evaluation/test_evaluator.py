@@ -1,4 +1,4 @@
-"""Exactly as many episodes as asked for, without favour."""
+"""Exactly as many episodes as asked for, without favor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run(lengths: list[int], episodes: int, **kwargs):
     return result, env
 
 
-def test_short_episodes_are_not_favoured() -> None:
+def test_short_episodes_are_not_favored() -> None:
     # Taking the first four to end would give four episodes of length 1.
     result, _ = run([1, 9], 4)
     assert result["length"]["episodes"] == [1, 1, 9, 9]

@@ -25,7 +25,7 @@ MUTANTS = [
         tests="::test_a_pointer_can_clear_lines",
     ),
     Mutant(
-        "grid_pointer_not_normalised",
+        "grid_pointer_not_normalized",
         "RowPointer.__call__",
         "jax.nn.softmax(jnp.concatenate([total, bounded(self.blank(GAIN * hidden), SCORE)], -1))",
         "jax.nn.sigmoid(jnp.concatenate([total, bounded(self.blank(GAIN * hidden), SCORE)], -1))",
