@@ -67,8 +67,8 @@ def compute(kind: str) -> Case:
     derived = {
         # The encoder's output leaves our model only through the layer that reads it.
         "embed": golden["enc/tokens"] @ golden["param/dyn/obs0/kernel"][reference.DETER :],
-        "loss_by_step/world_model": sum(
-            SCALES[name] * golden[f"loss_by_step/{name}"] for name in ("rec", "rew", "con", "dyn", "rep")
+        "loss_by_step/world_model": np.sum(
+            [SCALES[name] * golden[f"loss_by_step/{name}"] for name in ("rec", "rew", "con", "dyn", "rep")], 0
         ),
     }
     return Case(reference.entries(golden | derived, golden), reference.entries(ours, golden))

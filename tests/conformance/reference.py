@@ -124,8 +124,9 @@ def to_ours(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
-def to_reference(tree: Any, like: Mapping[str, np.ndarray]) -> Tensors:
-    """The inverse of ``to_ours``: our tree (parameters, or a gradient of them) as tensors by the names of ``like``."""
+def to_reference(tree: Any, like: Mapping[str, Any]) -> Tensors:
+    """The inverse of ``to_ours``: our tree (parameters, or a gradient of them) as tensors by the names and of the
+    shapes of ``like``."""
     flat, tensors = traverse_util.flatten_dict(tree, sep="/"), {}
     for name, given in like.items():
         value = np.asarray(flat[place(re.sub("mean/|stddev/", "", name))])

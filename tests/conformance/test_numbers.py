@@ -6,6 +6,7 @@ The rows named in the docstrings are those of the last table of the README besid
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -28,7 +29,7 @@ def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def matching(names: object, *patterns: str) -> list[str]:
+def matching(names: Iterable[str], *patterns: str) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
