@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import pytest
 
+from dreamjax.agents.agent import Agent
 from dreamjax.config import Config, from_dict, merge, to_dict
 from dreamjax.training.trainer import Trainer
 from tests.helpers import ROOT
@@ -57,25 +61,49 @@ def train(config: Config, path: Path, *, stop_after: int | None = None) -> Any:
         trainer.close()
 
 
+class Begun(NamedTuple):
+    """A run that went on to its end, and one of the same configuration that was stopped."""
+
+    config: Config
+    agent: Agent
+    whole: Path
+    stopped: Path
+
+    def check(self, resumed: Path) -> None:
+        """The run in ``resumed``, which went on from the stopped one, ended as the whole one did."""
+        assert_same(contents(resumed, self.agent), contents(self.whole, self.agent))
+        assert lines(resumed) == lines(self.whole)
+
+
+@pytest.fixture(scope="module")
+def begun(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Begun]:
+    """``begun(case)``: the two runs of a case, made on its first use."""
+
+    @functools.cache
+    def make_runs(case: str) -> Begun:
+        config, path = make(tiny_config, case), tmp_path_factory.mktemp("runs")
+        agent = train(config, path / "whole").agent
+        stopped = train(config, path / "stopped", stop_after=23 // config.schedule.steps_per_call)
+        assert stopped.schedule.updates > 3  # it had learned, and a line of metrics was under way
+        return Begun(config, agent, path / "whole", path / "stopped")
+
+    return make_runs
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_stopped_and_resumed_equals_uninterrupted(tiny_config: Config, tmp_path: Path, case: str) -> None:
-    config = make(tiny_config, case)
-    agent = train(config, tmp_path / "whole").agent
-    stopped = train(config, tmp_path / "parts", stop_after=23 // config.schedule.steps_per_call)
-    assert stopped.schedule.updates > 3  # it had learned, and a line of metrics was under way
-    train(config, tmp_path / "parts")
-    assert_same(contents(tmp_path / "parts", agent), contents(tmp_path / "whole", agent))
-    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+def test_stopped_and_resumed_equals_uninterrupted(begun: Callable[[str], Begun], tmp_path: Path, case: str) -> None:
+    runs = begun(case)
+    resumed = shutil.copytree(runs.stopped, tmp_path / "run")
+    train(runs.config, resumed)
+    runs.check(resumed)
 
 
-def test_a_new_process_goes_on_exactly(tiny_config: Config, tmp_path: Path) -> None:
-    config = make(tiny_config, "direct")
-    agent = train(config, tmp_path / "whole").agent
-    train(config, tmp_path / "parts", stop_after=23)
+def test_a_new_process_goes_on_exactly(begun: Callable[[str], Begun], tmp_path: Path) -> None:
+    runs = begun("direct")
+    resumed = shutil.copytree(runs.stopped, tmp_path / "run")
     file = tmp_path / "config.py"
-    file.write_text(f"def get_config(variant=''):\n    return {to_dict(config)!r}\n")
-    command = [sys.executable, "-m", "experiments.train", f"--config={file}", f"--workdir={tmp_path / 'parts'}"]
+    file.write_text(f"def get_config(variant=''):\n    return {to_dict(runs.config)!r}\n")
+    command = [sys.executable, "-m", "experiments.train", f"--config={file}", f"--workdir={resumed}"]
     settings = os.environ | {"JAX_NUM_CPU_DEVICES": str(jax.local_device_count())}
     subprocess.run([*command, "--resume=must"], cwd=ROOT, env=settings, check=True, capture_output=True)
-    assert_same(contents(tmp_path / "parts", agent), contents(tmp_path / "whole", agent))
-    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+    runs.check(resumed)

@@ -57,4 +57,11 @@ MUTANTS = [
         "cont_target *= 1 - 1 / 333",
         tests="tests/test_switches.py",
     ),
+    Mutant(
+        "actions_of_the_step_after",
+        "observe_window",
+        "action[:, :-1]",
+        "action[:, 1:]",
+        tests="tests/conformance/test_numbers.py::test_filtering_and_heads",
+    ),
 ]

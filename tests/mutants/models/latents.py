@@ -28,4 +28,11 @@ MUTANTS = [
     ),
     Mutant("impossible_classes_drawn", "one_hot_sample", "cumulative < threshold", "cumulative <= threshold"),
     Mutant("uniform_not_flipped", "one_hot_sample", "1 - uniform", "uniform"),
+    Mutant(
+        "unimix_added_on_top",
+        "unimix_logit",
+        "(1 - unimix) * jnp.exp(logit)",
+        "jnp.exp(logit)",
+        tests="tests/conformance/test_numbers.py::test_losses",
+    ),
 ]

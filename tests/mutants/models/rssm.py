@@ -33,4 +33,11 @@ MUTANTS = [
         "jnp.where(jnp.any(first), jnp.zeros_like(x), x)",
         tests="tests/models/test_world_model.py",
     ),
+    Mutant(
+        "gates_in_another_order",
+        "BlockGRU.__call__",
+        "_gated(blocks, *jnp.split(gates, 3, -1))",
+        "_gated(blocks, *jnp.split(gates, 3, -1)[::-1])",
+        tests="tests/conformance/test_numbers.py::test_filtering_and_heads",
+    ),
 ]

@@ -16,4 +16,11 @@ MUTANTS = [
         'call("prior_logit", params, deter)',
         tests="tests/algorithms/test_world_model_loss.py",
     ),
+    Mutant(
+        "feat_of_stoch_before_deter",
+        "make_vector_model.feat",
+        "[state.deter, state.stoch.reshape(*state.deter.shape[:-1], -1)]",
+        "[state.stoch.reshape(*state.deter.shape[:-1], -1), state.deter]",
+        tests="tests/conformance/test_numbers.py::test_filtering_and_heads",
+    ),
 ]
