@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dreamjax.algorithms import distributions as dist
+from dreamjax.algorithms.actions import make_policy
 from dreamjax.algorithms.actor_critic import actor_loss, critic_loss
 from dreamjax.algorithms.normalization import init_normalizer, normalizer_scale, update_normalizer
 from dreamjax.algorithms.optimizers import make_optimizer
@@ -34,7 +35,7 @@ def gaussian_kl(x):
 
 
 def policy(raw):
-    chosen = dist.make_policy(EVERYTHING, raw, MASKS, ACTOR)
+    chosen = make_policy(EVERYTHING, raw, MASKS, ACTOR)
     return chosen.log_prob(chosen.mode()) + chosen.entropy()
 
 
@@ -42,7 +43,7 @@ def policy_gradient(raw):
     """Of three rollouts of one step, a finished start among them, under an older policy that never did this."""
     ones = jnp.ones((3, 1))
     both = jnp.concatenate([ones, ones], 1)
-    chosen = dist.make_policy(EVERYTHING, raw[:, None], MASKS[:, None], ACTOR)
+    chosen = make_policy(EVERYTHING, raw[:, None], MASKS[:, None], ACTOR)
     rollouts = Imagination(
         feat=both, action=chosen.mode(), log_prob=-1e9 * ones, mask=None, reward=both, row=None,
         cont=jnp.array([[0.0, 0], [1, 0], [1, 1]]),

@@ -128,7 +128,7 @@ def train(path: Path, env_id: str, *, masked: bool = False, **kwargs: Any) -> No
     try:
         assert trainer.run()
         assert trainer.schedule.updates > 0
-        assert any(part.masked for part in trainer._env.spec.action.parts) == masked
+        assert any(part.masked for part in trainer.spec.action.parts) == masked
     finally:
         trainer.close()
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]

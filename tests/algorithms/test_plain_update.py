@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.models.rssm import BlockGRU
-from tests import plain_update
+from tests.helpers import plain_update
 from tests.helpers.parameters import random_params
 
 

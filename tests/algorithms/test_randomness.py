@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamjax.agents.agent import make_agent
-from dreamjax.algorithms import distributions
+from dreamjax.algorithms import actions
 from dreamjax.algorithms.randomness import row_keys, step_keys
 from dreamjax.buffers import imagination_buffer
 from dreamjax.models import latents
@@ -54,7 +54,7 @@ def drawn(monkeypatch):
 
     for name in ("row_uniform", "row_normal"):
         spy(latents, name, 0)
-        spy(distributions, name, 0)
+        spy(actions, name, 0)
     spy(imagination_buffer, "draw", 1)
 
     def collect():

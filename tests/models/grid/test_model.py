@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from dreamjax.agents.agent import make_agent, make_open_loop
+from dreamjax.agents.agent import make_agent
+from dreamjax.agents.open_loop import make_open_loop
 from dreamjax.algorithms.distributions import observation_mode
 from dreamjax.algorithms.world_model_loss import observe_window, window_inputs, world_model_loss
 from dreamjax.models.encoders import preprocess
@@ -287,7 +288,7 @@ def test_a_small_grid_model_learns_the_rules_of_falling_blocks():
     params, heads = train(jax.random.key(0), jax.random.key(1), jax.tree.map(lambda *x: np.stack(x), *batches))
     assert not any(map(np.any, heads)), "rewards and continues begin at zero"
     batch = cut(unseen, np.repeat(np.arange(64), 13), np.tile(np.arange(0, 39, 3), 64), 2)
-    open_loop = jit(functools.partial(make_open_loop(model, config, spec), context=1))
+    open_loop = jit(functools.partial(make_open_loop(model, spec, symlog=config.model.symlog), context=1))
     guess = open_loop({"world_model": params}, batch, jax.random.key(2))["next"]["board"][:, 0]
     now, following = np.swapaxes(batch.obs["board"], 0, 1)
     exact = lambda x: np.mean(np.all(x == following, (1, 2, 3))[~batch.is_first[:, 1]])
