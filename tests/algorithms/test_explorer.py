@@ -11,10 +11,11 @@ import pytest
 from dreamjax.algorithms.actions import action_vector
 from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.algorithms.update.behavior import imagine_from, last_steps
+from dreamjax.algorithms.update.explorer import explorer_phase
 from dreamjax.algorithms.update.state import explorer_behavior
-from dreamjax.algorithms.world_model_loss import world_model_loss
+from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
 from dreamjax.config import ConfigError
-from tests.algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, with_heads
+from tests.algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, share, with_heads
 from tests.helpers.configs import vary
 from tests.helpers.fingerprints import fingerprints
 from tests.helpers.xla import QUICK
@@ -100,6 +101,25 @@ def test_the_explorers_phase_against_numpy(learner):
     live = 1 - tail(batch.is_last)[:, :-1]
     expected = np.mean(live * (cross_entropy(fast, targets) + cross_entropy(fast, decode(slow))))
     np.testing.assert_allclose(metrics["explorer/loss/critic_replay"], expected, rtol=2e-3)
+
+
+def test_the_unit_of_disagreement_is_that_of_all_devices(learner):
+    """Contract 28: two devices that share the windows move the percentiles as one does."""
+    x = learner("exploring")
+    state, key = x.state(), jax.random.key(1)
+    shape, rng = x.batch.reward.shape, np.random.default_rng(0)
+    initial = x.networks.world_model.initial(1)
+    states = jax.tree.map(lambda s: rng.normal(size=(*shape, *s.shape[1:])).astype(s.dtype), initial)
+    windows = x.batch, Posterior(states, None)
+
+    def percentiles(state, batch, post, axis_name=None):
+        return explorer_phase(x.learner, state, batch, post, key, axis_name=axis_name).explorer.novelty
+
+    one = jax.jit(percentiles, compiler_options=QUICK)(state, *windows)
+    on_both = jax.vmap(functools.partial(percentiles, axis_name="device"), (None, 0, 0), axis_name="device")
+    two = jax.jit(on_both, compiler_options=QUICK)(state, *share(windows, 2))
+    for device in range(2):
+        assert_close(jax.tree.map(lambda leaf: leaf[device], two), one)  # noqa: B023
 
 
 def test_the_explorer_touches_nothing_but_its_own(learner):
