@@ -1,4 +1,4 @@
-"""The agent that acts from the policy: everything training, evaluation and reports need, as one bundle of functions."""
+"""The agent: everything that training, evaluation and reports need, as one bundle of functions."""
 
 from __future__ import annotations
 

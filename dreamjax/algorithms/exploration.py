@@ -119,7 +119,7 @@ def mixed_reward(
 def disagreement_scale(state: NormalizerState, *, rate: float) -> jax.Array:
     """The unit of disagreement, float32 ``[]``: the moving distance of its 5th to its 95th percentile in imagined steps.
 
-    Ensembles grow surer by orders of magnitude; in this unit the bonus keeps its size.
+    Ensembles grow surer by orders of magnitude; in this unit the reward for it keeps its size.
     """
     return normalizer_scale(state, rate=rate, limit=SMALLEST_SCALE)
 

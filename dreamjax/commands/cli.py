@@ -118,7 +118,7 @@ def run(body: Callable[[], int]) -> int:
     except (ConfigError, UsageError) as error:
         return _report(error, USAGE)
     except KeyboardInterrupt:
-        return _report("interrupted before a checkpoint could be written", FAILED)
+        return _report("interrupted", FAILED)
     finally:
         warnings.formatwarning = shown
 

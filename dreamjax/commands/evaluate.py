@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     known = _parser().parse_args(arguments)
+    _check(known)
     if known.agent == "search":
         print("warning: --agent=search is now --agent=planner --method=one_step", file=sys.stderr)
         known.agent, known.method = "planner", "one_step"
-    _check(known)
     config = workdir.read_config(known.workdir)
     games = games_of(known)
     changes = _changes(known, config, games)
@@ -184,7 +184,7 @@ def _check(known: argparse.Namespace) -> None:
     cli.require_at_least(known, episodes=1, seed=0, num_envs=1, garbage=1)
     for name, (flag, bound) in PLANNER.items():
         value = getattr(known, name)
-        if value is not None and known.agent != "planner":
+        if value is not None and known.agent != "planner" and (known.agent, name) != ("search", "bootstrap"):
             raise UsageError(f"--{flag}={value} is for --agent=planner")
         if value is not None and bound is not None and value < bound:
             raise UsageError(f"--{flag}={value} is not allowed: must be {bound} or more")

@@ -98,7 +98,9 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_removed(name: str, value: Any) -> None:
-    """Raises ConfigError if ``name`` is a removed field that is set to more than its neutral value."""
+    """Raises ConfigError if ``name`` is a removed field, unless ``value`` is its neutral one."""
+    if name.startswith("search.") and name.removeprefix("search.") in LEARNED_SEARCH:
+        raise ConfigError(f"{name}={value!r} is not allowed: the field was removed with search.learn")
     removed = REMOVED.get(name)
     if removed is not None and value not in removed.neutral:
         raise ConfigError(f"{name}={value!r} is not allowed: the field was removed ({removed.note})")
@@ -111,18 +113,21 @@ def _act_by_one_step(values: dict[str, Any]) -> list[str]:
         return []
     changes = []
     for name, default in (("bootstrap", 1.0), ("act_temperature", 0.1)):
-        value = search.pop(name, default)
-        if value != default:
-            planner = planner | {name: value}
-            changes.append(f"search.{name} is now planner.{name}")
+        if name in search:
+            value = search.pop(name)
+            if planner.get(name, default) != value:
+                changes.append(f"search.{name} is now planner.{name}")
+                planner = planner | {name: value}
     acting = [name for name in ("collect", "evaluate") if search.pop(name, False)]
     actions = search.pop("act_actions", 64)
     if not acting:
+        if actions != 64:
+            changes.append("search.act_actions is now planner.actions with planner.method=one_step")
         values |= {"planner": planner} if changes else {}
         return changes
     if any(planner.get(name) for name in ("collect", "evaluate")) and planner.get("method") != "one_step":
         raise ConfigError(
-            f"search.{acting[0]}=True is not allowed: the planner acts by {planner.get('method')!r} already"
+            f"search.{acting[0]}=True is not allowed: the planner acts by {planner.get('method', 'gumbel')!r} already"
         )
     values["planner"] = planner | {"method": "one_step", "actions": actions} | dict.fromkeys(acting, True)
     return changes + [f"search.{name} is now planner.{name} with planner.method=one_step" for name in acting]

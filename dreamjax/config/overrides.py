@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dreamjax.config import legacy
 from dreamjax.config.config import Config
-from dreamjax.config.schema import ConfigError, fields, is_group, is_mapping, merge, without_none
+from dreamjax.config.schema import ConfigError, fields, is_group, is_mapping, without_none
 
 
 def override(values: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def override(values: Mapping[str, Any], overrides: Mapping[str, str]) -> dict[st
     Raises:
         ConfigError: a name goes into a field that has no fields, or is that of a removed field.
     """
-    result = merge(values)
+    result = legacy.translate(values)  # first, so that an override wins over an old name in a file
     for name, text in overrides.items():
         value = parse(_hint(name), text)
         legacy.refuse_removed(name, value)

@@ -1,4 +1,4 @@
-"""The loop: collect, update, log, evaluate, checkpoint. The only place where things change."""
+"""The loop: collect, update, log, evaluate, checkpoint. It drives everything that changes."""
 
 from __future__ import annotations
 

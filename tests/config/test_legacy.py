@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from dreamjax.config import Config, ConfigError, from_dict, legacy, presets, to_dict
+from dreamjax.config.overrides import override
+from dreamjax.configs import load_config
 from dreamjax.training.storage.workdir import read_config
 
 
@@ -102,3 +104,25 @@ def test_presets_are_found_at_their_old_place() -> None:
     with pytest.warns(FutureWarning, match="dreamjax.presets has moved: import it by `from dreamjax.config import"):
         old = importlib.import_module("dreamjax.presets")
     assert old.dreamerv3 is presets.dreamerv3 and old.variants is presets.variants
+
+
+def test_a_later_value_wins_over_an_old_name_before_it(tmp_path: Path) -> None:
+    """A file that uses old names: the command line and ``load_config(changes=)`` still decide."""
+    file = tmp_path / "mine.py"
+    file.write_text("get_config = lambda variant='': {'optimiser': {'actor_lr': 1e-3}}\n")
+    with pytest.warns(FutureWarning, match="optimiser is now optimizer"):
+        assert load_config(str(file), {"optimizer": {"actor_lr": 1e-5}}).optimizer.actor_lr == 1e-5
+    with pytest.warns(FutureWarning, match="optimiser is now optimizer"):
+        values = override({"optimiser": {"actor_lr": 1e-3}}, {"optimizer.actor_lr": "1e-5"})
+    assert from_dict(values).optimizer.actor_lr == 1e-5
+
+
+def test_an_old_name_at_its_default_is_read_too() -> None:
+    with pytest.warns(FutureWarning, match=r"search\.bootstrap is now planner\.bootstrap"):
+        new = legacy.translate({"search": {"bootstrap": 1.0}, "planner": {"bootstrap": 0.0}})
+    assert new == {"planner": {"bootstrap": 1.0}}
+
+
+def test_removed_fields_of_search_are_refused_where_they_are_typed() -> None:
+    with pytest.raises(ConfigError, match=r"search\.simulations=9 is not allowed: the field was removed"):
+        override({}, {"search.simulations": "9"})
