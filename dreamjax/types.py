@@ -227,7 +227,7 @@ class Imagination:
 
 @struct.dataclass
 class NormalizerState:
-    """Moving percentiles (or moments) of returns. ``low`` and ``high`` float32 ``[]``, ``count`` int32 ``[]`` updates."""
+    """Moving percentiles of returns or disagreement. ``low`` and ``high`` float32 ``[]``, ``count`` int32 ``[]``."""
 
     low: Array
     high: Array
@@ -259,7 +259,6 @@ class TrainState:
         opt_state: optimizer state by group.
         retnorm: percentiles of imagined returns.
         ring: imagined rollouts kept for later actor-critic phases, or None.
-        novelty: percentiles of the ensemble's disagreement about imagined steps, or None without an ensemble.
         explorer: what the explorer keeps, or None without one.
     """
 
@@ -270,7 +269,6 @@ class TrainState:
     opt_state: dict[str, Any]
     retnorm: NormalizerState
     ring: Any = None
-    novelty: NormalizerState | None = None
     explorer: ExplorerState | None = None
 
 

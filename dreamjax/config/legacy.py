@@ -97,6 +97,11 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """``merge`` of layers that may use old names: a later layer wins, whichever name it uses. Warns as ``translate``."""
+    return merge(*map(translate, layers))
+
+
 def refuse_removed(name: str, value: Any) -> None:
     """Raises ConfigError if ``name`` is a removed field, unless ``value`` is its neutral one."""
     if name.startswith("search.") and name.removeprefix("search.") in LEARNED_SEARCH:

@@ -193,4 +193,4 @@ def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, An
         if name not in known:
             raise ConfigError(f"variant {name!r} is not allowed: must be one of {sorted(known)}, joined by commas")
         layers.append(known[name])
-    return ConfigDict(merge(defaults(), *(legacy.translate(layer) for layer in (base, *layers))))
+    return ConfigDict(legacy.merge_layers(defaults(), base, *layers))

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dreamjax.config import Config, ConfigError, from_dict, legacy, merge
+from dreamjax.config import Config, ConfigError, from_dict, legacy
 
 FOLDER = Path(__file__).parent
 
@@ -35,7 +35,7 @@ def load_config(source: str, changes: Mapping[str, Any] | None = None) -> Config
         ConfigError: there is no such configuration, its file fails, or it has an unknown field, a wrong type or an
             impossible value; the message names it.
     """
-    return from_dict(merge(legacy.translate(read(source)), legacy.translate(changes or {})))
+    return from_dict(legacy.merge_layers(read(source), changes or {}))
 
 
 def read(source: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Updates:
         self._compiled = {
             (each, count): compile_update(fn, num_devices, count=count)
             for each, fn in self._functions.items()
-            for count in {1, config.schedule.updates_per_call}
+            for count in sorted({1, config.schedule.updates_per_call})
         }
 
     def activation_bytes(self, phases: Phases, state: Any, batch: Any) -> int:

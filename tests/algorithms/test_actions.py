@@ -12,27 +12,11 @@ from hypothesis import strategies as st
 from dreamjax.algorithms import actions
 from dreamjax.config import ActorConfig
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.arrays import normal, sigmoid, softmax
 
 ACTOR = ActorConfig(unimix=0.01, min_std=0.1, max_std=1.0)
 BITS = ActionSpec((ActionPart("binary", 8),))
 MASKED = ActionSpec((ActionPart("categorical", 5, masked=True),))
-
-
-def normal(*shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
-
-
-def log_softmax(x):
-    x = np.float64(x)
-    return x - np.log(np.sum(np.exp(x - x.max(-1, keepdims=True)), -1, keepdims=True)) - x.max(-1, keepdims=True)
-
-
-def softmax(x):
-    return np.exp(log_softmax(x))
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-np.float64(x)))
 
 
 def test_records_and_vectors():

@@ -10,6 +10,7 @@ import pytest
 from dreamjax.algorithms import actor_critic, imagination
 from dreamjax.algorithms.actions import make_policy
 from dreamjax.types import ActionPart, ActionSpec, Imagination, RSSMState, WorldModel
+from tests.helpers.arrays import sigmoid
 from tests.helpers.configs import vary
 
 ARMS = ActionSpec((ActionPart("categorical", 2),))
@@ -23,10 +24,6 @@ def rollouts_of(action, *, cont, log_prob=None):
         feat=zeros[..., None], action=action, log_prob=jnp.zeros((n, h)) if log_prob is None else log_prob, mask=None,
         reward=zeros, cont=jnp.asarray(cont, jnp.float32), row=jnp.arange(n),
     )  # fmt: skip
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-np.float64(x)))
 
 
 def make_case(config, **kwargs):

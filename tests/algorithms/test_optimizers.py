@@ -8,12 +8,9 @@ import pytest
 from dreamjax.algorithms import optimizers
 from dreamjax.algorithms.update.state import make_optimizers, moving_average
 from dreamjax.config import EnsembleConfig, ExploreConfig, OptimizerConfig
+from tests.helpers.arrays import normal
 
 PLAIN = OptimizerConfig(agc=0.0, clip=0.0, warmup=0)
-
-
-def normal(*shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
 
 
 def run(config, params, grads, learning_rate=0.1):

@@ -470,7 +470,7 @@ def test_the_explorer_collects_until_its_phase_ends() -> None:
     trainer.config = make_tiny_config(explore={"steps": 8}, ensemble={"size": 2, "rate": 0.5})
     params = {name: np.full(1, i) for i, name in enumerate(("actor", "critic", "explorer_actor", "explorer_critic"))}
     novelty = NormalizerState(jnp.float32(1), jnp.float32(4), jnp.int32(1))
-    trainer.state = SimpleNamespace(params=params, novelty=novelty, explorer=SimpleNamespace(novelty=novelty))
+    trainer.state = SimpleNamespace(params=params, explorer=SimpleNamespace(novelty=novelty))
     acting, weights = [], []
     for step in (0, 7, 8, 9):
         trainer.collector = SimpleNamespace(step=step)

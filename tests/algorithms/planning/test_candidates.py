@@ -1,27 +1,16 @@
 """Candidate actions: the list of all, their probabilities, and the best of them by a policy."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dreamjax.algorithms.actions import make_policy
 from dreamjax.algorithms.planning.candidates import joint_actions, joint_log_prob, joint_records, top_actions
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.policies import keys_of, policy_of
 
 CELLS = ActionSpec((ActionPart("categorical", 6, masked=True),))
 MIXED = ActionSpec((ActionPart("binary", 2), ActionPart("categorical", 3)))
 MASK = np.array([[1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
-
-
-def policy_of(spec, rows, config, mask=None, seed=0):
-    outputs = sum(part.size for part in spec.parts)
-    raw = np.random.default_rng(seed).normal(size=(rows, outputs)).astype(np.float32)
-    return make_policy(spec, jnp.asarray(raw), mask, config.actor)
-
-
-def keys_of(count, seed=0):
-    return jax.random.split(jax.random.key(seed), count)
 
 
 def test_every_joint_action_once():

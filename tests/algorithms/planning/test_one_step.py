@@ -13,20 +13,11 @@ from dreamjax.algorithms.planning.model import PlanningModel, reward_and_discoun
 from dreamjax.algorithms.planning.one_step import candidate_values, plan_one_step, standardize
 from dreamjax.config import LossConfig, PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec, RSSMState, WorldModel
+from tests.helpers.policies import keys_of, policy_of
 from tests.helpers.xla import QUICK
 
 CELLS = ActionSpec((ActionPart("categorical", 6, masked=True),))
 MASK = np.array([[1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
-
-
-def policy_of(spec, rows, config, mask=None, seed=0):
-    outputs = sum(part.size for part in spec.parts)
-    raw = np.random.default_rng(seed).normal(size=(rows, outputs)).astype(np.float32)
-    return make_policy(spec, jnp.asarray(raw), mask, config.actor)
-
-
-def keys_of(count, seed=0):
-    return jax.random.split(jax.random.key(seed), count)
 
 
 def test_values_in_units_of_their_spread():

@@ -16,15 +16,12 @@ from dreamjax.algorithms.planning.piecewise import (
     press_probabilities,
 )
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.policies import keys_of
 from tests.helpers.xla import QUICK
 
 MIXED = ActionSpec((ActionPart("categorical", 3), ActionPart("binary", 2), ActionPart("continuous", 2)))
 BUTTONS = ActionSpec((ActionPart("binary", 2),))
 HORIZON, GAMMA = 5, 0.9
-
-
-def keys_of(count, seed=0):
-    return jax.random.split(jax.random.key(seed), count)
 
 
 @pytest.mark.parametrize(("horizon", "second"), [(7, [0.5, 0.5, 0.0]), (2, [0.5, 2 * 0.1192029, 0.0])])

@@ -13,6 +13,7 @@ from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.shooting import MIN_STD, masked, plan_cem, refit, rollout, uninformed
 from dreamjax.config import PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.policies import keys_of
 from tests.helpers.xla import QUICK
 
 ROWS, HORIZON, GAMMA = 16, 3, 0.9
@@ -22,10 +23,6 @@ MIXED = ActionSpec((ActionPart("categorical", 3, masked=True), ActionPart("binar
 # What a press pays depends on the press before it; the value of the end on the last.
 PAYS = np.random.default_rng(0).random((ROWS, HORIZON, 4, 4)).astype(np.float32)
 WORTH = 2 * np.random.default_rng(1).random((ROWS, 4)).astype(np.float32)
-
-
-def keys_of(count, seed=0):
-    return jax.random.split(jax.random.key(seed), count)
 
 
 def buttons_model(probs=(0.5, 0.5)):

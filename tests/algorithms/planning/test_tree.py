@@ -15,6 +15,7 @@ from dreamjax.algorithms.planning.model import PlanningModel
 from dreamjax.algorithms.planning.tree import propose, tree_search
 from dreamjax.config import ActorConfig, PlannerConfig
 from dreamjax.types import ActionPart, ActionSpec
+from tests.helpers.policies import keys_of
 from tests.helpers.xla import QUICK
 
 ROWS, ACTIONS, DEPTH, GAMMA = 64, 3, 3, 0.9
@@ -64,10 +65,6 @@ def best(row, node=0, depth=0):
         child = ACTIONS * node + 1 + a
         values[a] = REWARD[row, child] + (GAMMA * best(row, child, depth + 1).max() if depth + 1 < DEPTH else 0)
     return values
-
-
-def keys_of(count, seed=0):
-    return jax.random.split(jax.random.key(seed), count)
 
 
 @functools.partial(jax.jit, static_argnames=("count", "noise"), compiler_options=QUICK)
