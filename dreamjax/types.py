@@ -227,7 +227,10 @@ class Imagination:
 
 @struct.dataclass
 class NormalizerState:
-    """Moving percentiles of returns or disagreement. ``low`` and ``high`` float32 ``[]``, ``count`` int32 ``[]``."""
+    """Moving percentiles of returns or of disagreement.
+
+    ``low`` and ``high`` float32 ``[]``; ``count`` int32 ``[]``, updates of them.
+    """
 
     low: Array
     high: Array
