@@ -52,9 +52,16 @@ class Agent(NamedTuple):
     disagreement: Callable[[dict[str, Params], RSSMState, jax.Array], jax.Array] | None = None
 
 
+def compute_dtype(precision: str) -> jnp.dtype:
+    """The dtype of computation that ``parallel.precision`` means on this machine."""
+    if precision == "auto":
+        precision = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return jnp.dtype(precision)
+
+
 def make_networks(config: Config, spec: EnvSpec) -> Networks:
     """The networks of a configuration for an environment."""
-    dtype = jnp.dtype(config.parallel.precision)
+    dtype = compute_dtype(config.parallel.precision)
     return Networks(
         make_world_model(config.model, spec, dtype=dtype),
         make_actor(config.actor, config.model, spec, dtype=dtype),
@@ -68,7 +75,12 @@ def make_learner(networks: Networks, config: Config, spec: EnvSpec) -> Learner:
     return Learner(
         networks=networks,
         spec=spec,
-        optimizers=make_optimizers(config.optimizer, config.ensemble, config.explore),
+        optimizers=make_optimizers(
+            config.optimizer,
+            config.ensemble,
+            config.explore,
+            {"world_model": networks.world_model.tensors, "actor": networks.actor.tensors},
+        ),
         actor=config.actor,
         critic=config.critic,
         loss=config.loss,

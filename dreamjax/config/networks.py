@@ -112,6 +112,7 @@ class CriticConfig(Options):
     slow_target: bool = option(False, "Bootstrap returns from the slow critic instead of the critic.")
     slow_regularizer: float = option(1.0, "Scale of the critic's loss towards the slow critic.", at_least=0)
     replay_scale: float = option(0.3, "Scale of the value loss on replayed steps.", at_least=0, zero="off")
+    replay_gradient: bool = option(False, "Let the value loss on replayed steps train the world model too (DreamerV3).")
 
 
 @dataclass(frozen=True)
