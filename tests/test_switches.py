@@ -65,6 +65,8 @@ REPLAYED = {"train/loss/critic_replay", "priority"}
 SCALE = {*ACTOR, "imagination/return_scale", "imagination/advantage_size"}
 RETURNS = {*SCALE, *CRITIC, *REPLAYED, "retnorm", "imagination/return"}
 DREAMS = {*RETURNS, "imagination/reward", "imagination/cont", "imagination/value", "train/actor_entropy"}
+# By how they are computed: returns read the weights' array, but not its first column.
+STARTS = DREAMS - {"imagination/reward", "imagination/value", "train/actor_entropy"}
 GROUPS = {"world_model", "actor", "critic"}
 # The explorer: parameters of its own and what it keeps; what follows from its rewards.
 EXPLORER = {"explorer_actor", "explorer_critic", "explorer"}
@@ -153,6 +155,7 @@ ROWS = [
     Row("loss.return_norm", "none", "behavior", SCALE),
     Row("loss.return_norm_rate", 0.5, "behavior", {*SCALE, "retnorm"}),
     Row("loss.return_norm_limit", 2.0, "behavior", SCALE),
+    Row("loss.return_norm_debias", False, "behavior", SCALE),
     # Actor and critic.
     Row("actor.layers", 2, "init", {"actor"}),
     Row("actor.units", 24, "init", {"actor"}),
@@ -169,6 +172,7 @@ ROWS = [
     Row("critic.slow_rate", 0.5, "behavior", {"slow_critic"}),
     Row("critic.slow_target", True, "behavior", {*RETURNS, "imagination/value"}),
     Row("critic.slow_regularizer", 0.5, "behavior", {*CRITIC, "train/loss/critic_replay"}),
+    Row("critic.replay_gradient", True, "behavior", {*CRITIC, *REPLAYED} - {"train/loss/critic"}),
     Row("critic.replay_scale", 0.5, "behavior", CRITIC - {"train/loss/critic"}),
     Row("critic.replay_scale", 0.0, "behavior", {*CRITIC, "train/loss/critic_replay"} - {"train/loss/critic"}),
     # Optimizers: all groups, but for the rates.
@@ -189,6 +193,7 @@ ROWS = [
     Row("optimizer.skip_nonfinite", 3, "model", set()),
     # Where dreams begin, and what is learned from.
     Row("imagination.last", 2, "behavior", DREAMS),
+    Row("imagination.start_cont", "predicted", "behavior", STARTS),
     Row("imagination.use_ring", True, "behavior", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
     Row("imagination.use_ring", True, "init", {"ring"}),
     Row("imagination.capacity", 80, "init", {"ring"}, RING),
@@ -362,22 +367,24 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         phases = tuple(phase for phase in phases if phase != "explorer")
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
-    marked = mock.patch.object(jax, "value_and_grad", marked_value_and_grad)
+    marked = mock.patch.object(jax, "vjp", marked_vjp)
     with marked if view == "model" else contextlib.nullcontext():
         named = gather(fingerprints(functools.partial(agent.update, phases=phases), state, batch), update_name)
     # What a phase passes on as it came is not its output (test_update.py holds that it is as it came).
     return {name: value for name, value in named.items() if name not in other}
 
 
-def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
-    """In place of a gradient, something shaped like it that depends on the loss: tracing takes half the time."""
+def marked_vjp(fn: Callable[..., Any], params: Any, *, has_aux: bool) -> tuple[Any, Callable[..., Any], Any]:
+    """In place of the world model's gradient, something shaped like it that depends on its loss and features: tracing
+    takes half the time."""
+    assert has_aux
+    (loss, feat), rest = fn(params)
 
-    def value_and_grad(params: Any, *args: Any) -> tuple[Any, Any]:
-        value = fn(params, *args)
-        loss = value[0] if has_aux else value
-        return value, jax.tree.map(lambda x: x * loss, params)
+    def gradient(grads: tuple[jax.Array, jax.Array]) -> tuple[Any]:
+        told = loss * grads[0] + jnp.sum(feat * grads[1])
+        return (jax.tree.map(lambda x: x * told, params),)
 
-    return value_and_grad
+    return (loss, feat), gradient, rest
 
 
 def optimizer_outputs(config: Config) -> dict[str, int]:
