@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,55 +45,60 @@ def world_model_phase(
     Args:
         params: of ``TrainState``. key: of this phase; not consumed, folded by global row and step.
     """
-
-    def loss_fn(model_params: Params, part: Batch) -> tuple[tuple[jax.Array, jax.Array], Rest]:
-        networks, loss = learner.networks, learner.loss
-        total, feat, rest = world_model_loss(
-            model_params, networks.world_model, learner.spec, loss, part, key, symlog=learner.symlog
-        )
-        return (total, feat), rest
-
-    def pull_back(part: Batch) -> tuple[jax.Array, Callable[[Any], Params], Rest]:
-        """Features of the filtered states; what takes gradients by (loss, features) to one by parameters; the rest."""
-        (_, feat), to_params, rest = jax.vjp(lambda p: loss_fn(p, part), params["world_model"], has_aux=True)
-        return feat, lambda grads: to_params(grads)[0], rest
-
-    def micro_filter(part: Batch) -> tuple[None, tuple[Posterior, jax.Array]]:
-        _, (post, by_step, _) = loss_fn(params["world_model"], part)
-        return None, (post, by_step)
-
-    def micro(part: Batch) -> tuple[tuple[Params, Metrics], tuple[Posterior, jax.Array]]:
-        feat, to_params, (post, by_step, metrics) = pull_back(part)
-        return (to_params((jnp.ones(()), jnp.zeros_like(feat))), metrics), (post, by_step)
-
-    def micro_feat(part: tuple[Batch, jax.Array]) -> tuple[Params, None]:
-        _, to_params, _ = pull_back(part[0])
-        # Parameters' gradients are averaged over the parts; that by features is one of the whole batch's mean.
-        return to_params((jnp.zeros(()), learner.micro_batches * part[1])), None
-
+    loss_fn = functools.partial(_loss, learner, key=key)
     if not train:
-        _, (post, by_step) = accumulate(micro_filter, batch, learner.micro_batches)
+
+        def filter_part(part: Batch) -> tuple[None, tuple[Posterior, jax.Array]]:
+            _, (post, by_step, _) = loss_fn(params["world_model"], part)
+            return None, (post, by_step)
+
+        _, (post, by_step) = accumulate(filter_part, batch, learner.micro_batches)
         return WorldModelUpdate(lambda feat_grad: {}, {}, post, by_step)
 
+    def pull_back(part: Batch) -> tuple[Callable[[float, jax.Array | None], Params], Rest]:
+        """``(loss_grad, feat_grad) -> gradient`` by the parameters, and what else the loss gives."""
+        (_, feat), to_params, rest = jax.vjp(lambda p: loss_fn(p, part), params["world_model"], has_aux=True)
+
+        def gradient(loss_grad: float, feat_grad: jax.Array | None) -> Params:
+            feat_grad = jnp.zeros_like(feat) if feat_grad is None else feat_grad
+            return to_params((jnp.float32(loss_grad), feat_grad))[0]
+
+        return gradient, rest
+
     if learner.micro_batches == 1:
-        feat, to_params, (post, by_step, metrics) = pull_back(batch)
-        zeros = jnp.zeros_like(feat)
+        gradient, (post, by_step, metrics) = pull_back(batch)
+        return WorldModelUpdate(functools.partial(gradient, 1.0), metrics, post, by_step)
 
-        def gradient(feat_grad: jax.Array | None) -> Params:
-            return to_params((jnp.ones(()), zeros if feat_grad is None else feat_grad))
+    # In parts, each part takes its gradient at once: what gradients need of all parts would not fit.
+    def loss_part(part: Batch) -> tuple[tuple[Params, Metrics], tuple[Posterior, jax.Array]]:
+        gradient, (post, by_step, metrics) = pull_back(part)
+        return (gradient(1.0, None), metrics), (post, by_step)
 
-        return WorldModelUpdate(gradient, metrics, post, by_step)
+    def feat_part(part: tuple[Batch, jax.Array]) -> tuple[Params, None]:
+        window, feat_grad = part
+        # ``accumulate`` averages over the parts, but ``feat_grad`` is of the mean over the whole batch already.
+        return pull_back(window)[0](0.0, learner.micro_batches * feat_grad), None
 
-    (grad, metrics), (post, by_step) = accumulate(micro, batch, learner.micro_batches)
+    (loss_gradient, metrics), (post, by_step) = accumulate(loss_part, batch, learner.micro_batches)
 
-    def gradient_of_parts(feat_grad: jax.Array | None) -> Params:
+    def gradient_in_parts(feat_grad: jax.Array | None) -> Params:
         if feat_grad is None:
-            return grad
-        # The parts are filtered once more: keeping what their gradients need would take the memory of the whole batch.
-        more, _ = accumulate(micro_feat, (batch, feat_grad), learner.micro_batches)
-        return jax.tree.map(jnp.add, grad, more)
+            return loss_gradient
+        more, _ = accumulate(feat_part, (batch, feat_grad), learner.micro_batches)
+        return jax.tree.map(jnp.add, loss_gradient, more)
 
-    return WorldModelUpdate(gradient_of_parts, metrics, post, by_step)
+    return WorldModelUpdate(gradient_in_parts, metrics, post, by_step)
+
+
+def _loss(
+    learner: Learner, params: Params, batch: Batch, *, key: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], Rest]:
+    """``world_model_loss`` as ((loss, features), what carries no gradient)."""
+    networks, loss = learner.networks, learner.loss
+    total, feat, rest = world_model_loss(
+        params, networks.world_model, learner.spec, loss, batch, key, symlog=learner.symlog
+    )
+    return (total, feat), rest
 
 
 def ensemble_phase(
