@@ -1,6 +1,7 @@
 """The commands of ``dreamjax``, one module each with ``main(arguments) -> exit code``."""
 
 COMMANDS = {
+    "demo": "show a dream of an agent that comes with the package",
     "train": "train an agent, or continue a run",
     "config": "list the fields of a configuration, or show what a run would use",
     "evaluate": "play whole episodes with a trained agent and report mean and standard error",

@@ -48,6 +48,8 @@ def _main(arguments: Sequence[str] | None) -> int:
             f"--context={known.context} is not allowed: must be 1 or more, and less than --length={known.length}"
         )
     config = workdir.read_config(known.workdir)
+    if known.folder is None and workdir.resolve(known.workdir) != known.workdir:
+        raise workdir.UsageError(f"{known.workdir} comes with the package: name a folder for the pictures by --folder")
     folder = known.folder or known.workdir / "media"
     print(f"dreamjax: dreams of the agent of {known.workdir} in {config.env.id}", flush=True)
 
@@ -69,7 +71,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     except CheckpointError as error:
         return cli.fail(error)
     try:
-        batch = _play(loaded, num_envs=num_envs, windows=known.windows, length=known.length, seed=seed)
+        steps = max(MIN_STEPS, 2 * known.length)
+        batch = play(loaded, num_envs=num_envs, steps=steps, windows=known.windows, length=known.length, seed=seed)
     except EnvError as error:
         return cli.fail(error)
     finally:
@@ -90,14 +93,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     return cli.OK
 
 
-def _play(loaded: Loaded, *, num_envs: int, windows: int, length: int, seed: int) -> Batch:
-    """Windows ``[windows, length]`` of new episodes, played by the policy."""
+def play(loaded: Loaded, *, num_envs: int, steps: int, windows: int, length: int, seed: int) -> Batch:
+    """Windows ``[windows, length]`` of ``steps`` steps of each environment, played by the policy's samples."""
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
     from dreamjax.config import ReplayConfig
     from dreamjax.training.collection.collector import Collector, make_policy
 
-    steps = max(MIN_STEPS, 2 * length)
     replay = SequenceBuffer(
         loaded.env.spec,
         capacity=steps * num_envs,
