@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dreamjax.training.storage.load import Loaded
     from dreamjax.types import Batch
 
-CURVES = ("train/world_model_loss", "imagination/return", "episode/return", "episode/lines")
 MIN_STEPS = 200  # steps of each environment, so that windows also show later moments of a game
 
 
@@ -57,8 +56,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     import jax
 
     from dreamjax.envs.checks import EnvError
+    from dreamjax.reporting.curves import plot_curves
     from dreamjax.reporting.dreams import dream_report
-    from dreamjax.reporting.visualization import plot_curves
     from dreamjax.training.storage.checkpoint import CheckpointError
     from dreamjax.training.storage.load import load
 
@@ -83,7 +82,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         )
         print(f"checkpoint {loaded.path.name}, pictures in {folder}")
         if (known.workdir / "metrics.jsonl").is_file():
-            plot_curves(known.workdir / "metrics.jsonl", folder / "curves.png", CURVES, smooth=10)
+            plot_curves(known.workdir / "metrics.jsonl", folder / "curves.png")
     except OSError as error:
         return cli.fail(f"{folder} cannot be written: {error}")
     if not figures:

@@ -19,6 +19,7 @@ from dreamjax.algorithms.planning.model import disagreement_weights
 from dreamjax.buffers.sequence_buffer import Indices
 from dreamjax.config import Config, to_dict
 from dreamjax.envs.adapter import Adapter
+from dreamjax.reporting.report import leave_report
 from dreamjax.seeds import evaluation_seed
 from dreamjax.training import build
 from dreamjax.training.collection.acting import CollectingInputs, make_acting
@@ -366,6 +367,8 @@ class Trainer:
         LOG.info(f"saved {path}; saving took {100 * self.clock.save_share:.2f} % of the time")
         if self.progress.complete:
             self._report()
+            if self.group.is_primary:
+                leave_report(self.path, self.config)
         return self.progress.complete
 
     def _steps_left(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -318,6 +319,17 @@ def test_evaluations_are_logged_and_score_the_checkpoint(run: Run, tmp_path: Pat
     metas = [checkpoint.read_meta(path) for path in checkpoint.all_checkpoints(tmp_path)]
     assert [(meta["step"], meta["complete"]) for meta in metas] == [(40, False), (80, False), (96, True)]
     assert [meta["score"] for meta in metas] == [13 / 3] * 3
+
+
+def test_the_last_lines_name_the_report_and_the_next_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(make_config(), tmp_path / "mine")
+    report, following = capsys.readouterr().out.splitlines()[-2:]
+    assert report.endswith("] report: mine/report.html")
+    assert re.search(r"\] next: dreamjax \w+ --workdir=mine", following)
+    assert "last evaluation" in (tmp_path / "mine" / "report.html").read_text()
 
 
 def test_a_complete_run_is_left_alone(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
