@@ -5,9 +5,9 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE MANIFEST.in requirements.lock ./
 COPY dreamjax dreamjax
 RUN pip install --no-cache-dir -c requirements.lock . \
-    && useradd --create-home user && mkdir /work && chown user /work
+    && useradd --create-home --uid 1000 user && mkdir /work && chown user /work
 
-USER user
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["dreamjax"]
 CMD ["demo"]
