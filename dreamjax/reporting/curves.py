@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +96,40 @@ def plot_curves(metrics_path: str | Path, path: str | Path, panels: Sequence[Pan
         draw(axes, panel, curves)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
+    return Path(path)
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean of several runs and its standard error (zeros for one run), where all of them have values.
+
+    Curves are interpolated linearly to the steps of all. Empty where they have no steps in common.
+    """
+    first, last = max(curve.step[0] for curve in curves), min(curve.step[-1] for curve in curves)
+    steps = np.unique(np.concatenate([curve.step for curve in curves]))
+    steps = steps[(steps >= first) & (steps <= last)]
+    values = np.stack([np.interp(steps, curve.step, curve.value) for curve in curves])
+    error = np.std(values, axis=0, ddof=1) / len(curves) ** 0.5 if len(curves) > 1 else np.zeros_like(steps)
+    return Curve(steps, values.mean(0), error)
+
+
+def plot_groups(groups: Mapping[str, Sequence[Curve]], title: str, path: str | Path) -> Path:
+    """Plots groups of runs as PNG: of each its mean, with a band of a standard error up and down; returns the path."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlabel="environment steps", title=title)
+    axes.grid(alpha=0.3)
+    for i, (name, curves) in enumerate(groups.items()):
+        mean = mean_curve(curves)
+        marker = "o" if len(mean.step) == 1 else None
+        axes.plot(mean.step, mean.value, color=f"C{i}", marker=marker, label=name)
+        axes.fill_between(
+            mean.step, mean.value - mean.error, mean.value + mean.error, color=f"C{i}", alpha=0.2, linewidth=0
+        )
+    axes.legend(frameon=False)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
     return Path(path)
 
 
