@@ -54,8 +54,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     for name, curves in groups.items():
         mean = mean_curve(curves)
         if len(mean.step):
-            error = f" ± {mean.error[-1]:.4g}" if len(curves) > 1 else ""
-            print(f"{name}: {mean.value[-1]:.4g}{error} at step {mean.step[-1]:,.0f}, {len(curves)} runs")
+            spread = f" ± {mean.error[-1]:.4g}" if len(curves) > 1 else ""
+            print(f"{name}: {mean.value[-1]:.4g}{spread} at step {mean.step[-1]:,.0f}, {len(curves)} runs")
     print(f"wrote {known.out}")
     return cli.OK
 
