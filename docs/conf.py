@@ -23,7 +23,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build", "README.md"]
 html_theme = "furo"
 html_title = f"DreamJAX {release}"
-html_static_path = ["pictures"]
 templates_path: list[str] = []
 highlight_language = "text"
 myst_enable_extensions = ["dollarmath"]
