@@ -63,8 +63,8 @@ def dreamerv3() -> dict[str, Any]:
         "train_ratio": 32.0,
         "model": dict(
             kind="rssm", latent="categorical", cell="block_gru", blocks=8, stoch=32, layers=3, head_layers=1,
-            prior_layers=2, posterior_layers=1, grid_encoder="dense", unimix=0.01, symlog=True, act="silu", norm="rms",
-            reward_head="twohot", bins=255,
+            prior_layers=2, posterior_layers=1, grid_encoder="dense", image_conv="pooled", unimix=0.01, symlog=True,
+            act="silu", norm="rms", reward_head="twohot", bins=255,
         ),
         "actor": dict(
             layers=3, unimix=0.01, entropy=3e-4, min_std=0.1, max_std=1.0, output_scale=0.01, binary_bias=()
@@ -107,8 +107,8 @@ def dreamerv2() -> dict[str, Any]:
         "train_ratio": 625.0,  # an update of 50 x 50 every 4 steps
         "model": dict(
             kind="rssm", latent="categorical", cell="gru", deter=600, stoch=32, classes=32, hidden=600, units=400, layers=4,
-            head_layers=4, prior_layers=1, posterior_layers=1, grid_encoder="conv", conv_depth=48, unimix=0.0, symlog=False,
-            act="elu", norm="none", reward_head="mse",
+            head_layers=4, prior_layers=1, posterior_layers=1, grid_encoder="conv", image_conv="strided", conv_depth=48,
+            unimix=0.0, symlog=False, act="elu", norm="none", reward_head="mse",
         ),
         "actor": dict(layers=4, units=400, unimix=0.0, entropy=1e-3, output_scale=1.0, binary_bias=()),
         "critic": dict(

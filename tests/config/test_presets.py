@@ -49,6 +49,7 @@ REFERENCE: dict[str, Any] = {
     "model.cell": "block_gru", "model.deter": 512, "model.hidden": 64, "model.stoch": 32, "model.classes": 4,
     "model.act": "silu", "model.norm": "rms", "model.unimix": 0.01, "model.prior_layers": 2, "model.posterior_layers": 1,
     "model.blocks": 8, "loss.free_nats": 1.0, "model.conv_depth": 4, "model.layers": 3, "model.units": 64,
+    "model.image_conv": "pooled",
     "model.symlog": True, "model.head_layers": 1, "model.reward_head": "twohot", "model.bins": 255,
     "actor.layers": 3, "actor.units": 64, "actor.min_std": 0.1, "actor.max_std": 1.0, "actor.output_scale": 0.01,
     "actor.unimix": 0.01, "critic.layers": 3, "critic.units": 64, "critic.head": "twohot", "critic.bins": 255,
@@ -89,6 +90,7 @@ def test_dreamerv3_is_the_default_where_that_is_not_said_to_differ() -> None:
     """The defaults of `Config` are DreamerV3's but for what is listed here; docs/tried.md says why."""
     ours: dict[str, Any] = {
         "train_ratio": 64.0,
+        "model": dict(image_conv="strided"),
         "replay": dict(online=0.0, keep_latents=False, min_size=1000),
         "critic": dict(replay_gradient=False),
         "imagination": dict(start_cont="true"),
