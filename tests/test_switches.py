@@ -249,6 +249,7 @@ ROWS = [
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
+    Row("replay.min_windows", 30, "schedule", {"counts", "when"}),
     Row("replay.sampler", "prioritized", "replay", {"drawn"}),
     Row("replay.online", 0.5, "replay", {"drawn"}),
     Row("replay.uniform_fraction", 0.5, "replay", {"drawn"}, PRIORITIZED),

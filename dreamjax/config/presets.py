@@ -51,10 +51,13 @@ def dreamerv3() -> dict[str, Any]:
 
     * The code's: the second moment decays by 0.999 (0.99 in Methods); vectors are compared without the factor 1/2 of the
       symlog loss; size 1m has 4 base channels (16 in Extended Data Table 4); a rollout's first step is weighed by the
-      predicted continuation; the moving percentiles start at 0 and are not corrected for it. What reaches the world
-      model is in both: the value loss on replayed steps does.
+      predicted continuation; the moving percentiles start at 0 and are not corrected for it; the first update waits for
+      1,024 windows, and the online queue leaves one step between its windows. What reaches the world model is in both:
+      the value loss on replayed steps does.
     * The paper's: discrete actors have 1 % of the uniform distribution (the code has lost it).
-    * Ours: how boards, masks and buttons pressed together are encoded and predicted, for which nothing is published.
+    * Ours: how boards, masks and buttons pressed together are encoded and predicted, for which nothing is published. Kept
+      latents take two bytes: bfloat16 as they were computed, or float16 if computed in float32 (the code stores its
+      bfloat16 as float32). The last record of an episode is not counted as a step (the code counts it).
     """
     algorithm: dict[str, Any] = {
         "batch_size": 16,
@@ -83,7 +86,10 @@ def dreamerv3() -> dict[str, Any]:
             agc=0.3, clip=0.0, warmup=1000, actor_delay=0,
         ),
         # The reference's queue gives all it holds to the next batch: a batch of new windows only, if there are enough.
-        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=1.0, keep_latents=True, min_size=1024),
+        # Learning begins with as many windows as a batch has steps, whatever the number of environments.
+        "replay": dict(
+            sampler="uniform", uniform_fraction=0.0, online=1.0, keep_latents=True, min_size=1, min_windows=1024
+        ),
         "imagination": dict(last=0, use_ring=False, start_cont="predicted"),
         "schedule": dict(kind="ratio"),
         "parallel": dict(precision="auto"),
@@ -123,7 +129,7 @@ def dreamerv2() -> dict[str, Any]:
             kind="adam", world_model_lr=2e-4, actor_lr=4e-5, critic_lr=1e-4, eps=1e-5, beta1=0.9, beta2=0.999, agc=0.0,
             clip=100.0, warmup=0, actor_delay=0,
         ),
-        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=0.0, keep_latents=False),
+        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=0.0, keep_latents=False, min_windows=0),
         "imagination": dict(last=0, use_ring=False, start_cont="true"),
         "schedule": dict(kind="ratio"),
         "parallel": dict(precision="float32"),
@@ -149,7 +155,7 @@ def plan() -> dict[str, Any]:
             kind="adam", world_model_lr=3e-4, actor_lr=8e-5, critic_lr=8e-5, eps=1e-8, agc=0.0, clip=100.0, warmup=0,
             actor_delay=0,
         ),
-        "replay": dict(sampler="uniform", uniform_fraction=0.0, capacity=100_000, min_size=1_000),
+        "replay": dict(sampler="uniform", uniform_fraction=0.0, capacity=100_000, min_size=1_000, min_windows=0),
         "imagination": dict(last=0, capacity=50_000, use_ring=True),
         "schedule": dict(kind="plan", world_model_batches=10, actor_critic_batches=5, imagination_batch_size=16),
         **ACTOR_ALONE,
@@ -168,7 +174,7 @@ def smoke() -> dict[str, Any]:
         "model": dict(deter=64, blocks=4, hidden=32, stoch=8, classes=8, units=32, layers=1, head_layers=1),
         "actor": dict(layers=1, units=32),
         "critic": dict(layers=1, units=32),
-        "replay": dict(capacity=2_000, min_size=128),
+        "replay": dict(capacity=2_000, min_size=128, min_windows=0),
         "imagination": dict(capacity=2_000),
         "schedule": dict(collect_steps=64, world_model_batches=2, actor_critic_batches=1, imagination_batch_size=4),
         "checkpoint": dict(every=320),

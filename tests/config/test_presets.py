@@ -37,7 +37,7 @@ OTHER: dict[str, Any] = {
         warmup=1, actor_delay=7,
     ),
     "imagination": dict(last=2, use_ring=True, start_cont="true"),
-    "replay": dict(sampler="prioritized", uniform_fraction=0.5, keep_latents=False, min_size=10),
+    "replay": dict(sampler="prioritized", uniform_fraction=0.5, keep_latents=False, min_size=10, min_windows=5),
     "schedule": dict(kind="plan"),
     "planner": dict(collect=True, evaluate=True),
     "ensemble": dict(size=3), "explore": dict(steps=100), "eval": dict(greedy=True), "parallel": dict(precision="float32"),
@@ -61,7 +61,7 @@ REFERENCE: dict[str, Any] = {
     "actor.entropy": 3e-4, "critic.slow_regularizer": 1.0, "critic.slow_target": False, "critic.slow_rate": 0.02,
     "loss.return_norm": "percentile", "loss.return_norm_rate": 0.01, "loss.return_norm_limit": 1.0,
     "loss.symlog_limit": 20.0, "replay.sampler": "uniform", "replay.online": 1.0,
-    "replay.keep_latents": True, "replay.min_size": 1024,
+    "replay.keep_latents": True, "replay.min_size": 1, "replay.min_windows": 1024,  # batch_size x batch_length
     "model.kind": "rssm", "model.latent": "categorical", "imagination.use_ring": False, "schedule.kind": "ratio",
     "planner.collect": False, "planner.evaluate": False, "ensemble.size": 0, "explore.steps": 0,
     "eval.greedy": False, "parallel.precision": "auto",  # bfloat16 there
@@ -91,7 +91,7 @@ def test_dreamerv3_is_the_default_where_that_is_not_said_to_differ() -> None:
     ours: dict[str, Any] = {
         "train_ratio": 64.0,
         "model": dict(image_conv="strided"),
-        "replay": dict(online=0.0, keep_latents=False, min_size=1000),
+        "replay": dict(online=0.0, keep_latents=False, min_size=1000, min_windows=0),
         "critic": dict(replay_gradient=False),
         "imagination": dict(start_cont="true"),
         "loss": dict(return_norm_debias=True),
