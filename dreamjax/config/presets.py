@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dreamjax.config import legacy
 from dreamjax.config.config import defaults
@@ -23,6 +23,32 @@ SIZES: dict[str, dict[str, int]] = {
     "400m": dict(deter=12288, hidden=1536, classes=96, units=1536, conv_depth=96),
 }
 
+
+class Suite(NamedTuple):
+    """What the published code sets for a suite of tasks; ``total_steps=None``: no end."""
+
+    total_steps: int | None
+    num_envs: int
+    train_ratio: float
+    size: str
+
+
+# dreamerv3/configs.yaml of danijar/dreamerv3, main of May 2026; its defaults where a suite says nothing. Steps are the
+# agent's: action repeat and the size of images are the environment's, and have no field here (docs/configuration.md).
+SUITES: dict[str, Suite] = {
+    "atari": Suite(51_000_000, 16, 32, "200m"),
+    "atari100k": Suite(110_000, 1, 256, "200m"),
+    "bsuite": Suite(None, 1, 1024, "200m"),
+    "crafter": Suite(1_100_000, 1, 512, "200m"),
+    "dmlab": Suite(26_000_000, 16, 32, "200m"),
+    "loconav": Suite(None, 16, 256, "200m"),
+    "minecraft": Suite(None, 16, 32, "200m"),
+    "procgen": Suite(110_000_000, 16, 64, "200m"),
+    "proprio": Suite(1_100_000, 16, 1024, "1m"),
+    "vision": Suite(1_100_000, 16, 256, "200m"),
+}
+REPLAYED = 5_000_000  # steps that the published code keeps
+
 # The task's actor collects and is evaluated: no planner, no explorer.
 ACTOR_ALONE: dict[str, Any] = {
     "planner": dict(collect=False, evaluate=False),
@@ -39,12 +65,25 @@ def size(name: str) -> dict[str, Any]:
     return {"model": model, "actor": {"units": model["units"]}, "critic": {"units": model["units"]}}
 
 
+def suite(name: str) -> dict[str, Any]:
+    """Overrides that set how much DreamerV3 learns from a suite, and in which size: they go after "dreamerv3".
+
+    ``replay.capacity`` is that of the published code, 5,000,000, or what holds all records of a shorter run.
+    """
+    chosen = SUITES[name]
+    amount: dict[str, Any] = {"num_envs": chosen.num_envs, "train_ratio": chosen.train_ratio}
+    if chosen.total_steps is not None:
+        amount["total_steps"] = chosen.total_steps
+    capacity = min(REPLAYED, 11 * (chosen.total_steps or REPLAYED) // 10)
+    return merge(amount, {"replay": {"capacity": capacity}}, size(chosen.size))
+
+
 def dreamerv3() -> dict[str, Any]:
     """Overrides that set DreamerV3 as published (Hafner et al., Nature 2025), in its size 1m.
 
     Every number that decides what is learned is set, so that it does not matter what a file's own base says. Left to the
     file are the environment and how much of it: ``num_envs``, ``total_steps`` and ``replay.capacity`` (5,000,000 in the
-    paper). A size goes after it: "dreamerv3,12m".
+    paper), unless a suite goes after it: "dreamerv3,crafter". A size goes last: "dreamerv3,12m", "dreamerv3,crafter,12m".
 
     It computes the numbers of the published code (danijar/dreamerv3, main of May 2026), which tests hold within 1e-5.
     Where paper and code differ:
@@ -171,7 +210,9 @@ def smoke() -> dict[str, Any]:
         "batch_length": 16,
         "horizon": 5,
         "train_ratio": 8.0,
-        "model": dict(deter=64, blocks=4, hidden=32, stoch=8, classes=8, units=32, layers=1, head_layers=1),
+        "model": dict(
+            deter=64, blocks=4, hidden=32, stoch=8, classes=8, units=32, layers=1, head_layers=1, conv_depth=4
+        ),
         "actor": dict(layers=1, units=32),
         "critic": dict(layers=1, units=32),
         "replay": dict(capacity=2_000, min_size=128, min_windows=0),
@@ -197,20 +238,32 @@ def wider(base: Mapping[str, Any], times: int) -> dict[str, Any]:
     return grown | parts | {"optimizer": {name: base["optimizer"][name] / times for name in rates}}
 
 
+def named() -> dict[str, dict[str, Any]]:
+    """The variants that every configuration has, by name."""
+    return {
+        "smoke": smoke(),
+        "plan": plan(),
+        "dreamerv2": dreamerv2(),
+        "dreamerv3": dreamerv3(),
+        **{name: suite(name) for name in SUITES},
+        **{name: size(name) for name in SIZES},
+    }
+
+
 def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, Any]) -> ConfigDict:
     """A configuration file's variants over the defaults and ``base``.
 
     "" is the base, "smoke" shrinks it, "plan", "dreamerv2" and "dreamerv3" give it the sizes, constants and schedule of
-    those, "1m" to "400m" DreamerV3's sizes; ``more`` names further ones. They join by commas, from left to right:
-    "dreamerv3,12m", "plan,smoke".
+    those, the names of ``SUITES`` DreamerV3's steps, environments, train ratio and size for a suite, "1m" to "400m"
+    DreamerV3's sizes; ``more`` names further ones. They join by commas, from left to right: "dreamerv3,12m",
+    "dreamerv3,crafter,smoke".
 
     Raises:
         ConfigError: if the variant is not known.
     """
     from ml_collections import ConfigDict
 
-    sizes = {name: size(name) for name in SIZES}
-    known = {"smoke": smoke(), "plan": plan(), "dreamerv2": dreamerv2(), "dreamerv3": dreamerv3(), **sizes, **more}
+    known = {**named(), **more}
     layers = []
     for name in filter(None, variant.split(",")):
         if name not in known:

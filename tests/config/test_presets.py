@@ -113,6 +113,35 @@ def test_a_size_changes_sizes_alone(size: str) -> None:
     assert dataclasses.replace(config, model=base.model, actor=base.actor, critic=base.critic) == base
 
 
+# run.steps, run.envs, run.train_ratio and the size of each block of configs.yaml; `defaults` where a block says nothing.
+SUITES = {
+    "atari": (5.1e7, 16, 32, 8192), "atari100k": (1.1e5, 1, 256, 8192), "bsuite": (7, 1, 1024, 8192),
+    "crafter": (1.1e6, 1, 512, 8192), "dmlab": (2.6e7, 16, 32, 8192), "loconav": (7, 16, 256, 8192),
+    "minecraft": (7, 16, 32, 8192), "procgen": (1.1e8, 16, 64, 8192), "proprio": (1.1e6, 16, 1024, 512),
+    "vision": (1.1e6, 16, 256, 8192),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suite", list(presets.SUITES))
+def test_a_suite_is_the_reference_block_and_nothing_else(suite: str) -> None:
+    base = build(OTHER, {"total_steps": 7, "replay": {"capacity": 9000}}, presets.dreamerv3())
+    config = build(dataclasses.asdict(base), presets.suite(suite))
+    steps, envs, ratio, deter = SUITES[suite]
+    assert (config.total_steps, config.num_envs, config.train_ratio, config.model.deter) == (steps, envs, ratio, deter)
+    sized = build(dataclasses.asdict(base), presets.size("1m" if deter == 512 else "200m"))
+    replay = dataclasses.replace(base.replay, capacity=config.replay.capacity)
+    amount = dict(total_steps=config.total_steps, num_envs=envs, train_ratio=ratio, replay=replay)
+    assert config == dataclasses.replace(sized, **amount)
+    assert set(SUITES) == set(presets.SUITES)
+
+
+@pytest.mark.parametrize(
+    ("suite", "capacity"), [("atari100k", 121_000), ("crafter", 1_210_000), ("atari", 5_000_000), ("bsuite", 5_000_000)]
+)
+def test_a_suites_replay_holds_the_run_or_five_million_steps(suite: str, capacity: int) -> None:
+    assert presets.suite(suite)["replay"] == {"capacity": capacity}
+
+
 def test_wider_by_hand() -> None:
     base = {
         "num_envs": 2,
@@ -155,7 +184,15 @@ def test_dreamerv2_sets_everything_that_dreamerv3_sets() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_takes_every_variant(name: str) -> None:
     variants = ["", "smoke", "plan", "dreamerv2", "dreamerv3", *presets.SIZES]
-    for variant in [*variants, "dreamerv3,12m", "dreamerv3,smoke", "dreamerv2,smoke"]:
+    suites = [f"dreamerv3,{suite}" for suite in presets.SUITES]
+    for variant in [
+        *variants,
+        *suites,
+        "dreamerv3,crafter,smoke",
+        "dreamerv3,12m",
+        "dreamerv3,smoke",
+        "dreamerv2,smoke",
+    ]:
         argument = f"{name}:{variant}" if variant else name
         config = cli.load_config(argument, {})
         if "dreamerv3" in variant:
@@ -163,7 +200,7 @@ def test_every_file_takes_every_variant(name: str) -> None:
         if variant.endswith("12m"):
             assert config.model.deter == 2048
         if variant.endswith("smoke"):
-            assert config.total_steps == 640 and config.batch_size == 4
+            assert config.total_steps == 640 and config.batch_size == 4 and config.model.conv_depth == 4
 
 
 def test_an_unknown_variant_or_size_is_named() -> None:
