@@ -11,6 +11,7 @@ Exit codes: 0 no problem, 1 problems found, 2 wrong usage.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import warnings
@@ -28,9 +29,10 @@ from rich.markup import escape
 from dreamjax.commands import cli
 from dreamjax.config import EnvConfig
 from dreamjax.envs.action_codec import ActionCodec
-from dreamjax.envs.checks import EnvError, fetch, leaves, path_name
+from dreamjax.envs.checks import EnvError, get_path, leaves, path_name
 from dreamjax.envs.make import make_env
 from dreamjax.envs.obs_codec import ObsCodec
+from dreamjax.envs.single import NUMERIC, CheckedEnv
 from dreamjax.training.storage.workdir import UsageError
 from dreamjax.types import MASK_KEY, EnvSpec, ObsSpec, Records
 
@@ -116,15 +118,15 @@ def check(spec: Any, kwargs: dict[str, Any], *, steps: int, seed: int) -> tuple[
         warnings.simplefilter("ignore")  # Gymnasium's own; what matters is found here
         if spec.entry_point is not None:
             episodes += len(check_single(spec, kwargs, findings, steps=steps, seed=seed))
-        if spec.vector_entry_point is not None:
-            episodes += check_vector(spec.id, kwargs, findings, steps=steps, seed=seed)
+        if spec.vector_entry_point is not None or not findings.problems:
+            episodes += check_records(spec, kwargs, findings, steps=steps, seed=seed)
     return findings, episodes
 
 
 def check_single(spec: Any, kwargs: dict[str, Any], findings: Findings, *, steps: int, seed: int) -> list[Episode]:
     """Random episodes of one environment, then two runs of one seed."""
     try:
-        env = gymnasium.make(spec, disable_env_checker=True, **kwargs)
+        env = CheckedEnv(gymnasium.make(spec, disable_env_checker=True, **kwargs), 0)
     except Exception as error:
         findings.problem("make", f"it cannot be made: {type(error).__name__}: {error}")
         return []
@@ -139,10 +141,9 @@ def check_single(spec: Any, kwargs: dict[str, Any], findings: Findings, *, steps
         first, length = observation, 0
         check_observation(env.observation_space, observation, 0, findings)
         for step in range(1, steps + 1):
-            observation, reward, terminated, truncated, info = env.step(choose(env.action_space, observation, info))
+            observation, _, terminated, truncated, info = env.step(choose(env.action_space, observation, info))
             length += 1
             check_observation(env.observation_space, observation, step, findings)
-            check_reward(reward, step, findings)
             varied |= not same(observation, first)
             if terminated or truncated:
                 episodes.append(Episode(length, bool(terminated), observation))
@@ -150,25 +151,35 @@ def check_single(spec: Any, kwargs: dict[str, Any], findings: Findings, *, steps
                 check_observation(env.observation_space, observation, step, findings)
                 episodes[-1].following = observation
                 first, length = observation, 0
+    except EnvError as error:
+        findings.problem("refused", f"step {step}: {str(error).removeprefix('environment 0: ')}")
+        return episodes
     except Exception as error:
         findings.problem("exception", f"step {step} raised {type(error).__name__}: {error}")
         return episodes
+    finally:
+        with contextlib.suppress(Exception):
+            env.close()
     check_ends(episodes, time_limit(spec, env), varied, findings)
     check_seed(spec, kwargs, findings, steps=min(steps, TRACE_STEPS), seed=seed)
-    env.close()
     return episodes
 
 
-def check_vector(name: str, kwargs: dict[str, Any], findings: Findings, *, steps: int, seed: int) -> int:
-    """Records of the vector environment through the adapter, which refuses bad values itself."""
-    num_envs, ended, repeated, varied = 4, 0, 0, False
+def check_records(spec: Any, kwargs: dict[str, Any], findings: Findings, *, steps: int, seed: int) -> int:
+    """Plays through the adapter, as training does, which refuses bad values itself; returns the number of episodes."""
+    vector = spec.vector_entry_point is not None
+    ended, repeated, varied = 0, 0, False
+    num_envs, what = (4, "as a vector environment") if vector else (1, "in training")
+    steps = max(1, steps // num_envs) if vector else min(steps, TRACE_STEPS)
     rng = np.random.default_rng(seed)
+    adapter = None
     try:
-        adapter = make_env(EnvConfig(id=name, kwargs=kwargs), num_envs, seed=seed)
-        findings.spaces = (adapter.env.single_observation_space, adapter.env.single_action_space)
+        adapter = make_env(EnvConfig(id=spec.id, kwargs=kwargs), num_envs, seed=seed)
+        if findings.spaces is None:
+            findings.spaces = (adapter.env.single_observation_space, adapter.env.single_action_space)
         records = adapter.reset()
         first = records.obs
-        for _ in range(max(1, steps // num_envs)):
+        for _ in range(steps):
             final, following = adapter.step(random_actions(adapter.spec, records, rng))
             last = records if final is None else final
             for row in np.flatnonzero(last.is_last):
@@ -177,13 +188,15 @@ def check_vector(name: str, kwargs: dict[str, Any], findings: Findings, *, steps
                 repeated += all((value[row] == following.obs[key][i]).all() for key, value in last.obs.items())
             varied |= any((value != first[key]).any() for key, value in following.obs.items())
             records = following
-        adapter.close()
     except Exception as error:
-        findings.problem("vector", f"as a vector environment: {type(error).__name__}: {error}")
-        return ended
+        reason = str(error) if isinstance(error, EnvError) else f"{type(error).__name__}: {error}"
+        findings.problem("records", f"{what}: {reason}")
+    finally:
+        if adapter is not None:
+            adapter.close()
     if ended > 1 and repeated == ended and varied:
-        findings.problem("vector end", "as a vector environment: no terminal observation: the last is the next reset's")
-    return ended
+        findings.problem("records end", f"{what}: no terminal observation: the last is the next reset's")
+    return ended if vector else 0
 
 
 def random_actions(spec: EnvSpec, records: Records, rng: np.random.Generator) -> np.ndarray:
@@ -222,40 +235,20 @@ def same(a: Any, b: Any) -> bool:
 
 
 def check_observation(space: spaces.Space, observation: Any, step: int, findings: Findings) -> None:
-    """Missing entries, shapes, kinds of numbers, NaN and bounds of one observation."""
+    """NaN and bounds of one observation in the types of its space."""
     for path, child in leaves(space):
-        name = path_name(path)
-        try:
-            value = np.asarray(fetch(observation, path))
-        except EnvError as error:
-            findings.problem(f"missing {name}", f"step {step}: {error}")
+        name, value = path_name(path), get_path(observation, path)
+        if not isinstance(child, NUMERIC):
             continue
-        shape = tuple(child.shape or ())
-        if value.shape != shape:
-            text = f"step {step}: {name!r} has shape {value.shape}, its space says {shape}"
-            findings.problem(f"shape {name}", text)
-        elif value.dtype.kind not in "biuf":
-            findings.problem(f"dtype {name}", f"step {step}: {name!r} holds {value.dtype}, not numbers")
-        elif not np.isfinite(value).all():
+        if not np.isfinite(value).all():
             findings.problem(f"nan {name}", f"step {step}: {name!r} holds NaN or infinity")
         elif isinstance(child, spaces.Box):
             outside = (value < child.low) | (value > child.high)
             if outside.any():
                 text = f"step {step}: {name!r} holds {value[outside].flat[0]}, outside of the bounds of its space"
                 findings.problem(f"bounds {name}", text)
-            elif child.dtype is not None and not np.can_cast(value.dtype, child.dtype, "same_kind"):
-                findings.problem(f"dtype {name}", f"step {step}: {name!r} is {value.dtype}, its space {child.dtype}")
-        elif not child.contains(value if shape else child.dtype.type(value)):  # type: ignore[union-attr]
+        elif not child.contains(value if value.shape else child.dtype.type(value)):  # type: ignore[union-attr]
             findings.problem(f"bounds {name}", f"step {step}: {name!r} is {value}, not in {child}")
-
-
-def check_reward(reward: Any, step: int, findings: Findings) -> None:
-    """A reward must be one finite number."""
-    value = np.asarray(reward)
-    if value.shape not in ((), (1,)) or value.dtype.kind not in "biuf":
-        findings.problem("reward", f"step {step}: the reward {reward!r} is not one number")
-    elif not np.isfinite(value).all():
-        findings.problem("reward", f"step {step}: the reward is {reward}")
 
 
 def time_limit(spec: Any, env: gymnasium.Env) -> int | None:
@@ -285,7 +278,16 @@ def check_ends(episodes: list[Episode], limit: int | None, varied: bool, finding
 
 def check_seed(spec: Any, kwargs: dict[str, Any], findings: Findings, *, steps: int, seed: int) -> None:
     """Two new environments, one seed, the same actions: the same everything."""
-    pair = [gymnasium.make(spec, disable_env_checker=True, **kwargs) for _ in range(2)]
+    pair: list[CheckedEnv] = []
+    try:
+        for index in range(2):
+            pair.append(CheckedEnv(gymnasium.make(spec, disable_env_checker=True, **kwargs), index))
+    except Exception as error:
+        text = f"a second one cannot be made beside the first: {type(error).__name__}: {error}"
+        findings.warning("second", f"{text}; train with num_envs=1 or with workers")
+        for env in pair:
+            env.close()
+        return
     pair[0].action_space.seed(seed)
     results: list[Any] = [env.reset(seed=seed) for env in pair]
     for step in range(steps + 1):

@@ -19,9 +19,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from dreamjax.envs.action_codec import ActionCodec
-from dreamjax.envs.checks import CheckedEnv, EnvError
+from dreamjax.envs.checks import EnvError
 from dreamjax.envs.infos import Infos, final_infos, mask_size, masks, numbers, overwrite
 from dreamjax.envs.obs_codec import ObsCodec
+from dreamjax.envs.single import CheckedEnv, finite, one_number
 from dreamjax.types import MASK_KEY, ActionSpec, EnvSpec, ObsSpec, Records
 
 ROW_FIELDS = ("env", "reward", "is_first", "is_last", "is_terminal")
@@ -71,6 +72,8 @@ class Adapter:
             raise EnvError(f"{name} cannot be reset: {type(error).__name__}: {error}") from error
         obs, parts = dict(self.observations.spec), self.actions.spec.parts
         size = mask_size(infos) if MASK_KEY not in obs else None
+        if size is None and MASK_KEY not in obs and self.actions.mask_size and not hasattr(env, "get_state"):
+            size = self._mask_size_of_steps()
         self._mask_in_info = size is not None and size == self.actions.mask_size
         if self._mask_in_info:
             obs[MASK_KEY] = ObsSpec("mask", (typing.cast(int, size),), "bool")
@@ -80,7 +83,15 @@ class Adapter:
             warnings.warn(message, stacklevel=2)
         if MASK_KEY in obs:
             parts = tuple(replace(part, masked=part.kind == "categorical") for part in parts)
+        self._mask_may_come = MASK_KEY not in obs and self.actions.mask_size is not None
         self.spec = EnvSpec(obs, ActionSpec(parts))
+
+    def _mask_size_of_steps(self) -> int | None:
+        """Returns the size of an action mask that only the infos of steps have, from one step; the next call resets."""
+        with contextlib.suppress(Exception):  # the first step of the run reports it
+            infos = self.env.step(self.actions.decode(np.zeros((self.num_envs, self.actions.spec.record_size))))[-1]
+            return mask_size(infos)
+        return None
 
     def reset(self, seed: int | None = None) -> Records:
         """Starts a new episode in every environment; all records are ``is_first`` with reward 0.
@@ -112,8 +123,8 @@ class Adapter:
             ``episode_return`` and ``episode_length`` (steps) so far.
 
         Raises:
-            EnvError: if an observation or reward has NaN, infinity, a wrong shape or a class out of range; the message
-                names environment, entry and step.
+            EnvError: if an observation or reward is no number, has NaN, infinity, a wrong shape or a class out of range;
+                the message names environment, entry, step, value and what to do.
             ValueError: if an action record is not valid.
         """
         if len(action) != self.num_envs:
@@ -141,12 +152,11 @@ class Adapter:
 
     def _records_of(self, result: StepResult) -> tuple[Records | None, Records]:
         observation, rewards, terminated, truncated, infos = result
-        with self._located():
-            obs, reward = self._encode(observation, infos), self._reward(rewards)
         first = self._ended
-        reward[first] = 0
-        terminal = np.asarray(terminated, bool) & ~first
-        last = (terminal | np.asarray(truncated, bool)) & ~first
+        with self._located():
+            obs, reward = self._encode(observation, infos), self._rewards(rewards, first)
+        terminal = np.asarray(terminated, bool).reshape(self.num_envs) & ~first
+        last = (terminal | np.asarray(truncated, bool).reshape(self.num_envs)) & ~first
         self._return = np.where(first, 0, self._return + reward)
         self._length = np.where(first, 0, self._length + 1)
         info = numbers(infos, self.num_envs)
@@ -226,6 +236,12 @@ class Adapter:
         obs = self.observations.encode(observation, self.num_envs)
         if self._mask_in_info:
             obs[MASK_KEY] = masks(infos, self.num_envs, self.spec.obs[MASK_KEY].size)
+        elif self._mask_may_come and mask_size(infos) == self.actions.mask_size:
+            self._mask_may_come = False
+            text = (
+                f"{self._place}: info has an {MASK_KEY} that neither the reset nor the first step had: it is not used"
+            )
+            warnings.warn(f"{text}; give it from the reset on", stacklevel=2)
         return obs
 
     def _same_step_final(self, infos: Infos, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -242,13 +258,22 @@ class Adapter:
             obs[MASK_KEY] = masks(final, self.num_envs, self.spec.obs[MASK_KEY].size)[rows]
         return obs, numbers(final, self.num_envs)
 
-    def _reward(self, rewards: Any) -> np.ndarray:
-        reward = np.array(rewards, np.float32)
-        if reward.shape != (self.num_envs,):
-            raise EnvError(f"rewards have shape {reward.shape}, not ({self.num_envs},)")
-        if not np.isfinite(reward).all():
-            row = int(np.flatnonzero(~np.isfinite(reward))[0])
-            raise EnvError(f"environment {row}: the reward is {reward[row]}: not finite")
+    def _rewards(self, rewards: Any, first: np.ndarray) -> np.ndarray:
+        """Returns rewards ``[N]``, 0 where ``first``."""
+        values = np.asarray(rewards)
+        if values.shape not in ((self.num_envs,), (self.num_envs, 1)):
+            raise EnvError(f"rewards have shape {values.shape}, not ({self.num_envs},)")
+        if values.dtype.kind in "biuf":
+            with np.errstate(over="ignore"):
+                reward = np.where(first, 0, values.reshape(self.num_envs)).astype(np.float32)
+            if np.isfinite(reward).all():
+                return reward
+        reward = np.zeros(self.num_envs, np.float32)
+        for row in np.flatnonzero(~first):
+            try:
+                reward[row] = finite(one_number(values[row], "the reward"))
+            except EnvError as error:
+                raise EnvError(f"environment {row}: {error}") from None
         return reward
 
     def _records(

@@ -13,7 +13,8 @@ from gymnasium.vector import SyncVectorEnv, VectorEnv
 
 from dreamjax.config import EnvConfig
 from dreamjax.envs.adapter import Adapter
-from dreamjax.envs.checks import CheckedEnv, EnvError
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.single import CheckedEnv
 from dreamjax.envs.workers.vector_env import WorkerVectorEnv
 
 
@@ -95,7 +96,8 @@ def make_env_from(
         singles = [CheckedEnv(env, i) for i, env in enumerate([first, *(factory() for _ in range(num_envs - 1))])]
         return SyncVectorEnv([functools.partial(_same, env) for env in singles])
 
-    return _adapt(build, getattr(factory, "__name__", type(factory).__name__), num_envs, seed)
+    named: Any = factory.func if isinstance(factory, functools.partial) else factory
+    return _adapt(build, getattr(named, "__name__", type(named).__name__), num_envs, seed)
 
 
 def _same(env: gymnasium.Env) -> gymnasium.Env:

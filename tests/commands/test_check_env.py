@@ -48,7 +48,7 @@ def test_masks_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     ("name", "message"),
     [
         ("ScriptedNan-v0", "step 3: 'observation' holds NaN"),
-        ("ScriptedShape-v0", "step 3: 'observation' has shape (5,), its space says (2,)"),
+        ("ScriptedShape-v0", "step 3: observation entry 'observation' has shape (5,), its space says (2,)"),
         ("ScriptedBounds-v0", "step 3: 'observation' holds -7.0, outside"),
         ("ScriptedLimit-v0", "a time limit is reported as termination: 33 of 33 episodes end after exactly 3 steps"),
         ("ScriptedRandom-v0", "seeds are not reproducible"),
@@ -58,6 +58,29 @@ def test_masks_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_each_fault_is_found(name: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(name, "--steps=100") == 1
     assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("RewardNone", "step 2: the reward is None: return one number"),
+        ("RewardNan", "step 2: the reward is nan: not finite"),
+        ("TooLarge", "step 2: observation entry 'observation' is 300 (int64) at [0, 0], which uint8"),
+        ("OldReset", "step 0: it follows the API of Gym before 0.26"),
+        ("NoSeed", "step 0: it follows the API of Gym before 0.26"),
+    ],
+)
+def test_it_refuses_what_training_refuses(name: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_env.main([f"--env=tests.helpers.edges:Edge{name}-v0", "--steps=20"]) == 1
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["RewardArray", "Fits", "LateMask", "Alone"])
+def test_it_takes_what_training_takes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_env.main([f"--env=tests.helpers.edges:Edge{name}-v0", "--steps=20"]) == 0
+    out = capsys.readouterr().out
+    assert "no problem in 20 random steps" in out
+    assert ("a second one cannot be made beside the first" in out) == (name == "Alone")
 
 
 def test_space_without_a_mapping(register: Any, capsys: pytest.CaptureFixture[str]) -> None:

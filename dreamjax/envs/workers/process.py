@@ -12,17 +12,17 @@ from typing import Any
 
 import cloudpickle
 import gymnasium
-import numpy as np
 
-from dreamjax.envs.checks import CheckedEnv
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.single import CheckedEnv
 
 
 @dataclass
 class Reply:
     """The reply of one environment.
 
-    ``kind`` is "ok" (a transition), "error" (an exception, with its traceback as ``message``) or "lost" (a step without a
-    running episode).
+    ``kind`` is "ok" (a transition), "error" (an exception, with its traceback as ``message``), "invalid" (a result that
+    is refused, as ``message`` says) or "lost" (a step without a running episode).
     """
 
     kind: str
@@ -93,10 +93,12 @@ class _Slot:
                 seed, options = arguments
                 observation, info = self._build().reset(seed=seed, options=options)
                 self._running = True
-                return Reply("ok", observation, info=_sendable(info))
+                return Reply("ok", observation, info=info)
             observation, reward, terminated, truncated, info = self._build().step(*arguments)
             self._running = not (terminated or truncated)
-            return Reply("ok", observation, float(reward), bool(terminated), bool(truncated), _sendable(info))
+            return Reply("ok", observation, float(reward), terminated, truncated, info)
+        except EnvError as error:
+            return Reply("invalid", message=str(error))
         except Exception:
             message = traceback.format_exc()
             self.close()
@@ -110,9 +112,3 @@ class _Slot:
         if env is not None:
             with contextlib.suppress(Exception):
                 env.close()
-
-
-def _sendable(info: dict[str, Any]) -> dict[str, Any]:
-    """Returns the numbers and arrays of ``info``, the only entries that records use."""
-    kinds = (bool, int, float, np.number, np.bool_, np.ndarray)
-    return {name: value for name, value in info.items() if isinstance(value, kinds) or name == "action_mask"}

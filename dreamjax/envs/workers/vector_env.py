@@ -6,6 +6,7 @@ Each worker hosts several environments and steps them one after another. If an e
   The next observation comes from a reset.
 - An exception breaks only the episode of its environment, which is then rebuilt. A crash, or a step that takes longer
   than ``timeout``, breaks the episodes of all environments of the process, which is then restarted.
+- A result that no record can hold (``dreamjax.envs.single``) raises ``EnvError`` at once, as it does without workers.
 - Each failure counts as a restart of its worker and is reported by a warning with the traceback from inside the worker,
   also for a hang. If the number of restarts exceeds ``max_restarts``, ``EnvError`` is raised.
 """
@@ -218,6 +219,9 @@ class WorkerVectorEnv(VectorEnv):
                     self._failed(worker, [i], f"environment {i} raised\n{reply.message.strip()}")
                 elif reply.kind == "ok" and commands[i][0] == "reset":
                     self._rebuilt[i] = False
+        for reply in replies.values():
+            if reply.kind == "invalid":
+                raise EnvError(reply.message)
         return replies
 
     def _failed(self, worker: _Worker, indices: list[int], message: str) -> None:
