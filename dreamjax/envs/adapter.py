@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from dreamjax.config import EnvConfig
 from dreamjax.envs.action_codec import ActionCodec
-from dreamjax.envs.checks import EnvError
+from dreamjax.envs.checks import EnvError, EnvWarning
 from dreamjax.envs.infos import Infos, final_infos, mask_size, masks, numbers, overwrite
 from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.envs.single import CheckedEnv, finite, one_number
+from dreamjax.envs.values import ValueRanges
 from dreamjax.types import MASK_KEY, ActionSpec, EnvSpec, ObsSpec, Records
 
 ROW_FIELDS = ("env", "reward", "is_first", "is_last", "is_terminal")
@@ -39,6 +41,7 @@ class Adapter:
         env: the vector environment, in any autoreset mode (``metadata["autoreset_mode"]``).
         name: name of the environment in messages.
         seed: seed of the first reset.
+        config: how observations are read; see ``ObsCodec``.
 
     Attributes:
         spec: specification of observations and actions.
@@ -51,7 +54,14 @@ class Adapter:
         EnvError: if a space is not supported or the reset fails.
     """
 
-    def __init__(self, env: VectorEnv, *, name: str = "environment", seed: int | None = None) -> None:
+    def __init__(
+        self,
+        env: VectorEnv,
+        *,
+        name: str = "environment",
+        seed: int | None = None,
+        config: EnvConfig | None = None,
+    ) -> None:
         self.env, self.num_envs, self.name = env, env.num_envs, name
         self.watch: Watch = lambda place: contextlib.nullcontext()
         self._seed = seed
@@ -64,12 +74,15 @@ class Adapter:
         self._current: Records | None = None
         try:
             self.actions = ActionCodec(env.single_action_space)
-            self.observations = ObsCodec(env.single_observation_space, mask_size=self.actions.mask_size)
+            self.observations = ObsCodec(env.single_observation_space, mask_size=self.actions.mask_size, config=config)
             _, infos = env.reset(seed=seed)
         except EnvError as error:
             raise EnvError(f"{name}: {error}") from error
         except Exception as error:
             raise EnvError(f"{name} cannot be reset: {type(error).__name__}: {error}") from error
+        for note in self.observations.notes:
+            warnings.warn(f"{name}: {note}", EnvWarning, stacklevel=2)
+        self._ranges = ValueRanges(self.observations.spec)
         obs, parts = dict(self.observations.spec), self.actions.spec.parts
         size = mask_size(infos) if MASK_KEY not in obs else None
         if size is None and MASK_KEY not in obs and self.actions.mask_size and not hasattr(env, "get_state"):
@@ -80,7 +93,7 @@ class Adapter:
         elif size is not None or self.observations.unused_mask:
             takes = self.actions.mask_size or "no"
             message = f"{name}: {MASK_KEY} is ignored, the action space {env.single_action_space} takes {takes} entries"
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, EnvWarning, stacklevel=2)
         if MASK_KEY in obs:
             parts = tuple(replace(part, masked=part.kind == "categorical") for part in parts)
         self._mask_may_come = MASK_KEY not in obs and self.actions.mask_size is not None
@@ -107,7 +120,7 @@ class Adapter:
         self._ended = none
         self._return, self._length = np.zeros(self.num_envs), np.zeros(self.num_envs)
         zeros = np.zeros(self.num_envs)
-        self._current = self._records(obs, zeros, ~none, none, none, numbers(infos, self.num_envs))
+        self._current = self._records(obs, zeros, ~none, none, none, self._numbers(observation, infos))
         return self._current
 
     def step(self, action: np.ndarray) -> tuple[Records | None, Records]:
@@ -159,7 +172,7 @@ class Adapter:
         last = (terminal | np.asarray(truncated, bool).reshape(self.num_envs)) & ~first
         self._return = np.where(first, 0, self._return + reward)
         self._length = np.where(first, 0, self._length + 1)
-        info = numbers(infos, self.num_envs)
+        info = self._numbers(observation, infos)
         none = np.zeros(self.num_envs, bool)
         final = None
         if self._mode is AutoresetMode.NEXT_STEP:
@@ -187,7 +200,7 @@ class Adapter:
         fresh = self._encode(observation, infos)
         for key, value in obs.items():
             value[ended] = fresh[key][ended]
-        return overwrite(info, numbers(infos, self.num_envs), ended)
+        return overwrite(info, self._numbers(observation, infos), ended)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Returns one picture per environment, or None if ``render_mode`` makes none."""
@@ -241,8 +254,14 @@ class Adapter:
             text = (
                 f"{self._place}: info has an {MASK_KEY} that neither the reset nor the first step had: it is not used"
             )
-            warnings.warn(f"{text}; give it from the reset on", stacklevel=2)
+            warnings.warn(f"{text}; give it from the reset on", EnvWarning, stacklevel=2)
+        for note in self._ranges.add(obs):
+            warnings.warn(f"{self.name}: {note}", EnvWarning, stacklevel=2)
         return obs
+
+    def _numbers(self, observation: Any, infos: Infos) -> dict[str, np.ndarray]:
+        """Returns the numbers of the infos, and those under "log/" of the observation."""
+        return numbers(infos, self.num_envs) | self.observations.logged(observation, self.num_envs)
 
     def _same_step_final(self, infos: Infos, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Returns the terminal observations of ``rows`` and the info numbers of all environments (SAME_STEP)."""
@@ -250,13 +269,14 @@ class Adapter:
         if native is None:
             raise EnvError(f"environment {rows[0]}: no terminal observation: infos has no 'final_obs'")
         if isinstance(native, np.ndarray) and native.dtype == object:
-            obs = self.observations.encode_rows([native[row] for row in rows], rows)
+            obs, logged = self.observations.encode_rows([native[row] for row in rows], rows), {}
         else:
             obs = self.observations.encode(native, self.num_envs, rows)
+            logged = self.observations.logged(native, self.num_envs)
         final = final_infos(infos, self.num_envs)
         if self._mask_in_info:
             obs[MASK_KEY] = masks(final, self.num_envs, self.spec.obs[MASK_KEY].size)[rows]
-        return obs, numbers(final, self.num_envs)
+        return obs, numbers(final, self.num_envs) | logged
 
     def _rewards(self, rewards: Any, first: np.ndarray) -> np.ndarray:
         """Returns rewards ``[N]``, 0 where ``first``."""

@@ -15,6 +15,10 @@ class EnvError(ValueError):
     """Raised if an environment cannot be made, is not supported or returns invalid values."""
 
 
+class EnvWarning(UserWarning):
+    """What may not be meant in how an environment is read, and the field that changes it."""
+
+
 def leaves(space: spaces.Space, path: Path = ()) -> Iterator[tuple[Path, spaces.Space]]:
     """Yields the spaces inside nested Dict and Tuple spaces, in order, each with its path of keys."""
     if isinstance(space, spaces.Dict):

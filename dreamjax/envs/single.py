@@ -5,23 +5,52 @@ The same class is used without workers and in them, so both take and refuse the 
 
 from __future__ import annotations
 
+import copy
+import re
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
 from dreamjax.envs.checks import EnvError, fetch, leaves, path_name
-from dreamjax.types import MASK_KEY
 
+MASK_KEY = "action_mask"  # as in dreamjax.types, which imports jax
+LOG = "log/"  # observation entries under it are logged, not encoded
+ENDS = ("terminated", "truncated")
 NUMERIC = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 LARGEST = float(np.finfo(np.float32).max)
 OLD_API = (
     "it follows the API of Gym before 0.26 ({}): reset(seed=..., options=...) must return (observation, info), and step "
     "(observation, reward, terminated, truncated, info); change it, or wrap it (shimmy has wrappers for old environments)"
 )
+
+
+class Selection(NamedTuple):
+    """Which observation entries are taken: regular expressions of whole names, ``env.keys`` and ``env.ignore``."""
+
+    keys: str = ".*"
+    ignore: str = ""
+
+    @classmethod
+    def of(cls, config: Any) -> Selection:
+        """Returns the selection of an ``EnvConfig``."""
+        return cls(config.keys, config.ignore)
+
+    def keeps(self, name: str) -> bool:
+        """Whether an entry is taken; ``keys`` chooses among what is observed, so not about masks and "log/"."""
+        special = name == MASK_KEY or name.startswith(LOG)
+        chosen = special or re.fullmatch(self.keys, name) is not None
+        return chosen and not (self.ignore and re.fullmatch(self.ignore, name))
+
+    def kept(self, names: list[str]) -> list[str]:
+        """Returns the names that are taken. Raises EnvError if ``ignore`` matches none."""
+        if self.ignore and not any(re.fullmatch(self.ignore, name) for name in names):
+            there = ", ".join(names)
+            raise EnvError(f"env.ignore={self.ignore!r} matches no observation entry: there are {there}")
+        return [name for name in names if self.keeps(name)]
 
 
 class CheckedEnv(gymnasium.Wrapper):
@@ -39,16 +68,17 @@ class CheckedEnv(gymnasium.Wrapper):
         EnvError: on anything else, with environment, entry, value and what to do.
     """
 
-    def __init__(self, env: gymnasium.Env, index: int) -> None:
+    def __init__(self, env: gymnasium.Env, index: int, selection: Selection | None = None) -> None:
         super().__init__(env)
         self.index, self.busy = index, False
+        self.observation_space = _without_ignored(env.observation_space, selection or Selection(), ())
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         result = self._call(self.env.reset, seed=seed, options=options)
         try:
             if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
                 raise EnvError(OLD_API.format("reset returned the observation alone"))
-            return native_observation(self.env.observation_space, result[0]), info_numbers(result[1])
+            return native_observation(self.observation_space, result[0]), info_numbers(result[1])
         except EnvError as error:
             raise self._named(error) from error
 
@@ -64,7 +94,7 @@ class CheckedEnv(gymnasium.Wrapper):
             if not isinstance(info, Mapping):
                 raise EnvError(f"the info of a step is {_shown(info)}: return a dictionary")
             ends = [bool(one_number(value, name)) for name, value in zip(ENDS, (terminated, truncated), strict=True)]
-            observation = native_observation(self.env.observation_space, observation)
+            observation = native_observation(self.observation_space, observation)
             return observation, finite(one_number(reward, "the reward")), *ends, info_numbers(info)
         except EnvError as error:
             raise self._named(error) from error
@@ -85,7 +115,22 @@ class CheckedEnv(gymnasium.Wrapper):
         return EnvError(f"environment {self.index}: {error}")
 
 
-ENDS = ("terminated", "truncated")
+def _without_ignored(space: spaces.Space, selection: Selection, path: tuple[Any, ...]) -> spaces.Space:
+    """Returns the space with a constant for each entry that is left out, which may have any type and shape."""
+    if isinstance(space, spaces.Dict):
+        result: Any = copy.copy(space)  # keeps the order of the entries
+        result.spaces = {n: _without_ignored(child, selection, (*path, n)) for n, child in space.spaces.items()}
+        return result
+    if isinstance(space, spaces.Tuple):
+        return spaces.Tuple([_without_ignored(child, selection, (*path, i)) for i, child in enumerate(space.spaces)])
+    return space if not path or selection.keeps(path_name(path)) else Ignored()
+
+
+class Ignored(spaces.Discrete):
+    """The space of an entry that is left out: 0."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
 
 
 def native_observation(space: spaces.Space, observation: Any) -> Any:
@@ -94,17 +139,28 @@ def native_observation(space: spaces.Space, observation: Any) -> Any:
     Raises:
         EnvError: if an entry is missing, has another shape, or values that its dtype cannot hold.
     """
-    for path, _ in leaves(space):
-        fetch(observation, path)
+    for path, child in leaves(space):
+        if not isinstance(child, Ignored):
+            fetch(observation, path)
     return _native(space, observation, ())
 
 
 def _native(space: spaces.Space, value: Any, path: tuple[Any, ...]) -> Any:
+    if isinstance(space, Ignored):
+        return np.int64(0)
     if isinstance(space, spaces.Dict):
-        return {name: _native(child, value[name], (*path, name)) for name, child in space.spaces.items()}
+        return {name: _native(child, _at(value, name), (*path, name)) for name, child in space.spaces.items()}
     if isinstance(space, spaces.Tuple):
-        return tuple(_native(child, value[i], (*path, i)) for i, child in enumerate(space.spaces))
+        return tuple(_native(child, _at(value, i), (*path, i)) for i, child in enumerate(space.spaces))
     return native_array(space, value, path_name(path)) if isinstance(space, NUMERIC) else value
+
+
+def _at(value: Any, key: Any) -> Any:
+    """Returns an entry; None if it is missing, which only one that is left out may be."""
+    try:
+        return value[key]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def native_array(space: spaces.Space, value: Any, name: str) -> np.ndarray:

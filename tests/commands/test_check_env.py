@@ -126,7 +126,7 @@ def test_wrong_usage_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:
         (["--env=Nowhere-v0"], "doesn't exist"),
         (["--env=nomodule:X-v0"], "No module named 'nomodule'"),
         (["--env=CartPole-v1", "--steps=0"], "--steps=0 is not allowed"),
-        (["--env=CartPole-v1", "--kwargs=["], "is not JSON"),
+        (["--env=CartPole-v1", "--kwargs=["], "must be a JSON object or a Python dictionary"),
         (["--env=CartPole-v1", "--stepz=3"], "--stepz"),
         ([], "--env"),
     ):

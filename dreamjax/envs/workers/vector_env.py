@@ -32,6 +32,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from dreamjax.envs.checks import EnvError
+from dreamjax.envs.single import Selection
 from dreamjax.envs.workers.process import Reply, serve
 from dreamjax.seeds import derived_seed
 
@@ -45,18 +46,19 @@ class _Worker:
         factory: pickled function that makes one environment.
         indices: the environments that the worker hosts.
         stacks: the file to which the worker writes tracebacks of crashes and hangs.
+        selection: the observation entries that it sends.
     """
 
-    def __init__(self, factory: bytes, indices: list[int], stacks: Path) -> None:
+    def __init__(self, factory: bytes, indices: list[int], stacks: Path, selection: Selection) -> None:
         self.indices = indices
         self.restarts = 0
-        self._factory, self._stacks = factory, stacks
+        self._factory, self._stacks, self._selection = factory, stacks, selection
         self.start()
 
     def start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, child = context.Pipe()
-        arguments = (child, self._factory, self.indices, str(self._stacks))
+        arguments = (child, self._factory, self.indices, str(self._stacks), self._selection)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         child.close()
@@ -105,6 +107,7 @@ class WorkerVectorEnv(VectorEnv):
         timeout: seconds within which a worker must step or reset all its environments.
         max_restarts: number of failures allowed per worker.
         seed: base seed of environments that are rebuilt after a failure; None leaves them unseeded.
+        selection: the observation entries that are taken; of the others only a constant is left. None: all.
 
     Raises:
         EnvError: if an environment cannot be built, or the environments differ in their spaces.
@@ -119,6 +122,7 @@ class WorkerVectorEnv(VectorEnv):
         timeout: float = 60.0,
         max_restarts: int = 3,
         seed: int | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self.num_envs, self._timeout, self._max_restarts, self._seed = num_envs, timeout, max_restarts, seed
         self._directory = tempfile.TemporaryDirectory(prefix="dreamjax-workers-")
@@ -132,7 +136,8 @@ class WorkerVectorEnv(VectorEnv):
         self._last_obs: list[Any] = [None] * num_envs
         try:
             for number, indices in enumerate(groups):
-                self._workers.append(_Worker(pickled, indices.tolist(), Path(self._directory.name, f"{number}.txt")))
+                stacks = Path(self._directory.name, f"{number}.txt")
+                self._workers.append(_Worker(pickled, indices.tolist(), stacks, selection or Selection()))
             for worker in self._workers:
                 worker.send("spaces")  # before the first answer is read, so that the workers build in parallel
             built = [spaces for worker in self._workers for spaces in self._receive_spaces(worker)]

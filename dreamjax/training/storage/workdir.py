@@ -5,6 +5,7 @@ Importing this module does not import JAX.
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dreamjax import files
-from dreamjax.config import Config, from_dict, to_dict
+from dreamjax.config import Config, from_dict, merge, to_dict
 
 CONFIG, LOCK = "config.json", "lock"
 SHIPPED = Path(__file__).resolve().parents[2] / "shipped"  # agents that come with the package
@@ -38,17 +39,29 @@ def resolve(path: str | Path) -> Path:
 def read_config(path: str | Path) -> Config:
     """The configuration of the run in this directory, or of the shipped agent of this name.
 
+    A run of a version without ``env.layout`` has ``env.layout="legacy"``, so that its observations are read as when it was
+    trained.
+
     Raises:
         UsageError: there is none, or it cannot be read.
     """
     file = resolve(path) / CONFIG
     try:
-        return from_dict(json.loads(file.read_text()))
+        return from_dict(merge({"env": {"layout": "legacy"}}, json.loads(file.read_text())))
     except FileNotFoundError:
         names = ", ".join(shipped_names()) or "none"
         raise UsageError(f"{path} holds no run: there is no {file}. Shipped agents: {names}") from None
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
+
+
+def as_begun(config: Config, path: str | Path) -> Config:
+    """``config``, with ``env.layout="legacy"`` where the run in this directory has it and ``config`` has the default."""
+    if config.env.layout != "auto" or not (Path(path) / CONFIG).is_file():
+        return config
+    if read_config(path).env.layout != "legacy":
+        return config
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, layout="legacy"))
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
@@ -84,7 +97,7 @@ def check(path: str | Path, config: Config, resume: Resume) -> None:
         return
     if resume == "never":
         raise UsageError(f"--resume=never, but {path} holds a run already: choose another --workdir")
-    changed = differences(config, read_config(path))
+    changed = differences(as_begun(config, path), read_config(path))
     if changed:
         raise UsageError(
             f"{path} holds a run of another configuration ({'; '.join(changed)}): "

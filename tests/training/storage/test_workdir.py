@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,22 @@ def test_only_some_fields_may_change_when_a_run_goes_on(tmp_path: Path) -> None:
     assert "horizon: 3 -> 4" in str(error.value)
     assert "env.kwargs.a: 'unset' -> 1" in str(error.value)
     assert "batch_size" not in str(error.value)
+
+
+def test_a_run_of_before_the_layout_is_read_as_it_was(tmp_path: Path) -> None:
+    config = make_tiny_config()
+    workdir.write_config(tmp_path, config)
+    assert workdir.as_begun(config, tmp_path) == config and workdir.as_begun(config, tmp_path / "new") == config
+    file = tmp_path / "config.json"
+    values = json.loads(file.read_text())
+    for name in ("layout", "obs", "keys", "ignore"):
+        del values["env"][name]
+    file.write_text(json.dumps(values))
+    assert workdir.read_config(tmp_path).env.layout == "legacy"
+    assert workdir.as_begun(config, tmp_path).env.layout == "legacy"
+    workdir.check(tmp_path, config, "must")  # it goes on
+    with pytest.raises(UsageError, match=r"env.layout: 'legacy' -> 'channels_last'"):
+        workdir.check(tmp_path, make_tiny_config(env={"layout": "channels_last"}), "must")
 
 
 def test_resume_never_and_must(tmp_path: Path) -> None:
