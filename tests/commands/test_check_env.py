@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,9 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from dreamjax.commands import check_env
+from dreamjax.config import EnvConfig
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.make import find_spec, make_env
 from tests.helpers import scripted
 
 
@@ -119,6 +123,40 @@ def test_vector_environment_that_hides_the_end(register: Any, capsys: pytest.Cap
     name = register("Silent-v0", None, vector_entry_point=Silent)
     assert check_env.main([f"--env={name}", "--steps=20"]) == 1
     assert "no terminal observation" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kwargs", ['{"length": 3, "fault": null}', "{'length': 3, 'fault': None}"])
+def test_arguments_in_json_and_in_python(kwargs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("Scripted-v0", "--steps=60", f"--kwargs={kwargs}") == 0
+    assert run("Scripted-v0", "--steps=60", f"--config.env.kwargs={kwargs}") == 0
+    assert capsys.readouterr().out.count("no problem in 60 random steps, 20 episodes") == 2
+
+
+def test_ids_without_a_version_mean_the_newest(register: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    for version, size in (("v0", 3), ("v2", 5)):
+        register(f"Versions-{version}", lambda size=size: scripted.SpaceEnv(spaces.Box(-1, 1, (size,))))
+    assert check_env.main(["--env=Versions", "--steps=5"]) == 0
+    assert "(5,)" in capsys.readouterr().out
+    adapter = make_env(EnvConfig(id="Versions"), 1, seed=0)
+    assert adapter.spec.obs["observation"].shape == (5,)
+    for call in (lambda: make_env(EnvConfig(id="Version"), 1, seed=0), lambda: find_spec("Versions-v3")):
+        with pytest.raises(EnvError, match="doesn't exist"):
+            call()
+
+
+def test_fields_of_the_environment_can_be_tried(register: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    space = spaces.Dict(a=spaces.Text(3), b=spaces.Box(0, 1, (6, 8, 10), np.uint8))
+    name = register("Fields-v0", lambda: scripted.SpaceEnv(copy.deepcopy(space)))
+    assert check_env.main([f"--env={name}", "--steps=5"]) == 1
+    assert "leave it out by env.ignore=a" in capsys.readouterr().out
+    assert check_env.main([f"--env={name}", "--steps=5", "--config.env.ignore=a"]) == 0
+    out = capsys.readouterr().out
+    assert "left out" in out and "6 channels of 8 x 10: say env.layout=channels_last" in out
+    fields = ["--config.env.ignore=a", "--config.env.obs.b.channels=last"]
+    assert check_env.main([f"--env={name}", "--steps=5", *fields]) == 0
+    out = capsys.readouterr().out
+    assert "(10, 6, 8)" in out and "warning observation" not in out
+    assert check_env.main([f"--env={name}", "--config.seed=3"]) == 2
 
 
 def test_wrong_usage_is_one_message(capsys: pytest.CaptureFixture[str]) -> None:

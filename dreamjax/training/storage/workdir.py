@@ -6,16 +6,17 @@ Importing this module does not import JAX.
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 from pathlib import Path
 from typing import Any, Literal
 
+import filelock
+
 from dreamjax import files
 from dreamjax.config import Config, from_dict, merge, to_dict
 
-CONFIG, LOCK = "config.json", "lock"
+CONFIG, LOCK, OWNER = "config.json", "lock", "lock.owner"
 SHIPPED = Path(__file__).resolve().parents[2] / "shipped"  # agents that come with the package
 RESUMABLE_FIELDS = ("total_steps", "log", "checkpoint", "eval", "parallel")  # may change when a run continues
 Resume = Literal["auto", "never", "must"]
@@ -108,32 +109,34 @@ def check(path: str | Path, config: Config, resume: Resume) -> None:
 class Lock:
     """Locks a work directory for this process until ``release`` or the end of the process, however it ends.
 
-    The operating system holds the lock, so a killed run leaves none behind; the file names the owner for people.
+    The operating system holds the lock, so a killed run leaves none behind; a second file names the owner for people.
 
     Raises:
-        UsageError: another process holds it, or the directory cannot be made or written.
+        UsageError: another process holds it, or the directory cannot be made, written or locked.
     """
 
     def __init__(self, path: str | Path) -> None:
-        file = Path(path) / LOCK
+        self._owner = Path(path) / OWNER
+        self._lock = filelock.FileLock(Path(path) / LOCK, blocking=False, thread_local=False)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
+            self._owner.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            self._owner.write_text(f"{os.getpid()}\n")
+        except filelock.Timeout:
+            raise UsageError(f"--workdir={path} is in use by another run (process {self._read_owner()})") from None
+        except (OSError, NotImplementedError) as error:
             raise UsageError(f"--workdir={path} cannot be written: {error}") from None
+
+    def _read_owner(self) -> str:
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._owner.read_text(errors="replace").strip() or "unknown"
         except OSError:
-            owner = os.read(self._handle, 100).decode(errors="replace").strip() or "unknown"
-            os.close(self._handle)
-            raise UsageError(f"--workdir={path} is in use by another run (process {owner})") from None
-        os.ftruncate(self._handle, 0)
-        os.write(self._handle, f"{os.getpid()}\n".encode())
+            return "unknown"
 
     def release(self) -> None:
         """Releases the lock."""
-        os.ftruncate(self._handle, 0)
-        os.close(self._handle)
+        self._owner.unlink(missing_ok=True)
+        self._lock.release()
 
 
 def write_config(path: str | Path, config: Config) -> None:

@@ -92,5 +92,15 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
         f"x = Lock({str(tmp_path)!r}); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert (tmp_path / "lock").read_text().strip()  # it had it
+    assert (tmp_path / "lock.owner").read_text().strip()  # it had it
     Lock(tmp_path).release()
+
+
+def test_commands_start_without_the_modules_of_unix() -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None; import dreamjax.training.storage.workdir; "
+        "from dreamjax.commands import check_env; sys.exit(check_env.main(['--env=CartPole', '--steps=5']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "CartPole: no problem in 5 random steps" in done.stdout
