@@ -17,7 +17,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from dreamjax.config import EnvConfig
 from dreamjax.envs.checks import EnvError, EnvWarning, get_path, leaves, path_name
 from dreamjax.envs.make import find_spec, make_env, make_single
-from dreamjax.envs.single import NUMERIC, CheckedEnv
+from dreamjax.envs.single import NUMERIC, CheckedEnv, RawRewards, clips_reward
 from dreamjax.types import MASK_KEY, EnvSpec, ObsSpec, Records
 
 TRACE_STEPS = 200  # compared between two runs of one seed
@@ -32,12 +32,14 @@ class Findings:
         spaces: of observations and actions, once the environment is made.
         obs: the record entries, once training could make the environment.
         program: what steps the environments, in words.
+        largest: the greatest magnitude of a reward of the single environment.
         problems, warnings: by kind, the text of the first occurrence and how often it occurred.
     """
 
     spaces: tuple[spaces.Space, spaces.Space] | None = None
     obs: dict[str, ObsSpec] | None = None
     program: list[str] = field(default_factory=list)
+    largest: float = 0.0
     problems: dict[str, list[Any]] = field(default_factory=dict)
     warnings: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -96,7 +98,8 @@ def check_single(spec: Any, config: EnvConfig, findings: Findings, *, steps: int
         first, length = observation, 0
         check_observation(env.observation_space, observation, 0, findings)
         for step in range(1, steps + 1):
-            observation, _, terminated, truncated, info = env.step(choose(env.action_space, observation, info))
+            observation, reward, terminated, truncated, info = env.step(choose(env.action_space, observation, info))
+            findings.largest = max(findings.largest, abs(reward))
             length += 1
             check_observation(env.observation_space, observation, step, findings)
             varied |= not same(observation, first)
@@ -124,9 +127,10 @@ def wrappers(env: gymnasium.Env) -> list[str]:
     """Returns the names of an environment and of the wrappers around it, the outermost first."""
     names = []
     while isinstance(env, gymnasium.Wrapper):
-        if not isinstance(env, OrderEnforcing | PassiveEnvChecker):
+        if not isinstance(env, OrderEnforcing | PassiveEnvChecker | RawRewards):
             limit = getattr(env, "_max_episode_steps", None) if isinstance(env, TimeLimit) else None
-            names.append(type(env).__name__ + (f" ({limit} steps)" if limit else ""))
+            says = f" ({limit} steps)" if limit else " (returns are counted before it)" if clips_reward(env) else ""
+            names.append(type(env).__name__ + says)
         env = env.env
     return [*names, type(env).__name__]
 
@@ -134,7 +138,7 @@ def wrappers(env: gymnasium.Env) -> list[str]:
 def check_records(spec: Any, config: EnvConfig, findings: Findings, *, steps: int, seed: int) -> int:
     """Plays through the adapter, as training does, which refuses bad values itself; returns the number of episodes."""
     vector = spec.vector_entry_point is not None
-    ended, repeated, varied = 0, 0, False
+    ended, repeated, varied, largest = 0, 0, False, 0.0
     num_envs, what = (4, "as a vector environment") if vector else (1, "in training")
     steps = max(1, steps // num_envs) if vector else min(steps, TRACE_STEPS)
     rng = np.random.default_rng(seed)
@@ -144,7 +148,7 @@ def check_records(spec: Any, config: EnvConfig, findings: Findings, *, steps: in
         if findings.spaces is None:
             findings.spaces = (adapter.env.single_observation_space, adapter.env.single_action_space)
         findings.obs = dict(adapter.spec.obs)
-        if not isinstance(adapter.env, SyncVectorEnv):
+        if type(adapter.env) is not SyncVectorEnv:
             kind = type(adapter.env).__name__
             findings.program.append(f"without workers: its vector program {kind}, which has the same spaces")
         records = adapter.reset()
@@ -152,6 +156,7 @@ def check_records(spec: Any, config: EnvConfig, findings: Findings, *, steps: in
         for _ in range(steps):
             final, following = adapter.step(random_actions(adapter.spec, records, rng))
             last = records if final is None else final
+            largest = max(largest, float(np.abs(following.reward).max()))
             for row in np.flatnonzero(last.is_last):
                 i = int(last.env[row])
                 ended += 1
@@ -166,6 +171,10 @@ def check_records(spec: Any, config: EnvConfig, findings: Findings, *, steps: in
             adapter.close()
     if ended > 1 and repeated == ended and varied:
         findings.problem("records end", f"{what}: no terminal observation: the last is the next reset's")
+    less, more = sorted((findings.largest, largest))
+    if vector and spec.entry_point is not None and 2 * less < more:
+        text = f"rewards reach {findings.largest:g} in the environment itself and {largest:g} in its vector program"
+        findings.warning("rewards", f"{text}: if one of them clips rewards, training differs with workers")
     return ended if vector else 0
 
 

@@ -23,7 +23,7 @@ from dreamjax.envs.action_codec import ActionCodec
 from dreamjax.envs.checks import EnvError, EnvWarning
 from dreamjax.envs.infos import Infos, final_infos, mask_size, masks, numbers, overwrite
 from dreamjax.envs.obs_codec import ObsCodec
-from dreamjax.envs.single import CheckedEnv, finite, one_number
+from dreamjax.envs.single import RAW_REWARD, CheckedEnv, finite, one_number
 from dreamjax.envs.values import ValueRanges
 from dreamjax.types import MASK_KEY, ActionSpec, EnvSpec, ObsSpec, Records
 
@@ -133,7 +133,7 @@ class Adapter:
             ``final``: the terminal records of the environments that ended and were reset in this step (``env`` contains
             their indices), or None. ``current``: one record per environment, from which the next action is chosen.
             Their ``info`` is float64: the numbers in the info of the environment (NaN if missing), and
-            ``episode_return`` and ``episode_length`` (steps) so far.
+            ``episode_return`` (before wrappers that clip or normalize rewards) and ``episode_length`` (steps) so far.
 
         Raises:
             EnvError: if an observation or reward is no number, has NaN, infinity, a wrong shape or a class out of range;
@@ -170,9 +170,10 @@ class Adapter:
             obs, reward = self._encode(observation, infos), self._rewards(rewards, first)
         terminal = np.asarray(terminated, bool).reshape(self.num_envs) & ~first
         last = (terminal | np.asarray(truncated, bool).reshape(self.num_envs)) & ~first
-        self._return = np.where(first, 0, self._return + reward)
-        self._length = np.where(first, 0, self._length + 1)
         info = self._numbers(observation, infos)
+        raw = info.pop(RAW_REWARD, reward)  # returns are those of the environment, not of a wrapper that clips
+        self._return = np.where(first, 0, self._return + np.where(np.isnan(raw), reward, raw))
+        self._length = np.where(first, 0, self._length + 1)
         none = np.zeros(self.num_envs, bool)
         final = None
         if self._mode is AutoresetMode.NEXT_STEP:

@@ -20,6 +20,7 @@ from dreamjax.envs.checks import EnvError, fetch, leaves, path_name
 MASK_KEY = "action_mask"  # as in dreamjax.types, which imports jax
 LOG = "log/"  # observation entries under it are logged, not encoded
 ENDS = ("terminated", "truncated")
+RAW_REWARD = "raw_reward"
 NUMERIC = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 LARGEST = float(np.finfo(np.float32).max)
 OLD_API = (
@@ -58,7 +59,8 @@ class CheckedEnv(gymnasium.Wrapper):
 
     Observations become arrays of the shapes and dtypes of their spaces if no value changes (a float may be rounded to
     its space's float). Rewards become floats, ends become bools: one number of any type is taken. Of an info, the numbers
-    and the action mask are kept; those of a dictionary inside it are named by "/".
+    and the action mask are kept; those of a dictionary inside it are named by "/". Where a wrapper clips or normalizes
+    rewards, the info has "raw_reward", the reward before that.
 
     Attributes:
         index: index of the environment.
@@ -71,6 +73,7 @@ class CheckedEnv(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, index: int, selection: Selection | None = None) -> None:
         super().__init__(env)
         self.index, self.busy = index, False
+        self._raw = _record_rewards(env)
         self.observation_space = _without_ignored(env.observation_space, selection or Selection(), ())
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -78,6 +81,8 @@ class CheckedEnv(gymnasium.Wrapper):
         try:
             if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
                 raise EnvError(OLD_API.format("reset returned the observation alone"))
+            if self._raw is not None:
+                self._raw.take()
             return native_observation(self.observation_space, result[0]), info_numbers(result[1])
         except EnvError as error:
             raise self._named(error) from error
@@ -95,7 +100,10 @@ class CheckedEnv(gymnasium.Wrapper):
                 raise EnvError(f"the info of a step is {_shown(info)}: return a dictionary")
             ends = [bool(one_number(value, name)) for name, value in zip(ENDS, (terminated, truncated), strict=True)]
             observation = native_observation(self.observation_space, observation)
-            return observation, finite(one_number(reward, "the reward")), *ends, info_numbers(info)
+            numbers = info_numbers(info)
+            if self._raw is not None:
+                numbers[RAW_REWARD] = self._raw.take()
+            return observation, finite(one_number(reward, "the reward")), *ends, numbers
         except EnvError as error:
             raise self._named(error) from error
 
@@ -113,6 +121,43 @@ class CheckedEnv(gymnasium.Wrapper):
 
     def _named(self, error: EnvError) -> EnvError:
         return EnvError(f"environment {self.index}: {error}")
+
+
+class RawRewards(gymnasium.Wrapper):
+    """Sums the rewards of the environment inside it, which one step of a wrapper around it may step several times."""
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self._sum = 0.0
+
+    def step(self, action: Any) -> Any:
+        result = self.env.step(action)
+        if isinstance(result, tuple) and len(result) == 5:  # CheckedEnv refuses anything else
+            self._sum += one_number(result[1], "the reward")
+        return result
+
+    def take(self) -> float:
+        """Returns the sum since the last call."""
+        result, self._sum = self._sum, 0.0
+        return result
+
+
+def clips_reward(wrapper: gymnasium.Wrapper) -> bool:
+    """Whether a wrapper clips or normalizes rewards: Gymnasium's, or one that is called so."""
+    name = type(wrapper).__name__
+    return "Reward" in name and ("Clip" in name or "Normalize" in name)
+
+
+def _record_rewards(env: gymnasium.Env) -> RawRewards | None:
+    """Records rewards inside the innermost wrapper that clips or normalizes them; None if there is none."""
+    innermost = None
+    while isinstance(env, gymnasium.Wrapper):
+        innermost = env if clips_reward(env) else innermost
+        env = env.env
+    if innermost is None:
+        return None
+    innermost.env = RawRewards(innermost.env)
+    return innermost.env
 
 
 def _without_ignored(space: spaces.Space, selection: Selection, path: tuple[Any, ...]) -> spaces.Space:
