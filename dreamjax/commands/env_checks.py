@@ -172,7 +172,7 @@ def check_records(spec: Any, config: EnvConfig, findings: Findings, *, steps: in
     if ended > 1 and repeated == ended and varied:
         findings.problem("records end", f"{what}: no terminal observation: the last is the next reset's")
     less, more = sorted((findings.largest, largest))
-    if vector and spec.entry_point is not None and 2 * less < more:
+    if vector and 0 < 2 * less < more:
         text = f"rewards reach {findings.largest:g} in the environment itself and {largest:g} in its vector program"
         findings.warning("rewards", f"{text}: if one of them clips rewards, training differs with workers")
     return ended if vector else 0
