@@ -48,11 +48,11 @@ print("acted")
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": ""}
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done
+    assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-4000:]
+    return process
 
 
 @pytest.mark.parametrize(("name", "package", "fields"), SUITES, ids=[name for name, *_ in SUITES])

@@ -156,7 +156,8 @@ def _reading(name: str, space: spaces.Space, config: EnvConfig) -> Reading:
     if not isinstance(space, NUMERIC):
         kinds = "Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
         out = f"use {kinds}, or leave it out by env.ignore={re.escape(name)}"
-        raise EnvError(f"observation entry {name!r} has the space {space}, which has no mapping: {out}")
+        shown = str(space) if len(str(space)) <= 60 else f"{type(space).__name__}(...)"
+        raise EnvError(f"observation entry {name!r} has the space {shown}, which has no mapping: {out}")
     setting: Mapping[str, Any] = next((s for pattern, s in config.obs.items() if re.fullmatch(pattern, name)), {})
     return read(name, space, setting, config.layout)
 

@@ -42,9 +42,9 @@ class Crafter(gymnasium.Env):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Steps; the info has the achievements so far."""
-        observation, reward, done, info = self._env.step(int(action))
+        observation, reward, ended, info = self._env.step(int(action))
         dead = info["discount"] == 0
-        return observation, float(reward), done and dead, done and not dead, {"achievements": info["achievements"]}
+        return observation, float(reward), ended and dead, ended and not dead, {"achievements": info["achievements"]}
 
     def render(self) -> np.ndarray | None:
         """Returns the picture of the observation in 256 x 256."""

@@ -101,6 +101,6 @@ def test_commands_start_without_the_modules_of_unix() -> None:
         "import sys; sys.modules['fcntl'] = None; import dreamjax.training.storage.workdir; "
         "from dreamjax.commands import check_env; sys.exit(check_env.main(['--env=CartPole', '--steps=5']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "CartPole: no problem in 5 random steps" in done.stdout
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "CartPole: no problem in 5 random steps" in process.stdout
