@@ -47,14 +47,23 @@ def make_env(config: EnvConfig, num_envs: int, *, seed: int, render_mode: str | 
                 _single(config, spec, render_mode), num_envs, workers=config.workers, timeout=config.warn_after,
                 max_restarts=config.max_restarts, seed=seed, selection=Selection.of(config),
             )  # fmt: skip
+        difference = ""
         if spec.vector_entry_point is not None and not spec.additional_wrappers:
-            env = gymnasium.make_vec(spec.id, num_envs, vectorization_mode="vector_entry_point", **kwargs)
-            difference = "" if config.layout == "legacy" else _difference(config, spec, env)
-            if not difference:
-                return env
-            env.close()
-            warnings.warn(f"{config.id}: {difference}", EnvWarning, stacklevel=2)
-        return SyncVectorEnv([functools.partial(make_single, config, i, render_mode) for i in range(num_envs)])
+            try:
+                env = gymnasium.make_vec(spec.id, num_envs, vectorization_mode="vector_entry_point", **kwargs)
+                difference = "" if config.layout == "legacy" else _difference(config, spec, env)
+                if not difference:
+                    return env
+                env.close()
+            except Exception as error:
+                if spec.entry_point is None:
+                    raise
+                difference = f"its vector entry point cannot be made: {type(error).__name__}: {error}"
+        singles = SyncVectorEnv([functools.partial(_one_of, num_envs, config, i, render_mode) for i in range(num_envs)])
+        if difference:
+            text = f"{difference}: single environments are made, as in workers and everywhere else"
+            warnings.warn(f"{config.id}: {text}", EnvWarning, stacklevel=2)
+        return singles
 
     return _adapt(build, config.id, num_envs, seed, config)
 
@@ -69,6 +78,17 @@ def make_single(config: EnvConfig, index: int = 0, render_mode: str | None = Non
         Exception: what the environment raises.
     """
     return CheckedEnv(_single(config, find_spec(config.id), render_mode)(), index, Selection.of(config))
+
+
+def _one_of(num_envs: int, config: EnvConfig, index: int, render_mode: str | None) -> CheckedEnv:
+    """``make_single``; says so if only the first can be made."""
+    try:
+        return make_single(config, index, render_mode)
+    except Exception as error:
+        if not index:
+            raise
+        text = f"environment {index} of {num_envs} cannot be made beside the first: {type(error).__name__}: {error}"
+        raise EnvError(f"{text}; where a process may have only one, set num_envs=1 and eval.num_envs=1") from error
 
 
 def find_spec(name: str) -> EnvSpec:
@@ -126,8 +146,7 @@ def _difference(config: EnvConfig, spec: EnvSpec, vector: VectorEnv) -> str:
         )
     for name, one, many in pairs:
         if one != many:
-            what = f"its vector entry point has the {name} space {many}, the environment itself {one}"
-            return f"{what}: single environments are made, as in workers and everywhere else"
+            return f"its vector entry point has the {name} space {many}, the environment itself {one}"
     return ""
 
 

@@ -13,7 +13,7 @@ from gymnasium.wrappers import ClipReward, NormalizeReward, RecordEpisodeStatist
 
 from dreamjax.commands import check_env
 from dreamjax.config import EnvConfig
-from dreamjax.envs.checks import EnvWarning
+from dreamjax.envs.checks import EnvError, EnvWarning
 from dreamjax.envs.make import make_env, make_single
 from dreamjax.envs.workers.vector_env import WorkerVectorEnv
 from dreamjax.types import ObsSpec
@@ -133,3 +133,21 @@ def test_workers_and_this_process_make_the_same() -> None:
 
 def test_scripted_ids_are_found_by_their_module() -> None:
     assert isinstance(make_single(EnvConfig(id="tests.helpers.scripted:Scripted")).unwrapped, scripted.FaultyEnv)
+
+
+def test_a_simulator_of_which_there_may_be_one() -> None:
+    adapter = make_env(EnvConfig(id="tests.helpers.edges:EdgeAlone-v0"), 1, seed=0)
+    adapter.close()
+    with pytest.raises(
+        EnvError, match=r"environment 1 of 2 cannot be made beside the first: .*port is taken; .*num_envs=1"
+    ):
+        make_env(EnvConfig(id="tests.helpers.edges:EdgeAlone-v0"), 2, seed=0)
+    edges.Alone.alive = 0
+
+
+def test_arguments_that_only_the_environment_itself_takes(both: str) -> None:
+    with pytest.warns(EnvWarning, match="vector entry point cannot be made: TypeError.*single environments are made"):
+        adapter = make_env(EnvConfig(id=both, kwargs={"max_episode_steps": 2}), 2, seed=0)
+    adapter.reset()
+    adapter.step(ONE)
+    assert adapter.step(ONE)[1].is_last.all()
