@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import warnings
@@ -65,7 +66,9 @@ def make_env(config: EnvConfig, num_envs: int, *, seed: int, render_mode: str | 
             warnings.warn(f"{config.id}: {text}", EnvWarning, stacklevel=2)
         return singles
 
-    return _adapt(build, config.id, num_envs, seed, config)
+    own = config.id.rpartition(":")[2].startswith(OWN) and config.layout == "auto"
+    known = dataclasses.replace(config, layout="channels_first") if own else config  # as all boards of this package are
+    return _adapt(build, config.id, num_envs, seed, known)
 
 
 def make_single(config: EnvConfig, index: int = 0, render_mode: str | None = None) -> CheckedEnv:

@@ -151,3 +151,13 @@ def test_arguments_that_only_the_environment_itself_takes(both: str) -> None:
     adapter.reset()
     adapter.step(ONE)
     assert adapter.step(ONE)[1].is_last.all()
+
+
+@pytest.mark.parametrize("width", [4, 5])
+def test_boards_of_tetris_are_read_as_they_are(width: int) -> None:
+    """Of any size, and without a warning, which would be an error here."""
+    kwargs = {"height": 8, "width": width}
+    adapter = make_env(EnvConfig(id="dreamjax/Tetris-v0", action_mode="direct", kwargs=kwargs), 1, seed=0)
+    assert adapter.spec.obs["board"] == ObsSpec("grid", (2, 8, width), "uint8", 2)
+    legacy = EnvConfig(id="dreamjax/Tetris-v0", action_mode="direct", kwargs=kwargs, layout="legacy")
+    assert make_env(legacy, 1, seed=0).spec == adapter.spec
