@@ -66,6 +66,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         agent = acts_by(config, "evaluate")
         policy = policy_by(loaded.agent, agent)
         play: dict[str, Any] = dict(num_envs=num_envs, episodes=known.episodes, greedy=True, seed=seed)
+        play["max_length"] = config.eval.max_length
         result = evaluate(policy, loaded.params, loaded.env, **play)
         if known.dtype != "float32":
             again = evaluate(policy, shipped.rounded(loaded.params, known.dtype), loaded.env, **play)
