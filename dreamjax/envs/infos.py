@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamjax.envs.checks import EnvError
 from dreamjax.types import MASK_KEY
 
 Infos = Mapping[str, Any]
@@ -59,16 +60,23 @@ def mask_size(infos: Infos) -> int | None:
 
 
 def masks(infos: Infos, num_envs: int, size: int) -> np.ndarray:
-    """Returns the legal classes, bool ``[N, size]``; all True where an environment has no mask."""
+    """Returns the legal classes, bool ``[N, size]``; all True where an environment has no mask.
+
+    Raises:
+        EnvError: if a mask has another size.
+    """
     result = np.ones((num_envs, size), bool)
     if MASK_KEY in infos:
         present = _present(infos, MASK_KEY, num_envs)
         array = np.asarray(infos[MASK_KEY])
-        if array.dtype != object:
+        if array.dtype != object and array.size == result.size:
             return np.where(present[:, None], array.reshape(num_envs, size) != 0, True)
         for row, mask in enumerate(array):
             if present[row] and mask is not None:
-                result[row] = np.asarray(mask).reshape(-1) != 0
+                legal = np.asarray(mask).reshape(-1) != 0
+                if len(legal) != size:
+                    raise EnvError(f"environment {row}: info[{MASK_KEY!r}] has {len(legal)} entries, not {size}")
+                result[row] = legal
     return result
 
 

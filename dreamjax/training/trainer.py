@@ -71,6 +71,7 @@ class Trainer:
         # What may refuse the run comes first, and changes nothing in the directory.
         if self.group.is_primary:
             workdir.check(path, config, resume)
+        self.config = config = workdir.as_begun(config, path)
         self.num_devices = devices.device_count(config.parallel.num_devices)
         self.schedule = make_schedule(config)
         hosts.check_layout(config, self.group, self.num_devices)

@@ -19,11 +19,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+FREE = ("kwargs", "obs")  # fields that take any names
+
+
 def names(values: dict, path: str = "") -> list[str]:
     return [
         name
         for key, value in values.items()
-        for name in (names(value, f"{path}{key}.") if isinstance(value, dict) and key != "kwargs" else [path + key])
+        for name in (names(value, f"{path}{key}.") if isinstance(value, dict) and key not in FREE else [path + key])
     ]
 
 
