@@ -27,6 +27,26 @@ ActionForm = Literal["record", "vector", "outputs"]  # a record, a vector, or an
 MASK_KEY = "action_mask"
 
 
+ParamPath = tuple[str, ...]  # keys of a nested dict of parameters
+
+
+class Tensors(NamedTuple):
+    """Which parameters of a network count as one tensor where gradients are clipped by tensor.
+
+    Everything is one tensor for each array, but for:
+
+    Attributes:
+        joined: paths of arrays that are one tensor together.
+        columns: paths of arrays that are several tensors side by side along the last axis, and the width of each.
+    """
+
+    joined: tuple[tuple[ParamPath, ...], ...] = ()
+    columns: tuple[tuple[ParamPath, tuple[int, ...]], ...] = ()
+
+
+ONE_TENSOR_EACH = Tensors()
+
+
 # Specifications: what an environment gives and takes. Hashable, known before anything is traced.
 
 
@@ -308,6 +328,7 @@ class WorldModel(NamedTuple):
         feat_size: length of the last axis of ``feat``.
         needs_previous: whether ``predict`` reads the previous state: a window's first step that has none is then no part
             of the reconstruction loss.
+        tensors: what of the parameters counts as one tensor where gradients are clipped.
         fast: what ``models.fast`` needs to run these steps faster inside a scan, or None; opaque to everything else.
     """
 
@@ -327,4 +348,5 @@ class WorldModel(NamedTuple):
     entropy: Callable[..., Array]
     feat_size: int
     needs_previous: bool = False
+    tensors: Tensors = ONE_TENSOR_EACH
     fast: Any = None

@@ -50,6 +50,7 @@ SPECS = {
     "board": BOARD,
     "cells": EnvSpec(BOARD.obs, ActionSpec((ActionPart("categorical", 24),))),
     "image": EnvSpec({"image": ObsSpec("image", (8, 8, 1), "uint8")}, ACTIONS),
+    "larger image": EnvSpec({"image": ObsSpec("image", (48, 48, 1), "uint8")}, ACTIONS),
 }
 
 ALL = frozenset({"*"})
@@ -65,6 +66,8 @@ REPLAYED = {"train/loss/critic_replay", "priority"}
 SCALE = {*ACTOR, "imagination/return_scale", "imagination/advantage_size"}
 RETURNS = {*SCALE, *CRITIC, *REPLAYED, "retnorm", "imagination/return"}
 DREAMS = {*RETURNS, "imagination/reward", "imagination/cont", "imagination/value", "train/actor_entropy"}
+# By how they are computed: returns read the weights' array, but not its first column.
+STARTS = DREAMS - {"imagination/reward", "imagination/value", "train/actor_entropy"}
 GROUPS = {"world_model", "actor", "critic"}
 # The explorer: parameters of its own and what it keeps; what follows from its rewards.
 EXPLORER = {"explorer_actor", "explorer_critic", "explorer"}
@@ -124,6 +127,8 @@ ROWS = [
     Row("model.prior_layers", 2, "init", {"rssm"}),
     Row("model.posterior_layers", 2, "init", {"rssm"}),
     Row("model.grid_encoder", "conv", "init", {"encoder"}, spec="board"),
+    Row("model.image_conv", "pooled", "init", {"encoder", "decoder"}, spec="larger image"),
+    Row("model.image_conv", "pooled", "init", set()),
     Row("model.conv_depth", 3, "init", {"encoder", "rssm", "decoder"}, spec="image"),
     Row("model.norm", "rms", "init", {"encoder", *FEATURES}),
     Row("model.reward_head", "mse", "init", {"reward_head"}),
@@ -153,6 +158,7 @@ ROWS = [
     Row("loss.return_norm", "none", "behavior", SCALE),
     Row("loss.return_norm_rate", 0.5, "behavior", {*SCALE, "retnorm"}),
     Row("loss.return_norm_limit", 2.0, "behavior", SCALE),
+    Row("loss.return_norm_debias", False, "behavior", SCALE),
     # Actor and critic.
     Row("actor.layers", 2, "init", {"actor"}),
     Row("actor.units", 24, "init", {"actor"}),
@@ -169,6 +175,7 @@ ROWS = [
     Row("critic.slow_rate", 0.5, "behavior", {"slow_critic"}),
     Row("critic.slow_target", True, "behavior", {*RETURNS, "imagination/value"}),
     Row("critic.slow_regularizer", 0.5, "behavior", {*CRITIC, "train/loss/critic_replay"}),
+    Row("critic.replay_gradient", True, "behavior", {*CRITIC, *REPLAYED} - {"train/loss/critic"}),
     Row("critic.replay_scale", 0.5, "behavior", CRITIC - {"train/loss/critic"}),
     Row("critic.replay_scale", 0.0, "behavior", {*CRITIC, "train/loss/critic_replay"} - {"train/loss/critic"}),
     # Optimizers: all groups, but for the rates.
@@ -189,6 +196,7 @@ ROWS = [
     Row("optimizer.skip_nonfinite", 3, "model", set()),
     # Where dreams begin, and what is learned from.
     Row("imagination.last", 2, "behavior", DREAMS),
+    Row("imagination.start_cont", "predicted", "behavior", STARTS),
     Row("imagination.use_ring", True, "behavior", {*DREAMS, "ring"}, {"imagination": {"capacity": 60}}),
     Row("imagination.use_ring", True, "init", {"ring"}),
     Row("imagination.capacity", 80, "init", {"ring"}, RING),
@@ -241,6 +249,7 @@ ROWS = [
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
+    Row("replay.min_windows", 30, "schedule", {"counts", "when"}),
     Row("replay.sampler", "prioritized", "replay", {"drawn"}),
     Row("replay.online", 0.5, "replay", {"drawn"}),
     Row("replay.uniform_fraction", 0.5, "replay", {"drawn"}, PRIORITIZED),
@@ -362,22 +371,24 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
         phases = tuple(phase for phase in phases if phase != "explorer")
     state = jax.eval_shape(agent.init, jax.random.key(0))
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
-    marked = mock.patch.object(jax, "value_and_grad", marked_value_and_grad)
+    marked = mock.patch.object(jax, "vjp", marked_vjp)
     with marked if view == "model" else contextlib.nullcontext():
         named = gather(fingerprints(functools.partial(agent.update, phases=phases), state, batch), update_name)
     # What a phase passes on as it came is not its output (test_update.py holds that it is as it came).
     return {name: value for name, value in named.items() if name not in other}
 
 
-def marked_value_and_grad(fn: Callable[..., Any], *, has_aux: bool = False) -> Callable[..., Any]:
-    """In place of a gradient, something shaped like it that depends on the loss: tracing takes half the time."""
+def marked_vjp(fn: Callable[..., Any], params: Any, *, has_aux: bool) -> tuple[Any, Callable[..., Any], Any]:
+    """In place of the world model's gradient, something shaped like it that depends on its loss and features: tracing
+    takes half the time."""
+    assert has_aux
+    (loss, feat), rest = fn(params)
 
-    def value_and_grad(params: Any, *args: Any) -> tuple[Any, Any]:
-        value = fn(params, *args)
-        loss = value[0] if has_aux else value
-        return value, jax.tree.map(lambda x: x * loss, params)
+    def gradient(grads: tuple[jax.Array, jax.Array]) -> tuple[Any]:
+        told = loss * grads[0] + jnp.sum(feat * grads[1])
+        return (jax.tree.map(lambda x: x * told, params),)
 
-    return value_and_grad
+    return (loss, feat), gradient, rest
 
 
 def optimizer_outputs(config: Config) -> dict[str, int]:

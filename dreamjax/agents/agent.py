@@ -12,13 +12,12 @@ import jax.numpy as jnp
 from dreamjax.agents.acting import Carry, decide_by_policy, make_acting
 from dreamjax.agents.open_loop import make_open_loop
 from dreamjax.agents.planning import initial_plan, make_decision
-from dreamjax.algorithms.exploration import state_disagreement
 from dreamjax.algorithms.update import Learner, init_state, make_optimizers, update
 from dreamjax.config import Config, ConfigError
 from dreamjax.models.ensemble import make_ensemble
 from dreamjax.models.heads import Networks, make_actor, make_critic
 from dreamjax.models.world_model import make_world_model
-from dreamjax.types import Batch, EnvSpec, Params, RSSMState, TrainState, WorldModel
+from dreamjax.types import Batch, EnvSpec, TrainState, WorldModel
 
 
 class Agent(NamedTuple):
@@ -36,8 +35,6 @@ class Agent(NamedTuple):
         open_loop: ``(params, batch, key, *, context) -> dict``, see ``make_open_loop``.
         world_model: the world model's own functions. networks: these, actor and critic.
         spec: the environment.
-        disagreement: ``(params, state, action) -> float32 [...]`` of the ensemble about what an action vector leads to
-            from a state, or None without an ensemble.
     """
 
     init: Callable[..., TrainState]
@@ -49,12 +46,18 @@ class Agent(NamedTuple):
     world_model: WorldModel
     networks: Networks
     spec: EnvSpec
-    disagreement: Callable[[dict[str, Params], RSSMState, jax.Array], jax.Array] | None = None
+
+
+def compute_dtype(precision: str) -> jnp.dtype:
+    """The dtype of computation that ``parallel.precision`` means on this machine."""
+    if precision == "auto":
+        precision = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return jnp.dtype(precision)
 
 
 def make_networks(config: Config, spec: EnvSpec) -> Networks:
     """The networks of a configuration for an environment."""
-    dtype = jnp.dtype(config.parallel.precision)
+    dtype = compute_dtype(config.parallel.precision)
     return Networks(
         make_world_model(config.model, spec, dtype=dtype),
         make_actor(config.actor, config.model, spec, dtype=dtype),
@@ -68,7 +71,12 @@ def make_learner(networks: Networks, config: Config, spec: EnvSpec) -> Learner:
     return Learner(
         networks=networks,
         spec=spec,
-        optimizers=make_optimizers(config.optimizer, config.ensemble, config.explore),
+        optimizers=make_optimizers(
+            config.optimizer,
+            config.ensemble,
+            config.explore,
+            {"world_model": networks.world_model.tensors, "actor": networks.actor.tensors},
+        ),
         actor=config.actor,
         critic=config.critic,
         loss=config.loss,
@@ -95,9 +103,6 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
     networks = make_networks(config, spec)
     learner = make_learner(networks, config, spec)
     world_model = networks.world_model
-    disagreement = None
-    if networks.ensemble is not None:
-        disagreement = functools.partial(state_disagreement, world_model, networks.ensemble)
 
     def initial_carry(num_envs: int) -> Carry:
         action = jnp.zeros((num_envs, spec.action.vector_size))
@@ -114,7 +119,6 @@ def make_agent(config: Config, spec: EnvSpec) -> Agent:
         world_model=world_model,
         networks=networks,
         spec=spec,
-        disagreement=disagreement,
     )
 
 

@@ -88,13 +88,14 @@ def binary_loss(logit: jax.Array, target: jax.Array) -> jax.Array:
 
 
 def continue_probability(logit: jax.Array, *, gamma: float, cont_discount: bool) -> jax.Array:
-    """Probability in [0, 1] that the episode goes on, float32 ``[...]``, from the continue head's logit.
+    """Probability that the episode goes on, float32 ``[...]``, from the continue head's logit.
 
     With ``cont_discount`` the head's target was multiplied by the discount ``gamma``, which is divided out again here: the
-    discount is applied once, in the returns.
+    discount is applied once, in the returns. A head that predicts more than ``gamma`` gives more than 1, up to
+    ``1 / gamma``: cutting that off would shorten the horizon wherever the prediction scatters.
     """
     cont = jax.nn.sigmoid(logit)
-    return jnp.minimum(cont / gamma, 1.0) if cont_discount else cont
+    return cont / gamma if cont_discount else cont
 
 
 # Observations.

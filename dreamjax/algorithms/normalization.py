@@ -30,7 +30,11 @@ def update_normalizer(
     )
 
 
-def normalizer_scale(state: NormalizerState, *, rate: float, limit: float) -> jax.Array:
-    """``max(limit, high - low)`` float32 ``[]``, unbiased from the first update on (as Adam corrects its moments)."""
-    correction = 1 - (1 - rate) ** jnp.maximum(state.count, 1).astype(jnp.float32)
+def normalizer_scale(state: NormalizerState, *, rate: float, limit: float, debias: bool = True) -> jax.Array:
+    """``max(limit, high - low)`` float32 ``[]``.
+
+    ``debias``: unbiased from the first update on (as Adam corrects its moments). Without it the range grows from 0, as in
+    the published code of DreamerV3.
+    """
+    correction = 1 - (1 - rate) ** jnp.maximum(state.count, 1).astype(jnp.float32) if debias else 1.0
     return jnp.maximum(limit, (state.high - state.low) / correction)

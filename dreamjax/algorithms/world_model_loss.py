@@ -80,7 +80,7 @@ def world_model_loss(
     key: jax.Array,
     *,
     symlog: bool,
-) -> tuple[jax.Array, tuple[Posterior, jax.Array, Metrics]]:
+) -> tuple[jax.Array, jax.Array, tuple[Posterior, jax.Array, Metrics]]:
     """The world model's loss on a batch of windows.
 
     The sum of reconstructions, reward, continue, ``dyn = KL(sg(post) || prior)`` and ``rep = KL(post || sg(prior))``. KLs
@@ -94,7 +94,8 @@ def world_model_loss(
         key: of this update; folded by the batch's global rows.
 
     Returns:
-        The loss ``[]`` and (posterior, loss by step float32 ``[B, T]``, metrics).
+        The loss ``[]``, the features ``[B, T, F]`` of the posterior states, through which gradients flow, and (posterior,
+        loss by step float32 ``[B, T]``, metrics), through which none does.
     """
     chex.assert_rank([batch.reward, batch.is_first, batch.is_terminal], 2)
     obs = preprocess(spec.obs, batch.obs)
@@ -140,4 +141,4 @@ def world_model_loss(
     metrics["train/prior_entropy"] = jnp.mean(world_model.entropy(prior_logit))
     metrics["train/post_entropy"] = jnp.mean(world_model.entropy(post.logit))
     metrics["train/reward_error"] = jnp.mean(jnp.abs(scalar_decode(reward_outputs, loss.symlog_limit) - batch.reward))
-    return total, (jax.tree.map(sg, post), sg(by_step), metrics)
+    return total, feat, (jax.tree.map(sg, post), sg(by_step), metrics)

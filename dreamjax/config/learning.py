@@ -35,6 +35,9 @@ class LossConfig(Options):
     )
     return_norm_rate: float = option(0.01, "Rate of the moving percentiles.", above=0, at_most=1)
     return_norm_limit: float = option(1.0, "Lower bound of the range that advantages are divided by.", above=0)
+    return_norm_debias: bool = option(
+        True, "Correct the moving percentiles for their start at 0, as Adam corrects its moments; DreamerV3 does not."
+    )
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class ImaginationConfig(Options):
 
     last: int = option(
         0, "States at the end of each window from which rollouts start.", unit="steps", at_least=0, zero="all states"
+    )
+    start_cont: Literal["true", "predicted"] = option(
+        "true",
+        "What weighs a rollout's first step: whether the replayed episode went on there, or the continue head's "
+        "prediction (DreamerV3).",
     )
     capacity: int = option(50_000, "Steps that the buffer keeps.", unit="imagined steps", above=0)
     use_ring: bool = option(

@@ -15,7 +15,10 @@ class ParallelConfig(Options):
     num_devices: int = option(
         1, "Local devices that share each batch; more than one run under pmap.", at_least=0, zero="all devices"
     )
-    precision: Literal["float32", "bfloat16"] = option("float32", "Dtype of computation; parameters stay float32.")
+    precision: Literal["float32", "bfloat16", "auto"] = option(
+        "float32",
+        "Dtype of computation; parameters stay float32. auto: bfloat16 on accelerators, float32 on CPUs.",
+    )
     memory_fraction: float = option(0.8, "Fraction of a GPU's memory that XLA may take.", above=0, at_most=1)
 
 

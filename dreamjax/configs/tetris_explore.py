@@ -33,7 +33,8 @@ def get_config(variant: str = "") -> ConfigDict:
         eval=dict(every=30_000),
     )
     plain = dict(explore=dict(steps=0), ensemble=dict(size=0))
-    more = ["explore_smoke"] if "smoke" in names else []
+    algorithm = {"plan", "dreamerv2", "dreamerv3"} & set(names)  # these do not explore
+    more = ["explore_smoke"] if "smoke" in names and not algorithm else []
     return presets.variants(
         merge(game.get_config().to_dict(), base),
         ",".join([*names, *more]),

@@ -15,7 +15,7 @@ from dreamjax.models.ensemble import Ensemble
 from dreamjax.models.grid.layers import GridActor, GridTrunk
 from dreamjax.models.grid.layout import grid_layout
 from dreamjax.models.nets import MLP, Dtype
-from dreamjax.types import EnvSpec, Params, WorldModel
+from dreamjax.types import ONE_TENSOR_EACH, ActionSpec, EnvSpec, Params, Tensors, WorldModel
 
 
 class Head(NamedTuple):
@@ -24,10 +24,12 @@ class Head(NamedTuple):
     Attributes:
         init: ``(key, feat_size) -> params``.
         apply: ``(params, feat) -> float32 [..., out]``.
+        tensors: what of the parameters counts as one tensor where gradients are clipped.
     """
 
     init: Callable[[jax.Array, int], Params]
     apply: Callable[[Params, jax.Array], jax.Array]
+    tensors: Tensors = ONE_TENSOR_EACH
 
 
 class Networks(NamedTuple):
@@ -44,6 +46,8 @@ def make_actor(actor: ActorConfig, model: ModelConfig, env: EnvSpec, *, dtype: D
     spec = env.action
     net = dict(layers=actor.layers, units=actor.units, outputs=spec.output_size, scale=actor.output_scale)
     head = _make_head(GridActor, net, model, env, dtype)
+    if model.kind == "rssm":
+        head = head._replace(tensors=policy_tensors(spec))
     if not actor.binary_bias:
         return head
     # A constant offset of the raw outputs equals an initial bias, and needs no surgery on the parameters.
@@ -56,7 +60,15 @@ def make_actor(actor: ActorConfig, model: ModelConfig, env: EnvSpec, *, dtype: D
         raw = head.apply(params, feat)
         return raw + jnp.broadcast_to(jnp.asarray(offset), raw.shape)
 
-    return Head(head.init, biased)
+    return head._replace(apply=biased)
+
+
+def policy_tensors(spec: ActionSpec) -> Tensors:
+    """The output layer of an actor by the published code's heads: one for each part, mean and deviation apart."""
+    columns: list[int] = []
+    for part in spec.parts:
+        columns += [part.size, part.size] if part.kind == "continuous" else [part.outputs]
+    return Tensors(columns=tuple((("Dense_0", "dense", leaf), tuple(columns)) for leaf in ("kernel", "bias")))
 
 
 def make_critic(critic: CriticConfig, model: ModelConfig, env: EnvSpec, *, dtype: Dtype = jnp.float32) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,16 +69,21 @@ class RMSNorm(nn.Module):
 
 
 class Dense(nn.Module):
-    """Affine map of the last axis with Dreamer's initialization."""
+    """Affine map of the last axis with Dreamer's initialization.
+
+    ``fan_in``: inputs of the whole layer, where this one holds some rows of its kernel; None: its own are all.
+    """
 
     features: int
     scale: float = 1.0
     use_bias: bool = True
     dtype: Dtype = jnp.float32
+    fan_in: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        layer = dict(use_bias=self.use_bias, dtype=self.dtype, kernel_init=kernel_init(self.scale), dot_general=matmul)
+        init = kernel_init(self.scale * math.sqrt(x.shape[-1] / (self.fan_in or x.shape[-1])))
+        layer = dict(use_bias=self.use_bias, dtype=self.dtype, kernel_init=init, dot_general=matmul)
         return nn.Dense(self.features, **layer, name="dense")(x)
 
 
@@ -85,7 +91,8 @@ class BlockDense(nn.Module):
     """An affine map with a kernel for each block: ``[blocks, N, in]`` to ``[blocks, N, features]``.
 
     Every block also reads ``shared`` ``[N, inputs]``; its rows of the kernels come last. One product computes them for all
-    blocks, without a copy of ``shared`` for each.
+    blocks, without a copy of ``shared`` for each. The initial scale counts the inputs of all blocks together as fan-in, as
+    the published code does.
 
     Blocks lead in memory, so that each block is a plain matrix product. With the batch first, XLA transposes on the way
     in and out, and on CPUs works element by element through what follows (3 times slower in all).
@@ -98,8 +105,7 @@ class BlockDense(nn.Module):
     def __call__(self, x: jax.Array, shared: jax.Array | None = None) -> jax.Array:
         blocks, rows, own = x.shape
         inputs = own + (0 if shared is None else shared.shape[-1])
-        # Fan-in is that of one block: the leading axis is a batch of kernels.
-        init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", batch_axis=(0,))
+        init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=(0, 1))
         kernel = self.param("kernel", init, (blocks, inputs, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (blocks, self.features))
         x, shared, kernel, bias = nn.dtypes.promote_dtype(x, shared, kernel, bias, dtype=self.dtype)

@@ -65,9 +65,13 @@ def _gated(deter: jax.Array, reset: jax.Array, candidate: jax.Array, update: jax
 
 
 class RSSM(nn.Module):
-    """Transition, prior and posterior of ``RSSMState(deter [..., D], stoch [..., S, K])``."""
+    """Transition, prior and posterior of ``RSSMState(deter [..., D], stoch [..., S, K])``.
+
+    ``tokens``: width E of the encoder's output.
+    """
 
     config: ModelConfig
+    tokens: int
     dtype: Dtype
 
     def setup(self) -> None:
@@ -79,8 +83,9 @@ class RSSM(nn.Module):
         self.prior_hidden = [Layer(config.hidden, **layer) for _ in range(config.prior_layers)]
         self.prior_out = Dense(size, dtype=self.dtype)
         # The posterior's first layer reads [deter, embed]; its embed half is computed for a whole window at once.
-        self.post_embed = Dense(config.hidden, use_bias=False, dtype=self.dtype)
-        self.post_deter = Dense(config.hidden, dtype=self.dtype)
+        joint = dict(fan_in=config.deter + self.tokens, dtype=self.dtype)
+        self.post_embed = Dense(config.hidden, use_bias=False, **joint)
+        self.post_deter = Dense(config.hidden, **joint)
         self.post_norm = NormAct(**layer)
         self.post_hidden = [Layer(config.hidden, **layer) for _ in range(config.posterior_layers - 1)]
         self.post_out = Dense(size, dtype=self.dtype)

@@ -16,21 +16,31 @@ from dreamjax.models.encoders import Encoder, zero_inputs
 from dreamjax.models.fast.rssm import rssm_fast_path
 from dreamjax.models.grid.model import make_grid_model
 from dreamjax.models.nets import MLP, Dtype
+from dreamjax.models.pooled_images import check_images
 from dreamjax.models.rssm import RSSM, reset_where
-from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, WorldModel
+from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, Tensors, WorldModel
+
+# The published code has the posterior's first layer as one kernel over [deter, tokens].
+POSTERIOR_TENSORS = Tensors(
+    joined=((("rssm", "post_deter", "dense", "kernel"), ("rssm", "post_embed", "dense", "kernel")),)
+)
 
 
 class VectorWorldModel(nn.Module):
-    """The plan's five parts: representation (encoder, posterior), transition, observation, reward, continue."""
+    """The plan's five parts: representation (encoder, posterior), transition, observation, reward, continue.
+
+    ``tokens``: width of the encoder's output (``encoder_width``).
+    """
 
     config: ModelConfig
     spec: EnvSpec
+    tokens: int
     dtype: Dtype
 
     def setup(self) -> None:
         model = self.config
         self.encoder = Encoder(self.spec.obs, model, self.dtype)
-        self.rssm = RSSM(model, self.dtype)
+        self.rssm = RSSM(model, self.tokens, self.dtype)
         self.decoder = Decoder({k: v for k, v in self.spec.obs.items() if v.kind != "mask"}, model, self.dtype)
         net = dict(act=model.act, norm=model.norm, dtype=self.dtype)
         bins = model.bins if model.reward_head == "twohot" else 1
@@ -83,10 +93,22 @@ def make_world_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype = jnp.fl
     return (make_grid_model if model.kind == "grid" else make_vector_model)(model, spec, dtype=jnp.dtype(dtype))
 
 
+def encoder_width(model: ModelConfig, spec: EnvSpec) -> int:
+    """Width E of the encoder's output."""
+    obs, _ = zero_inputs(spec)
+    tokens, _ = jax.eval_shape(Encoder(spec.obs, model, jnp.float32).init_with_output, jax.random.key(0), obs)
+    return tokens.shape[-1]
+
+
 def make_vector_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> WorldModel:
-    """The RSSM of PlaNet and Dreamer: one vector of latents, for any observation."""
+    """The RSSM of PlaNet and Dreamer: one vector of latents, for any observation.
+
+    Raises:
+        ConfigError: images do not fit ``model.image_conv``.
+    """
+    check_images(spec.obs, model)
     kind = model.latent
-    module = VectorWorldModel(model, spec, dtype)
+    module = VectorWorldModel(model, spec, encoder_width(model, spec), dtype)
     classes = model.classes if kind == "categorical" else 1
 
     def initial(batch_size: int) -> RSSMState:
@@ -139,5 +161,6 @@ def make_vector_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> Wor
         cont=lambda params, feat: call("cont", params, feat),
         mask=(lambda params, feat: call("mask", params, feat)) if MASK_KEY in spec.obs else None,
         feat_size=model.deter + model.stoch * classes,
+        tensors=POSTERIOR_TENSORS,
         fast=rssm_fast_path(model, dtype),
     )

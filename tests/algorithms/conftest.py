@@ -30,6 +30,11 @@ VARIANTS = {
     },
     "even": {"imagination": {"last": 4}, "replay": {"sampler": "prioritized", "uniform_fraction": 0.5}},
     "plain": {"imagination": {"last": 4}},
+    "replayed": {
+        "imagination": {"last": 4},
+        "replay": {"sampler": "prioritized", "uniform_fraction": 0.5},
+        "critic": {"replay_gradient": True},
+    },
     "ring": {
         "model": {"latent": "gaussian", "cell": "gru"},
         "imagination": {"use_ring": True, "capacity": 3 * 30},

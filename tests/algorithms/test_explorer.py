@@ -45,7 +45,7 @@ def test_the_explorers_phase_against_numpy(learner):
     def dreamt(state):
         key = jax.random.fold_in(state.key, state.step)
         model_key = jax.random.split(key, 3)[0]
-        _, (post, _, _) = world_model_loss(
+        _, _, (post, _, _) = world_model_loss(
             state.params["world_model"], networks.world_model, x.spec, config.loss, batch, model_key,
             symlog=config.model.symlog,
         )  # fmt: skip

@@ -29,6 +29,13 @@ def test_the_first_update_is_not_biased():
     np.testing.assert_allclose(SCALE(UPDATE(norm.init_normalizer(), jnp.arange(101.0))), 90, rtol=1e-5)
 
 
+def test_without_the_correction_the_range_grows_from_zero():
+    """Contract 25, the published code's choice: a quarter of 90 after one update at rate 1/4."""
+    state = UPDATE(norm.init_normalizer(), jnp.arange(101.0))
+    np.testing.assert_allclose(SCALE(state, debias=False), 90 / 4, rtol=1e-5)
+    assert SCALE(UPDATE(norm.init_normalizer(), jnp.arange(101.0) / 100), debias=False) == 1
+
+
 def test_constant_and_small_returns_are_not_blown_up():
     """Contract 25: constant returns give scale 1; so does a state that has seen nothing."""
     assert SCALE(UPDATE(norm.init_normalizer(), jnp.full((7, 3), 1e4))) == 1

@@ -1,14 +1,19 @@
 """LaProp, clipping by tensor, warm-up and the slow critic against NumPy transcriptions of the published equations."""
 
+import chex
 import jax
 import numpy as np
 import optax
 import pytest
+from flax import traverse_util
 
 from dreamjax.algorithms import optimizers
 from dreamjax.algorithms.update.state import make_optimizers, moving_average
 from dreamjax.config import EnsembleConfig, ExploreConfig, OptimizerConfig
+from dreamjax.types import Tensors
+from tests.helpers import networks
 from tests.helpers.arrays import normal
+from tests.helpers.batches import EVERY_ACTION
 
 PLAIN = OptimizerConfig(agc=0.0, clip=0.0, warmup=0)
 
@@ -75,6 +80,56 @@ def test_clipping_is_by_the_norm_of_the_whole_tensor():
     expected = {name: grads[name] * factor for name, factor in {"big": 3 / 500, "zero": 3e-4 / 5, "calm": 1}.items()}
     for name in params:
         np.testing.assert_allclose(clipped[name], expected[name], rtol=1e-5)
+
+
+def test_clipping_by_tensors_that_are_not_arrays():
+    """Two kernels that are one tensor share a norm; columns that are two tensors have one each."""
+    params = {"a": {"kernel": np.float32([[3]])}, "b": {"kernel": np.float32([[4]])}, "out": np.float32([1, 2, 2])}
+    grads = {
+        "a": {"kernel": np.float32([[30]])},  # joined: |w| = 5, |g| = 50 -> 1.5
+        "b": {"kernel": np.float32([[40]])},
+        "out": np.float32([0.1, 6, 8]),  # one column: |w| = 1, |g| = 0.1; two: |w| = 8^0.5, |g| = 10
+    }
+    tensors = Tensors(joined=((("a", "kernel"), ("b", "kernel")),), columns=((("out",), (1, 2)),))
+    clip = optimizers.clip_by_tensor(0.3, tensors=tensors)
+    clipped, _ = jax.jit(clip.update)(grads, clip.init(params), params)
+    shrunk = 0.3 * 8**0.5 / 10
+    chex.assert_trees_all_close(
+        clipped,
+        {
+            "a": {"kernel": np.float32([[0.9]])},
+            "b": {"kernel": np.float32([[1.2]])},
+            "out": np.float32([0.1, 6 * shrunk, 8 * shrunk]),
+        },
+        rtol=1e-5,
+    )
+
+
+def test_the_tensors_of_the_networks_are_in_their_parameters(tiny_config):
+    """Every path is that of an array, and columns are all of it."""
+    names = {"world_model": networks.world_model, "actor": networks.actor}
+    for name, make in names.items():
+        network = make(tiny_config, EVERY_ACTION)
+        size = (networks.world_model(tiny_config, EVERY_ACTION).feat_size,) if name == "actor" else ()
+        shapes = jax.eval_shape(lambda key, make=network.init, size=size: make(key, *size), jax.random.key(0))
+        flat = traverse_util.flatten_dict(shapes)
+        assert network.tensors != Tensors()
+        assert all(path in flat for paths in network.tensors.joined for path in paths)
+        for path, widths in network.tensors.columns:
+            assert sum(widths) == flat[path].shape[-1]
+    # 3 classes, 2 bits, 2 numbers with mean and deviation
+    assert {widths for _, widths in networks.actor(tiny_config, EVERY_ACTION).tensors.columns} == {(3, 2, 2, 2)}
+
+
+def test_the_optimizers_of_both_actors_clip_by_their_tensors():
+    """Adam without memory and with a great epsilon moves by g / epsilon: of columns of |w| = 1 apart 0.3, else 0.3 |w|."""
+    config = OptimizerConfig(kind="adam", warmup=0, beta1=0.0, beta2=0.0, eps=1e6, actor_lr=1e6, critic_lr=1e6)
+    tensors = Tensors(columns=((("w",), (1, 1)),))
+    made = make_optimizers(config, EnsembleConfig(), ExploreConfig(steps=1), {"actor": tensors})
+    w, g = {"w": np.float32([1, 1])}, {"w": np.float32([0, 100])}
+    for name, expected in (("actor", 0.3), ("explorer_actor", 0.3), ("critic", 0.3 * 2**0.5)):
+        change, _ = jax.jit(made[name].update)(g, made[name].init(w), w)
+        np.testing.assert_allclose(change["w"], [0, -expected], rtol=1e-4, err_msg=name)
 
 
 def test_clipping_comes_before_the_normalization():

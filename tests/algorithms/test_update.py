@@ -1,5 +1,6 @@
 """One update: the behavior phase against NumPy, phases alone, accumulation, several devices, precision, extremes."""
 
+import dataclasses
 import functools
 import operator
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import traverse_util
 
 from dreamjax.agents.agent import make_agent
 from dreamjax.algorithms.actions import make_policy
@@ -16,7 +18,9 @@ from dreamjax.algorithms.distributions import scalar_loss
 from dreamjax.algorithms.imagination import imagine
 from dreamjax.algorithms.randomness import row_keys
 from dreamjax.algorithms.update import fast, init_state
-from dreamjax.algorithms.update.behavior import last_steps
+from dreamjax.algorithms.update.behavior import behavior_phase, dream, last_steps, start_continuation
+from dreamjax.algorithms.update.state import task_behavior
+from dreamjax.algorithms.update.world_model import behavior_windows, of_all_windows, world_model_phase
 from dreamjax.algorithms.world_model_loss import world_model_loss
 from dreamjax.training.runtime import memory
 from dreamjax.training.updates import scan_updates
@@ -65,7 +69,7 @@ def test_the_behavior_phase_against_numpy(learner):
     @functools.partial(jax.jit, compiler_options=QUICK)
     def replayed(state):
         model_key, dream_key, _ = jax.random.split(jax.random.fold_in(state.key, state.step), 3)
-        _, (post, by_step, _) = world_model_loss(
+        _, _, (post, by_step, _) = world_model_loss(
             state.params["world_model"], x.networks.world_model, x.spec, config.loss, batch, model_key,
             symlog=config.model.symlog,
         )  # fmt: skip
@@ -215,6 +219,51 @@ def test_behaviors_learn_from_the_evenly_drawn_windows_alone(learner):
     assert_close(outs, of_the_model)
 
 
+def test_values_of_replayed_steps_teach_the_world_model_where_configured(learner):
+    """Contract 20: by the steps that have a target in the evenly drawn windows, and by those alone. Actor and critic learn
+    the same."""
+    x, without = learner("replayed"), learner("even")
+    (state, _, _), (other, _, _) = x.update(x.state(), x.batch), without.update(x.state(), x.batch)
+    assert_close(state.replace(params={}, opt_state={}), other.replace(params={}, opt_state={}))
+    for name in ("actor", "critic"):
+        assert_close(state.params[name], other.params[name])
+    model, unmoved = state.params["world_model"], other.params["world_model"]
+    difference = traverse_util.flatten_dict(jax.tree.map(lambda a, b: np.max(np.abs(a - b)), model, unmoved), sep="/")
+    moved = {name for name, value in difference.items() if value > 1e-6}
+    assert moved == {name for name in difference if name.startswith(("encoder", "rssm/cell", "rssm/post"))}
+
+    @functools.partial(jax.jit, compiler_options=QUICK)
+    def feat_grad(state, batch):
+        model = world_model_phase(x.learner, state.params, batch, jax.random.key(0), train=False)
+        windows, post = behavior_windows(x.learner.replay, batch, model.post)
+        task = task_behavior(state)
+        dreamed = dream(x.learner, state.params["world_model"], task.actor, windows, post, jax.random.key(1))
+        learned = behavior_phase(x.learner, task, dreamed, windows, post, axis_name=None)
+        return of_all_windows(x.learner.replay, learned.feat_grad, len(batch.reward))
+
+    length = x.batch.reward.shape[1]
+    has_target = ~np.asarray(x.batch.is_last)
+    has_target[[0, 2]] = has_target[:, : length - 4] = has_target[:, -1] = False
+    reached = np.any(feat_grad(x.state(), x.batch) != 0, -1)
+    np.testing.assert_array_equal(reached, has_target)
+
+
+def test_what_weighs_the_first_step_of_a_rollout(learner):
+    """Contract 18: the truth, or the prediction as the head has it, its discount of 0.9 included."""
+    plain = learner("plain").learner
+    predicted, ended = np.float32([0.5, 1.1]), np.array([True, False])
+    weights = {}
+    for choice in ("true", "predicted"):
+        for discount in (False, True):
+            loss = dataclasses.replace(plain.loss, gamma=0.9, cont_discount=discount)
+            imagination = dataclasses.replace(plain.imagination, start_cont=choice)
+            varied = plain._replace(loss=loss, imagination=imagination)
+            weights[choice, discount] = start_continuation(varied, predicted, ended).tolist()
+    assert weights["true", True] == weights["true", False] == [0, 1]
+    np.testing.assert_allclose(weights["predicted", True], [0.45, 0.99], rtol=1e-6)
+    np.testing.assert_allclose(weights["predicted", False], predicted)
+
+
 def test_the_slow_critic_follows_by_its_rate(learner):
     """Contract 26: (1 - rate) slow + rate critic, of the slow critic that the state brought; never a copy."""
     x = learner("plain")
@@ -314,9 +363,10 @@ def test_devices_give_the_same_update(learner, variant, kind, devices):
         assert_close(joined, outs, rtol=5e-3, atol=1e-4)
 
 
-def test_accumulation_equals_the_whole_batch(learner):
+@pytest.mark.parametrize("variant", ["plain", "replayed"])
+def test_accumulation_equals_the_whole_batch(learner, variant):
     """Contract 29: two micro-batches give the update of one batch, outs and metrics too."""
-    one, two = learner("plain"), learner("plain", accumulate=2)
+    one, two = learner(variant), learner(variant, accumulate=2)
     left, right = one.update(one.state(), one.batch), two.update(two.state(), two.batch)
     assert_close(left, right, rtol=5e-3, atol=1e-4)
 
@@ -381,7 +431,7 @@ def test_bfloat16_computes_in_half_and_learns_in_full(kind, tiny_config, tiny_sp
     loss_of = lambda p, key: world_model_loss(p, model, tiny_spec, config.loss, batch, key, symlog=True)
     grads, post = jax.eval_shape(
         lambda params, key: jax.grad(
-            lambda p: (lambda loss, aux: (loss, aux[0]))(*loss_of(p, key)),
+            lambda p: (lambda loss, _, aux: (loss, aux[0]))(*loss_of(p, key)),
             has_aux=True,
         )(params),
         state.params["world_model"],

@@ -49,7 +49,9 @@ def window(config, seed=0):
 
 
 def loss_of(params, world_model, config, batch, key):
-    return wml.world_model_loss(params, world_model, SPEC, config.loss, batch, key, symlog=config.model.symlog)
+    """The loss, and (posterior, loss by step, metrics)."""
+    loss, _, rest = wml.world_model_loss(params, world_model, SPEC, config.loss, batch, key, symlog=config.model.symlog)
+    return loss, rest
 
 
 def timeless(world_model):

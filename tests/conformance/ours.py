@@ -108,14 +108,14 @@ def pieces(learner: Learner, state: TrainState, batch: Batch) -> tuple[dict[str,
         "imag/feat": rollouts.feat,
         "imag/action": rollouts.action if part.probs is None else jnp.argmax(rollouts.action, -1),
         "imag/reward": rollouts.reward,
-        "imag/cont": rollouts.cont * loss.gamma,
+        # The reference's include the discount, at the start too, where ours is the reference's as it is.
+        "imag/cont": rollouts.cont.at[:, 1:].multiply(loss.gamma),
         "imag/value": value,
         "imag/slow_value": scalar_decode(slow, limit),
         "imag/action_logp": rollouts.log_prob,
         "imag/entropy": policy.entropy()[:, :-1],
         "imag/return": returns,
-        # The reference's weights include the discount of their own step.
-        "imag/weight": step_weights(rollouts.cont[:, :-1], gamma=loss.gamma) * loss.gamma,
+        "imag/weight": step_weights(rollouts.cont[:, :-1], gamma=loss.gamma),
         "imag/advantage": (returns - value[:, :-1]) / scale,
         "replay/return": replay_returns(batch.reward, batch.is_last, batch.is_terminal, starts, **constants),
         "percentiles/after": jnp.stack([retnorm.low, retnorm.high]),
@@ -124,8 +124,10 @@ def pieces(learner: Learner, state: TrainState, batch: Batch) -> tuple[dict[str,
     entries |= {"imag/actor_mean": part.mean, "imag/actor_std": part.std} if part.probs is None else {}
 
     learned = behavior_phase(learner, task, dreamed, batch, model.post, axis_name=None)
-    grads = {**model.grads, "actor": learned.actor_grad, "critic": learned.critic_grad}
-    return entries, {"grads": grads, "metrics": model.metrics | learned.metrics}
+    feat_grad = learned.feat_grad if learner.critic.replay_gradient else None
+    grads = {"world_model": model.gradient(feat_grad), "actor": learned.actor_grad, "critic": learned.critic_grad}
+    stopped = grads | {"world_model": model.gradient(None)}
+    return entries, {"grads": grads, "stopped": stopped, "metrics": model.metrics | learned.metrics}
 
 
 def losses(metrics: dict[str, Any]) -> list[np.ndarray]:
@@ -144,7 +146,8 @@ def one_update(golden: Tensors, entries: dict[str, jax.Array], rest: dict[str, A
     ours |= {f"loss/{name}": value for name, value in by_name.items()}
     ours["loss/total"] = np.asarray(sum(SCALES[name] * value for name, value in by_name.items()))
     grads = reference.to_reference(rest["grads"], parameters(golden))
-    ours["grad/norm"] = ours["repval_stopped/grad_norm"] = np.asarray(norms(grads))
+    ours["grad/norm"] = np.asarray(norms(grads))
+    ours["repval_stopped/grad_norm"] = np.asarray(norms(reference.to_reference(rest["stopped"], parameters(golden))))
     return ours | {f"grad/whole/{name}": grads[name] for name in below(golden, "grad/whole/")}
 
 

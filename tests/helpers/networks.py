@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dreamjax.agents.agent import compute_dtype
 from dreamjax.config import Config
 from dreamjax.models.ensemble import Ensemble, make_ensemble
 from dreamjax.models.heads import Head, Networks, make_actor, make_critic
@@ -10,19 +11,19 @@ from dreamjax.types import EnvSpec, WorldModel
 
 
 def world_model(config: Config, spec: EnvSpec) -> WorldModel:
-    return make_world_model(config.model, spec, dtype=config.parallel.precision)
+    return make_world_model(config.model, spec, dtype=compute_dtype(config.parallel.precision))
 
 
 def actor(config: Config, spec: EnvSpec) -> Head:
-    return make_actor(config.actor, config.model, spec, dtype=config.parallel.precision)
+    return make_actor(config.actor, config.model, spec, dtype=compute_dtype(config.parallel.precision))
 
 
 def critic(config: Config, spec: EnvSpec) -> Head:
-    return make_critic(config.critic, config.model, spec, dtype=config.parallel.precision)
+    return make_critic(config.critic, config.model, spec, dtype=compute_dtype(config.parallel.precision))
 
 
 def ensemble(config: Config, spec: EnvSpec) -> Ensemble:
-    return make_ensemble(config.ensemble, config.model, spec, dtype=config.parallel.precision)
+    return make_ensemble(config.ensemble, config.model, spec, dtype=compute_dtype(config.parallel.precision))
 
 
 def networks(config: Config, spec: EnvSpec) -> Networks:

@@ -309,7 +309,7 @@ def imagine(config, params, deter, stoch, legal, alive, keys):
         masks.append(mlp(model["mask_head"], feats[-1]) > 0)
     cont = [sigmoid(mlp(model["cont_head"], feat)[:, 0]) for feat in feats]
     if config.loss.cont_discount:
-        cont = [np.minimum(value / config.loss.gamma, 1) for value in cont]
+        cont = [value / config.loss.gamma for value in cont]
     return SimpleNamespace(
         feats=feats,
         masks=masks,

@@ -64,7 +64,7 @@ def test_block_dense_is_one_matrix_for_each_block():
     [
         (nets.Dense(400), (1, 400), 400, 1.0),
         (nets.Dense(400, scale=0.01), (1, 400), 400, 0.01),
-        (nets.BlockDense(200), (8, 1, 100), 100, 1.0),  # the fan-in is that of one block, not of all
+        (nets.BlockDense(200), (8, 1, 100), 800, 1.0),  # the fan-in is that of all blocks together
     ],
     ids=["dense", "dense_0.01", "block"],
 )

@@ -93,7 +93,7 @@ def make_rssm(config, latent, **changes):
     )
     action = rng.normal(size=(2, ACTION)).astype(np.float32)
     tokens = rng.normal(size=(2, TOKENS)).astype(np.float32)
-    module = Both(config, jnp.float32)
+    module = Both(config, TOKENS, jnp.float32)
     return module, random_params(module.init, state, action, tokens), (state, action, tokens)
 
 

@@ -25,7 +25,7 @@ from dreamjax.algorithms.update.state import (
     update_keys,
     update_slow_critics,
 )
-from dreamjax.algorithms.update.world_model import behavior_windows, ensemble_phase, world_model_phase
+from dreamjax.algorithms.update.world_model import behavior_windows, ensemble_phase, of_all_windows, world_model_phase
 from dreamjax.types import Batch, Metrics, ReplayOuts, TrainState
 
 TASK: Phases = ("world_model", "actor_critic")
@@ -54,7 +54,7 @@ def update(
 
     # The world model: filter the windows, reconstruct them, predict rewards, ends and the next latent.
     model = world_model_phase(learner, state.params, batch, keys.world_model, train="world_model" in phases)
-    grads, metrics, priority = dict(model.grads), dict(model.metrics), model.loss_by_step
+    grads, metrics, priority, feat_grad = {}, dict(model.metrics), model.loss_by_step, None
     if "world_model" in phases and learner.networks.ensemble is not None:
         grads["ensemble"], metrics["train/loss/ensemble"] = ensemble_phase(
             learner, state.params["ensemble"], batch, model.post, keys.bootstrap
@@ -74,6 +74,8 @@ def update(
         learned = behavior_phase(learner, task, dreamed, windows, post, axis_name=axis_name)
         grads |= {"actor": learned.actor_grad, "critic": learned.critic_grad}
         metrics, retnorm = metrics | learned.metrics, learned.retnorm
+        if learner.critic.replay_gradient:
+            feat_grad = of_all_windows(learner.replay, learned.feat_grad, batch.reward.shape[0])
         priority = add_value_error(learner.replay, priority, learned.value_error)
 
     # The explorer: a second actor and critic, rewarded for what the ensemble's members disagree on.
@@ -81,6 +83,9 @@ def update(
         explored = explorer_phase(learner, state, windows, post, keys.explorer, axis_name=axis_name)
         grads, metrics, explorer = grads | explored.grads, metrics | explored.metrics, explored.explorer
 
+    # The world model's gradient comes last: that of the values of replayed steps joins it where configured.
+    if "world_model" in phases:
+        grads["world_model"] = model.gradient(feat_grad)
     if axis_name is not None:
         grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
     params, opt_state, grad_norms = apply_gradients(learner.optimizers, state, grads)

@@ -31,10 +31,9 @@ class ReplayedSteps(NamedTuple):
     """The replayed steps that rollouts begin from, ``[B, t, ...]``: the last ``imagination.last`` of each window.
 
     Attributes:
-        feat: features of their posterior states. reward, is_last, is_terminal: as in ``Batch``.
+        reward, is_last, is_terminal: as in ``Batch``.
     """
 
-    feat: jax.Array
     reward: jax.Array
     is_last: jax.Array
     is_terminal: jax.Array
@@ -42,10 +41,14 @@ class ReplayedSteps(NamedTuple):
 
 class BehaviorUpdate(NamedTuple):
     """What the actor-critic phase gives: gradients, metrics, the moved percentiles of returns, and by replayed step the
-    value's error float32 ``[B, t]``."""
+    value's error float32 ``[B, t]``.
+
+    ``feat_grad``: gradient ``[B, T, F]`` of the value loss on replayed steps by the features of their posterior states.
+    """
 
     actor_grad: Params
     critic_grad: Params
+    feat_grad: jax.Array
     metrics: Metrics
     retnorm: NormalizerState
     value_error: jax.Array
@@ -92,9 +95,9 @@ def dream(
         mask = None
         if learner.networks.world_model.mask is not None:
             mask = last_steps(window.obs[MASK_KEY] > 0, last)
-        cont = 1.0 - last_steps(window.is_terminal, last).astype(jnp.float32)
+        ended = last_steps(window.is_terminal, last)
         start, rows = last_steps((states, rows), last)
-        return None, imagine_from(learner, model, actor, start, rows, mask, cont, key)
+        return None, imagine_from(learner, model, actor, start, rows, mask, ended, key)
 
     return accumulate(micro, (batch, post.state), learner.micro_batches)[1]
 
@@ -106,14 +109,14 @@ def imagine_from(
     start: RSSMState,
     row: jax.Array,
     mask: jax.Array | None,
-    cont: jax.Array,
+    ended: jax.Array,
     key: jax.Array,
 ) -> fast.Rollouts:
     """Rollouts of the actor from ``start`` ``[N, ...]``.
 
     Args:
         row: int32 ``[N]`` index of each start in the global batch. mask: bool ``[N, C]`` legal actions there, or None.
-        cont: float32 ``[N]``, the start's own continuation: the true one, not the predicted.
+        ended: bool ``[N]``, whether the replayed episode terminated there.
     """
     policy_outputs = fast.policy_outputs(learner, actor)
 
@@ -134,8 +137,18 @@ def imagine_from(
         cont_discount=learner.loss.cont_discount,
         symlog_limit=learner.loss.symlog_limit,
     )
-    rollouts = dataclasses.replace(rollouts, cont=rollouts.cont.at[:, 0].set(cont))
-    return fast.Rollouts(rollouts, activations)
+    cont = rollouts.cont.at[:, 0].set(start_continuation(learner, rollouts.cont[:, 0], ended))
+    return fast.Rollouts(dataclasses.replace(rollouts, cont=cont), activations)
+
+
+def start_continuation(learner: Learner, predicted: jax.Array, ended: jax.Array) -> jax.Array:
+    """What weighs each rollout's first step, float32 ``[N]``: the truth, or what the head predicts.
+
+    The published code takes the head's prediction as it is, discount included where that is in its target.
+    """
+    if learner.imagination.start_cont == "true":
+        return 1.0 - ended.astype(jnp.float32)
+    return predicted * (learner.loss.gamma if learner.loss.cont_discount else 1.0)
 
 
 def example_rollout(learner: Learner, model: Params, actor: Params) -> Imagination:
@@ -143,8 +156,8 @@ def example_rollout(learner: Learner, model: Params, actor: Params) -> Imaginati
     start = learner.networks.world_model.initial(1)
     obs = learner.spec.obs
     mask = jnp.ones((1, obs[MASK_KEY].size), bool) if MASK_KEY in obs else None
-    row, cont, key = jnp.zeros((1,), jnp.int32), jnp.ones((1,)), jax.random.key(0)
-    return imagine_from(learner, model, actor, start, row, mask, cont, key).rollouts
+    row, ended, key = jnp.zeros((1,), jnp.int32), jnp.zeros((1,), bool), jax.random.key(0)
+    return imagine_from(learner, model, actor, start, row, mask, ended, key).rollouts
 
 
 def through_ring(
@@ -177,17 +190,20 @@ def behavior_phase(
     advantages of the actor.
     """
     feat = learner.networks.world_model.feat(post.state)
-    steps = ReplayedSteps(feat, batch.reward, batch.is_last, batch.is_terminal)
-    steps = jax.tree.map(lambda x: x[:, -learner.imagination.last :], steps)
+    steps = ReplayedSteps(batch.reward, batch.is_last, batch.is_terminal)
+    recent, steps = jax.tree.map(lambda x: x[:, -learner.imagination.last :], (feat, steps))
     rollouts = dreamed.rollouts
     parts = fast.behavior_parts(rollouts.reward.shape, steps.reward.shape[0], least=learner.micro_batches)
 
-    def critic_micro(part: tuple[Imagination, ReplayedSteps]) -> tuple[Any, CriticOutputs]:
-        grad_fn = jax.grad(critic_losses, argnums=1, has_aux=True)
-        grad, (metrics, outputs) = grad_fn(learner, behavior.critic, behavior.slow_critic, *part)
-        return (grad, metrics), outputs
+    def critic_micro(part: tuple[jax.Array, Imagination, ReplayedSteps]) -> tuple[Any, tuple[CriticOutputs, jax.Array]]:
+        grad_fn = jax.grad(critic_losses, argnums=(1, 2), has_aux=True)
+        feat, *rest = part
+        (grad, feat_grad), (metrics, outputs) = grad_fn(learner, behavior.critic, feat, behavior.slow_critic, *rest)
+        # A part's mean over its own steps: its share of the mean over all.
+        return (grad, metrics), (outputs, feat_grad / parts)
 
-    (critic_grad, metrics), critic = accumulate(critic_micro, (rollouts, steps), parts)
+    (critic_grad, metrics), (critic, feat_grad) = accumulate(critic_micro, (recent, rollouts, steps), parts)
+    feat_grad = jnp.pad(feat_grad, ((0, 0), (feat.shape[1] - recent.shape[1], 0), (0, 0)))
     retnorm, scale = return_scale(learner, behavior.retnorm, critic.returns, axis_name=axis_name)
 
     def actor_micro(part: tuple[fast.Rollouts, CriticOutputs]) -> tuple[Any, None]:
@@ -205,24 +221,29 @@ def behavior_phase(
             "imagination/return_scale": scale,
         }
     )
-    return BehaviorUpdate(actor_grad, critic_grad, metrics, retnorm, critic.error)
+    return BehaviorUpdate(actor_grad, critic_grad, feat_grad, metrics, retnorm, critic.error)
 
 
 def return_scale(
     learner: Learner, retnorm: NormalizerState, returns: jax.Array, *, axis_name: str | None
 ) -> tuple[NormalizerState, jax.Array]:
     """Percentiles moved by these returns, and the range float32 ``[]`` that advantages are divided by (1: not at all)."""
-    rate = learner.loss.return_norm_rate
+    loss, rate = learner.loss, learner.loss.return_norm_rate
     retnorm = update_normalizer(retnorm, returns, rate=rate, axis_name=axis_name)
-    if learner.loss.return_norm == "none":
+    if loss.return_norm == "none":
         return retnorm, jnp.ones(())
-    return retnorm, normalizer_scale(retnorm, rate=rate, limit=learner.loss.return_norm_limit)
+    scale = normalizer_scale(retnorm, rate=rate, limit=loss.return_norm_limit, debias=loss.return_norm_debias)
+    return retnorm, scale
 
 
 def critic_losses(
-    learner: Learner, params: Params, slow_params: Params, rollouts: Imagination, steps: ReplayedSteps
+    learner: Learner, params: Params, feat: jax.Array, slow_params: Params, rollouts: Imagination, steps: ReplayedSteps
 ) -> tuple[jax.Array, tuple[Metrics, CriticOutputs]]:
-    """The critic's loss on rollouts and on replayed steps, float32 ``[]``; the gradient flows to ``params`` alone."""
+    """The critic's loss on rollouts and on replayed steps, float32 ``[]``.
+
+    The gradient flows to ``params``, and, by the replayed steps, to their features ``feat`` ``[B, t, F]`` where
+    ``critic.replay_gradient`` is set.
+    """
     apply, loss, config = learner.networks.critic.apply, learner.loss, learner.critic
     # The last state takes part in no loss: returns bootstrap from its value.
     outputs, slow = apply(params, rollouts.feat), apply(slow_params, rollouts.feat)
@@ -239,12 +260,16 @@ def critic_losses(
     weight = step_weights(rollouts.cont[:, :-1], gamma=loss.gamma)
     losses = {"critic": critic_loss(outputs[:, :-1], slow[:, :-1], returns, weight, **towards)}
 
+    if not config.replay_gradient:
+        feat = sg(feat)
     if learner.imagination.use_ring:  # rollouts do not begin at these steps
-        outputs, slow = apply(params, steps.feat), apply(slow_params, steps.feat)
+        outputs, slow = apply(params, feat), apply(slow_params, feat)
         bootstrap = scalar_decode(outputs, loss.symlog_limit)
     else:
         outputs, slow = (x[:, 0].reshape(*steps.reward.shape, -1) for x in (outputs, slow))
         bootstrap = returns[:, 0].reshape(steps.reward.shape)
+        if config.replay_gradient:  # the same values, with a gradient to the features
+            outputs = apply(params, feat)
     targets = replay_returns(
         steps.reward, steps.is_last, steps.is_terminal, sg(bootstrap), gamma=loss.gamma, lam=loss.lam
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -23,7 +24,16 @@ from dreamjax.config import (
     ReplayConfig,
 )
 from dreamjax.models.heads import Networks
-from dreamjax.types import EnvSpec, ExplorerState, Metrics, NormalizerState, Params, TrainState
+from dreamjax.types import (
+    ONE_TENSOR_EACH,
+    EnvSpec,
+    ExplorerState,
+    Metrics,
+    NormalizerState,
+    Params,
+    Tensors,
+    TrainState,
+)
 
 Phase = Literal["world_model", "actor_critic", "explorer"]
 Phases = tuple[Phase, ...]
@@ -114,25 +124,28 @@ def update_keys(state: TrainState) -> UpdateKeys:
 
 
 def make_optimizers(
-    config: OptimizerConfig, ensemble: EnsembleConfig, explore: ExploreConfig
+    config: OptimizerConfig,
+    ensemble: EnsembleConfig,
+    explore: ExploreConfig,
+    tensors: Mapping[str, Tensors] = MappingProxyType({}),
 ) -> dict[str, optax.GradientTransformation]:
     """One optimizer for each group of parameters that these configurations have.
 
     "world_model", "actor", "critic"; "ensemble" where it has members; "explorer_actor" and "explorer_critic", at the rates
-    of actor and critic, where there is an explorer.
+    of actor and critic, where there is an explorer. ``tensors``: by network, what counts as one tensor to the clipping.
     """
-    make = optimizer_lib.make_optimizer
-    optimizers = {
-        "world_model": make(config, config.world_model_lr),
-        "actor": make(config, config.actor_lr, config.actor_delay),
-        "critic": make(config, config.critic_lr),
-    }
+    rates = {"world_model": config.world_model_lr, "actor": config.actor_lr, "critic": config.critic_lr}
     if ensemble.size:
-        optimizers["ensemble"] = make(config, ensemble.lr)
+        rates["ensemble"] = ensemble.lr
     if explore.steps:
-        optimizers["explorer_actor"] = make(config, config.actor_lr, config.actor_delay)
-        optimizers["explorer_critic"] = make(config, config.critic_lr)
-    return optimizers
+        rates |= {"explorer_actor": config.actor_lr, "explorer_critic": config.critic_lr}
+    delays = {"actor": config.actor_delay, "explorer_actor": config.actor_delay}
+    return {
+        name: optimizer_lib.make_optimizer(
+            config, rate, delays.get(name, 0), tensors.get(name.removeprefix("explorer_"), ONE_TENSOR_EACH)
+        )
+        for name, rate in rates.items()
+    }
 
 
 def apply_gradients(

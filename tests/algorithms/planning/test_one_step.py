@@ -58,7 +58,7 @@ def model_of(world_model, value, loss):
 
 
 # Where the continue target holds the discount, the probability that the episode goes on is the discount.
-@pytest.mark.parametrize(("cont_discount", "go_on"), [(False, 50.0), (True, np.log(9)), (True, 50.0)])
+@pytest.mark.parametrize(("cont_discount", "go_on"), [(False, 50.0), (True, np.log(9))])
 def test_q_is_reward_and_discounted_value_where_the_episode_goes_on(cont_discount, go_on):
     state = RSSMState(jnp.array([[0.0], [1.0]]), jnp.zeros((2, 1, 1)))
     action = jnp.broadcast_to(jnp.eye(3)[None], (2, 3, 3))

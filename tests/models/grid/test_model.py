@@ -176,7 +176,7 @@ def test_first_steps_without_a_past_are_not_reconstructed():
     def losses(params):
         def losses_of(needs, batch):
             bundle = model._replace(needs_previous=needs)
-            return world_model_loss(params, bundle, spec, config.loss, batch, jax.random.key(0), symlog=True)[1][1:]
+            return world_model_loss(params, bundle, spec, config.loss, batch, jax.random.key(0), symlog=True)[2][1:]
 
         return [losses_of(needs, window) for window in (batch, kept) for needs in (True, False)]
 

@@ -31,15 +31,15 @@ MUTANTS = [
     Mutant(
         "discount_kept_in_cont",
         "continue_probability",
-        "jnp.minimum(cont / gamma, 1.0)",
+        "cont / gamma",
         "cont",
         tests="tests/algorithms/test_imagination.py",
     ),
     Mutant(
-        "cont_above_one",
+        "cont_cut_off_at_one",  # difference 3
         "continue_probability",
-        "jnp.minimum(cont / gamma, 1.0)",
         "cont / gamma",
-        tests="tests/algorithms/test_imagination.py",
+        "jnp.minimum(cont / gamma, 1.0)",
+        tests="tests/conformance/test_numbers.py::test_imagination",
     ),
 ]

@@ -11,6 +11,13 @@ MUTANTS = [
         "(state.high - state.low) / 1.0",
     ),
     Mutant(
+        "percentiles_always_corrected",  # difference 5
+        "normalizer_scale",
+        "1 - (1 - rate) ** jnp.maximum(state.count, 1).astype(jnp.float32) if debias else 1.0",
+        "1 - (1 - rate) ** jnp.maximum(state.count, 1).astype(jnp.float32)",
+        tests="tests/conformance/test_numbers.py::test_gradients",
+    ),
+    Mutant(
         "percentiles_floor",
         "normalizer_scale",
         "jnp.maximum(limit, (state.high - state.low) / correction)",

@@ -8,16 +8,23 @@ MUTANTS = [
     Mutant("laprop_no_correction", "make_optimizer", "bias_correction=True", "bias_correction=False"),
     Mutant(
         "agc_by_row",
-        "clip_by_tensor",
-        "jnp.linalg.norm(update.reshape(-1))",
-        "jnp.linalg.norm(update, axis=-1, keepdims=True)",
+        "norms",
+        "jnp.linalg.norm(part.reshape(-1))",
+        "jnp.linalg.norm(part, axis=-1, keepdims=True)",
+    ),
+    Mutant(
+        "agc_of_each_array",  # difference 2
+        "norms",
+        "jnp.linalg.norm(jnp.stack([result[path, 0] for path in paths]))",
+        "result[paths[0], 0]",
+        tests="tests/conformance/test_numbers.py::test_updates",
     ),
     Mutant("agc_min_norm", "clip_by_tensor", "1e-3", "1e-1"),
     Mutant(
         "agc_lengthens",
         "clip_by_tensor",
-        "jnp.maximum(1.0, update_norm / allowed)",
-        "jnp.maximum(0.1, update_norm / allowed)",
+        "jnp.maximum(1.0, update_norms[name] / allowed)",
+        "jnp.maximum(0.1, update_norms[name] / allowed)",
     ),
     Mutant(
         "warm_up_from_full",

@@ -7,9 +7,9 @@ MUTANTS = [
     Mutant(
         "finished_starts_alive",
         "dream",
-        "last_steps(window.is_terminal, last).astype(jnp.float32)",
-        "0.0 * last_steps(window.is_terminal, last).astype(jnp.float32)",
-        tests="::test_the_behavior_phase_against_numpy",
+        "last_steps(window.is_terminal, last)",
+        "last_steps(window.is_last & False, last)",
+        tests="tests/algorithms/test_plain_update.py",
     ),
     Mutant(
         "policy_at_the_outcome",
@@ -203,10 +203,37 @@ MUTANTS = [
     Mutant(
         "critic_waits_too",
         "make_optimizers",
-        "make(config, config.critic_lr)",
-        "make(config, config.critic_lr, config.actor_delay)",
+        "delays.get(name, 0)",
+        "config.actor_delay",
         tests="tests/algorithms/test_optimizers.py",
-        index=0,
+    ),
+    Mutant(
+        "replayed_values_spare_the_world_model",  # difference 6
+        "update",
+        "model.gradient(feat_grad)",
+        "model.gradient(None)",
+        tests="tests/algorithms/test_update.py::test_values_of_replayed_steps_teach_the_world_model_where_configured",
+    ),
+    Mutant(
+        "replayed_values_of_other_windows",
+        "of_all_windows",
+        "jnp.zeros((batch_size, *gradient.shape[1:]), gradient.dtype).at[uniform].set(gradient)",
+        "jnp.zeros((batch_size, *gradient.shape[1:]), gradient.dtype).at[uniform - 1].set(gradient)",
+        tests="tests/algorithms/test_update.py::test_values_of_replayed_steps_teach_the_world_model_where_configured",
+    ),
+    Mutant(
+        "predicted_start_without_its_discount",  # difference 4
+        "start_continuation",
+        "learner.loss.gamma if learner.loss.cont_discount else 1.0",
+        "1.0",
+        tests="tests/conformance/test_numbers.py::test_imagination",
+    ),
+    Mutant(
+        "true_start_where_predicted_is_asked_for",  # difference 4
+        "start_continuation",
+        'learner.imagination.start_cont == "true"',
+        "True",
+        tests="tests/conformance/test_numbers.py::test_imagination",
     ),
     Mutant(
         "slow_critic_rate_swapped",

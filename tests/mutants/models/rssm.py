@@ -11,6 +11,13 @@ MUTANTS = [
         "latents.unimix_logit(shaped, 0.0)",
     ),
     Mutant(
+        "posterior_fan_in_by_part",  # difference 2
+        "RSSM.setup",
+        "fan_in=config.deter + self.tokens",
+        "fan_in=None",
+        tests="tests/conformance/test_networks.py::test_initial_scales",
+    ),
+    Mutant(
         "posterior_blind", "RSSM.post_logit", "self.post_deter(deter) + embed", "self.post_deter(deter) + 0 * embed"
     ),
     Mutant(
