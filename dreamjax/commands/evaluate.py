@@ -74,6 +74,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     num_envs = min(known.num_envs or at_once, episodes)
     try:
         loaded = load(known.workdir, num_envs=num_envs, seed=seed, changes=changes)
+        env = loaded.env
     except EnvError as error:
         raise UsageError(str(error)) from error
     except CheckpointError as error:
@@ -97,7 +98,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             raise UsageError(str(error)) from error
         return cli.fail(error)
     finally:
-        loaded.env.close()
+        env.close()
     seconds = watch.mean
     print(f"time per move: {1e3 * seconds / num_envs:.3f} ms ({1e3 * seconds:.1f} ms for {num_envs} games at once)")
     if not known.json:

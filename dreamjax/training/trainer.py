@@ -30,7 +30,7 @@ from dreamjax.training.runtime.background_compiler import BackgroundCompiler
 from dreamjax.training.runtime.stop import Stop
 from dreamjax.training.runtime.watchdog import Watchdog
 from dreamjax.training.schedule import Pending, crossed, make_schedule
-from dreamjax.training.storage import checkpoint, recording, warm_start, workdir
+from dreamjax.training.storage import checkpoint, recording, trained, warm_start, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
 from dreamjax.training.updates import Updates, chunk_updates, unstack
@@ -76,8 +76,10 @@ class Trainer:
         self.schedule = make_schedule(config)
         hosts.check_layout(config, self.group, self.num_devices)
         self._watchdog = Watchdog(patience=config.env.warn_after, limit=config.env.abort_after, end=self._abort)
-        self._source = build.open_source(config, self.group, self._watchdog)
+        begun = trained.read(self.path)
+        self._source = build.open_source(config, self.group, self._watchdog, begun)
         self.spec = self._source.spec
+        self._trained_in = trained.TrainedIn(self.spec, (begun and begun.spaces) or self._source.spaces)
         self._evaluations: Evaluations | None = None
         self._newest: Path | None = None  # checkpoint that this process has written
         self.agent = make_agent(config, self.spec)
@@ -115,7 +117,7 @@ class Trainer:
             self._evaluations = Evaluations(
                 config,
                 self._acting.evaluate,
-                open_env=lambda num, seed: build.open_environments(config, num, seed, self._watchdog),
+                open_env=lambda num, seed: build.open_environments(config, num, seed, self._watchdog, self.spec),
                 lend=self.collector.lend,
                 num_envs=self._source.share.num_envs,
                 should_stop=self._stop_here,
@@ -338,7 +340,7 @@ class Trainer:
             "logger": dict(position),
         }
         meta = {"update": self.schedule.updates} | self.progress.to_meta(self.step)
-        meta |= {"config": to_dict(self.config), "spec": recording.spec_to_dict(self.spec)}
+        meta |= {"config": to_dict(self.config)} | self._trained_in.to_meta()
         meta["versions"] = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
         before = self._newest if self.progress.saved == self.step == self.progress.evaluated else None
         more: dict[str, Any] = {"keep": self.config.checkpoint.keep, "group": self.group, "replaces": before}
