@@ -66,9 +66,13 @@ def make_env(config: EnvConfig, num_envs: int, *, seed: int, render_mode: str | 
             warnings.warn(f"{config.id}: {text}", EnvWarning, stacklevel=2)
         return singles
 
+    return _adapt(build, config.id, num_envs, seed, how_read(config))
+
+
+def how_read(config: EnvConfig) -> EnvConfig:
+    """``config`` as ``ObsCodec`` takes it: all boards of this package have their channels first."""
     own = config.id.rpartition(":")[2].startswith(OWN) and config.layout == "auto"
-    known = dataclasses.replace(config, layout="channels_first") if own else config  # as all boards of this package are
-    return _adapt(build, config.id, num_envs, seed, known)
+    return dataclasses.replace(config, layout="channels_first") if own else config
 
 
 def make_single(config: EnvConfig, index: int = 0, render_mode: str | None = None) -> CheckedEnv:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from dreamjax.config import ModelConfig
 from dreamjax.models.encoders import conv_layers
-from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init
+from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init, module_names
 from dreamjax.models.pooled_images import PooledDecoder
 from dreamjax.types import ObsSpec
 
@@ -75,12 +75,13 @@ class Decoder(nn.Module):
             hidden = MLP(config.layers, config.units, act=config.act, norm=config.norm, dtype=self.dtype, name="mlp")(
                 feat
             )
+            names = module_names(flat)
             for name in flat:
                 shape = prediction_shape(self.spec[name])
                 size = 1
                 for side in shape:
                     size *= side
-                out = Dense(size, dtype=self.dtype, name=f"out_{name.replace('/', '_')}")(hidden)
+                out = Dense(size, dtype=self.dtype, name=f"out_{names[name]}")(hidden)
                 result[name] = out.astype(jnp.float32).reshape(*lead, *shape)
         images = sorted(set(self.spec) - set(flat))
         if images and config.image_conv == "pooled":
@@ -89,7 +90,8 @@ class Decoder(nn.Module):
             together = PooledDecoder(shape, config, self.dtype, name="images")(feat)
             ends = list(itertools.accumulate(shape[2] for shape in shapes))
             return result | dict(zip(images, jnp.split(together, ends[:-1], -1), strict=True))
+        names = module_names(images)
         for name in images:
             shape = self.spec[name].shape
-            result[name] = ImageDeconv(shape, config, self.dtype, name=f"image_{name.replace('/', '_')}")(feat)
+            result[name] = ImageDeconv(shape, config, self.dtype, name=f"image_{names[name]}")(feat)
         return result

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.config import ModelConfig
-from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init, symlog
+from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init, module_names, symlog
 from dreamjax.models.pooled_images import PooledEncoder
 from dreamjax.types import EnvSpec, ObsSpec
 
@@ -142,14 +142,18 @@ class Encoder(nn.Module):
     def __call__(self, obs: Mapping[str, jax.Array]) -> jax.Array:
         config = self.config
         flat, images = [], {}
+        names = {
+            kind: module_names([name for name, entry in self.spec.items() if entry.kind == kind])
+            for kind in ("image", "grid")
+        }
         for name in sorted(self.spec):
             entry, x = self.spec[name], obs[name]
             lead = x.shape[: x.ndim - (3 if entry.kind in ("grid", "image") else 1)]
             if entry.kind == "image":
-                images[f"image_{name.replace('/', '_')}"] = x
+                images[f"image_{names['image'][name]}"] = x
             elif entry.kind == "grid":
                 grid = GridConv if config.grid_encoder == "conv" else GridDense
-                flat.append(grid(config, self.dtype, name=f"grid_{name.replace('/', '_')}")(x))
+                flat.append(grid(config, self.dtype, name=f"grid_{names['grid'][name]}")(x))
             elif entry.kind == "vector":
                 lead = x.shape[: x.ndim - len(entry.shape)]
                 x = x.reshape(*lead, entry.size)
