@@ -15,8 +15,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c "$(PROBE)" >/dev/null 2>&1 && echo "$$p" && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock train test test-slow lint format typecheck check smoke evaluate dream benchmark compare \
-	difftest mutants chaos clean distclean
+.PHONY: help install lock train test test-slow lint format typecheck check smoke evaluate dream docs package door \
+	benchmark compare difftest mutants chaos clean distclean
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -68,6 +68,21 @@ evaluate: install  ## play a trained agent (WORKDIR=..., ARGS="--episodes=100")
 
 dream: install  ## real boards beside dreamed boards (WORKDIR=...)
 	$(RUN) -m experiments.dream $(if $(WORKDIR),--workdir=$(WORKDIR)) $(ARGS)
+
+docs: install  ## the documentation site in build/docs
+	@$(RUN) -c "import furo, jupytext, myst_parser, sphinx" 2>/dev/null || \
+		$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(RUN) -m sphinx -W --keep-going -q -b html docs build/docs
+
+package:  ## source and wheel in dist/, checked
+	"$(PYTHON)" -m venv build/tools
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	rm -rf dist
+	build/tools/bin/python -m build --outdir dist .
+	build/tools/bin/python -m twine check --strict dist/*
+
+door: package  ## the README's commands in a fresh environment that has only the wheel
+	"$(PYTHON)" -m tests.door --wheel=$$(ls dist/*.whl)
 
 benchmark: install  ## speed of updates, environments and replay
 	$(RUN) -m experiments.benchmark $(ARGS)

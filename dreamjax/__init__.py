@@ -22,6 +22,7 @@ Or write the loop yourself from the functions that the trainer uses:
 
 ``experiments/train_cartpole.py`` of the source code does so in 40 lines. The same from a shell: ``dreamjax --help``.
 
+The functions keep compiled programs in ``~/.cache/dreamjax/jax``; ``JAX_COMPILATION_CACHE_DIR`` names another folder.
 Importing this package registers its environments with Gymnasium (``dreamjax/Tetris-v0``) and imports neither JAX nor what
 is listed below, which is imported when it is first used.
 
@@ -91,6 +92,9 @@ def __getattr__(name: str) -> Any:
     if name not in _SOURCES:
         raise AttributeError(f"module 'dreamjax' has no attribute {name!r}")
     module, attribute = _SOURCES[name]
+    if not module.startswith("dreamjax.config"):
+        # What follows compiles; a script's next start reads the programs from the user's cache folder.
+        importlib.import_module("dreamjax.training.runtime.compile_cache").enable()
     value = globals()[name] = getattr(importlib.import_module(module), attribute)
     return value
 

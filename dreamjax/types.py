@@ -78,7 +78,7 @@ class ActionPart:
 
     Attributes:
         kind: "categorical" (one of ``size``), "binary" (``size`` bits pressed together), "continuous" (``size`` numbers,
-            in [-1, 1] here; the adapter scales them to ``low``..``high``).
+            in [-1, 1] here; the adapter scales them to [low, high]).
         size: classes, bits or dimensions.
         masked: whether ``obs["action_mask"]`` says which classes are legal (categorical only).
         low, high: bounds of the environment's own action, per dimension (continuous only).

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dreamjax.commands import cli, compile_cache
+from dreamjax.commands import cli
+from dreamjax.training.runtime import compile_cache
 from dreamjax.training.storage import workdir
 from dreamjax.training.storage.workdir import UsageError
 

@@ -25,7 +25,7 @@ TODAY += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dreamjax/config
 TODAY += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "dreamjax/shipped").glob("*/README.md"))
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.M))
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"^```([\w{}-]*)[^\n`]*\n(.*?)^```$", re.M | re.S)
 
 
 def read(document: str) -> str:
@@ -49,9 +49,10 @@ def test_the_two_commands_open_the_readme():
     assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make train", "make test"]
 
 
-def test_the_readme_links_every_page():
-    linked = re.findall(r"\]\((docs/[\w-]+\.md)\)", read("README.md"))
-    assert set(linked) == set(PAGES)
+def test_the_readme_links_pages():
+    """Those of the site's contents that a newcomer looks for; `tests/test_site.py` checks that the contents have all."""
+    linked = set(re.findall(r"\]\((docs/[\w/-]+\.md)\)", read("README.md")))
+    assert {"docs/index.md", "docs/install.md", "docs/ten-minutes.md", "docs/python.md", "docs/results.md"} <= linked
 
 
 def test_the_python_of_the_readme_runs():

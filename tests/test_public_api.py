@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -26,6 +27,16 @@ def test_every_public_name_is_there_and_documented():
 def test_importing_the_package_imports_no_jax():
     code = "import sys, dreamjax; assert 'jax' not in sys.modules; dreamjax.Config; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("first", ["", "import jax; "])
+def test_scripts_keep_compiled_programs(tmp_path, first):
+    """In the user's cache folder, whether or not JAX was imported before."""
+    code = f"{first}import dreamjax as dj; dj.make_agent; import jax; print(jax.config.jax_compilation_cache_dir)"
+    env = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    env["XDG_CACHE_HOME"] = str(tmp_path)
+    run = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == str(tmp_path / "dreamjax" / "jax")
 
 
 def test_configurations_are_found_by_name_and_changed():

@@ -23,7 +23,7 @@ class Player:
     Args:
         agent: the functions. params: ``TrainState.params``.
         observations, actions: of the environment's single spaces.
-        policy: one of the agent's ways to act; None: ``agent.policy``.
+        policy: one of the agent's ways to act; None: ``agent.policy``. seed: of what ``predict`` samples.
     """
 
     def __init__(
@@ -33,10 +33,35 @@ class Player:
         observations: ObsCodec,
         actions: ActionCodec,
         policy: Callable | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         self.agent, self.params = agent, params
         self._observations, self._actions = observations, actions
         self._policy = jax.jit(policy or agent.policy, static_argnames="greedy")
+        self._key = jax.random.key(seed)
+
+    def predict(
+        self, obs: Any, state: Carry | None = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[Any, Carry]:
+        """One step, with the arguments of ``predict`` of Stable-Baselines3, for code that is written for it.
+
+        Args:
+            obs: an observation of the environment, or of a vector environment.
+            state: what the last call returned; None at the very first step.
+            episode_start: whether ``obs`` comes from a reset: a bool for one environment, bool ``[N]`` for a batch; None:
+                one environment, at its first step where ``state`` is None.
+            deterministic: take the best action rather than a sample, drawn by a key of this object.
+
+        Returns:
+            As ``act``.
+
+        Raises:
+            EnvError: the observation is not of the environment's space.
+        """
+        self._key, key = jax.random.split(self._key)
+        is_first = state is None if episode_start is None else episode_start
+        return self.act(obs, state, is_first=is_first, key=key, greedy=deterministic)
 
     def act(
         self,

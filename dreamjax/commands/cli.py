@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from dreamjax import configs
-from dreamjax.commands import compile_cache
 from dreamjax.config import Config, ConfigError, ParallelConfig, from_dict
 from dreamjax.config.overrides import override
-from dreamjax.training.runtime import memory
+from dreamjax.training.runtime import compile_cache, memory
 from dreamjax.training.storage.workdir import UsageError
 
 OK, FAILED, USAGE = 0, 1, 2

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dreamjax.training.storage.load import Loaded
     from dreamjax.types import Batch
 
-CURVES = ("train/world_model_loss", "imagination/return", "episode/return", "episode/lines")
 MIN_STEPS = 200  # steps of each environment, so that windows also show later moments of a game
 
 
@@ -49,6 +48,8 @@ def _main(arguments: Sequence[str] | None) -> int:
             f"--context={known.context} is not allowed: must be 1 or more, and less than --length={known.length}"
         )
     config = workdir.read_config(known.workdir)
+    if known.folder is None and workdir.resolve(known.workdir) != known.workdir:
+        raise workdir.UsageError(f"{known.workdir} comes with the package: name a folder for the pictures by --folder")
     folder = known.folder or known.workdir / "media"
     print(f"dreamjax: dreams of the agent of {known.workdir} in {config.env.id}", flush=True)
 
@@ -56,8 +57,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     import jax
 
     from dreamjax.envs.checks import EnvError
+    from dreamjax.reporting.curves import plot_curves
     from dreamjax.reporting.dreams import dream_report
-    from dreamjax.reporting.visualization import plot_curves
     from dreamjax.training.storage.checkpoint import CheckpointError
     from dreamjax.training.storage.load import load
 
@@ -76,7 +77,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         batch = _replayed(loaded, known.windows, known.length, seed)
     else:
         try:
-            batch = _play(loaded, num_envs=num_envs, windows=known.windows, length=known.length, seed=seed)
+            steps = max(MIN_STEPS, 2 * known.length)
+            batch = play(loaded, num_envs=num_envs, steps=steps, windows=known.windows, length=known.length, seed=seed)
         except EnvError as error:
             return cli.fail(error)
         finally:
@@ -87,7 +89,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         )
         print(f"checkpoint {loaded.path.name}, pictures in {folder}")
         if (known.workdir / "metrics.jsonl").is_file():
-            plot_curves(known.workdir / "metrics.jsonl", folder / "curves.png", CURVES, smooth=10)
+            plot_curves(known.workdir / "metrics.jsonl", folder / "curves.png")
     except OSError as error:
         return cli.fail(f"{folder} cannot be written: {error}")
     if not figures:
@@ -97,14 +99,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     return cli.OK
 
 
-def _play(loaded: Loaded, *, num_envs: int, windows: int, length: int, seed: int) -> Batch:
-    """Windows ``[windows, length]`` of new episodes, played by the policy."""
+def play(loaded: Loaded, *, num_envs: int, steps: int, windows: int, length: int, seed: int) -> Batch:
+    """Windows ``[windows, length]`` of ``steps`` steps of each environment, played by the policy's samples."""
     from dreamjax.buffers.samplers import make_sampler
     from dreamjax.buffers.sequence_buffer import SequenceBuffer
     from dreamjax.config import ReplayConfig
     from dreamjax.training.collection.collector import Collector, make_policy
 
-    steps = max(MIN_STEPS, 2 * length)
     replay = SequenceBuffer(
         loaded.env.spec,
         capacity=steps * num_envs,

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dreamjax.commands import cli, compile_cache
+from dreamjax.commands import cli
 from dreamjax.commands.keyboard import Keys, Terminal, landing, move, nearest, pressed
 from dreamjax.commands.stopwatch import Stopwatch
+from dreamjax.training.runtime import compile_cache
 from dreamjax.training.storage import workdir
 from dreamjax.training.storage.workdir import UsageError
 

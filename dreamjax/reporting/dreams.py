@@ -17,6 +17,8 @@ CONTEXT_COLOR: vis.Color = (90, 90, 110)
 DREAM_COLOR: vis.Color = (150, 60, 200)
 SHOWN_WINDOWS = 3  # windows of the batch that the GIF shows
 STRIP_STEPS = 12  # steps that the PNG shows
+PARTS = ("real", "dream", "difference")
+TITLE, LABEL = 16, 120  # pixels of the step numbers and of the names of rows
 SHOWN_KINDS = ("grid", "image", "vector")
 
 
@@ -46,7 +48,7 @@ def dream_report(
 
     The GIF shows the real observation, the dreamed one and their difference for a few windows of the batch, step by step.
     The border is gray while the model observes, and violet while it only receives actions. The PNG shows the first of
-    these windows in rows: real, dreamed, difference. With an ensemble, ``<name>_disagreement.png`` shows its
+    these windows in named rows: real, dreamed, difference. With an ensemble, ``<name>_disagreement.png`` shows its
     disagreement along that window (``uncertainty.disagreement_map``), and the metrics include
     ``dream/disagreement/<error>``, the rank correlations of disagreement and errors. Without grids, images or vectors
     nothing is written and no metrics are returned.
@@ -146,14 +148,24 @@ def dream_frames(
 
 
 def dream_strip(spec: dict[str, ObsSpec], result: dict[str, Any], window: int, *, context: int) -> np.ndarray:
-    """Returns steps of one window from left to right, evenly spaced from the last context step to the end."""
+    """Returns steps of one window from left to right, evenly spaced from the last context step to the end.
+
+    The number of the step is above each column, the names of the rows are on the left.
+    """
     length = result["valid"].shape[1]
     steps = np.unique(np.linspace(context - 1, length - 1, min(STRIP_STEPS, length - context + 1)).round().astype(int))
-    columns = []
+    columns, heights = [], []
     for t in steps:
-        column = vis.tile(_triple(spec, result, window, t), gap=4, axis=0)
-        columns.append(vis.add_border(column, CONTEXT_COLOR if t < context else DREAM_COLOR, width=2))
-    return vis.tile(columns, gap=4)
+        pictures = _triple(spec, result, window, t)
+        heights = [len(picture) for picture in pictures]
+        column = vis.add_border(
+            vis.tile(pictures, gap=4, axis=0), CONTEXT_COLOR if t < context else DREAM_COLOR, width=2
+        )
+        columns.append(np.concatenate([vis.text(str(t), TITLE, column.shape[1]), column]))
+    rows = [f"{name}: {part}" for name in spec for part in PARTS]
+    names = [vis.text(row, height, LABEL) for row, height in zip(rows, heights, strict=True)]
+    labels = np.pad(vis.tile(names, gap=4, axis=0), ((TITLE + 2, 2), (0, 0), (0, 0)))
+    return vis.tile([labels, *columns], gap=4)
 
 
 def _triple(spec: dict[str, ObsSpec], result: dict[str, Any], window: int, t: int) -> list[np.ndarray]:

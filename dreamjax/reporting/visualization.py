@@ -1,14 +1,12 @@
-"""Pictures of observations, and learning curves. A picture is uint8 ``[H, W, 3]``."""
+"""Pictures of observations. A picture is uint8 ``[H, W, 3]``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image, ImageDraw
 
-from dreamjax.files import atomic_file
-from dreamjax.reporting.metrics import read_metrics
 from dreamjax.types import ObsSpec
 
 Color = tuple[int, int, int]
@@ -118,6 +116,13 @@ def tile(pictures: Sequence[np.ndarray], *, gap: int = 4, axis: int = 1) -> np.n
     return np.concatenate(padded, axis)
 
 
+def text(words: str, height: int, width: int) -> np.ndarray:
+    """Writes words at the top left of a picture ``[height, width, 3]`` of the background's color."""
+    image = Image.new("RGB", (width, height), BACKGROUND)
+    ImageDraw.Draw(image).text((2, 0), words, fill=(200, 200, 200))
+    return np.asarray(image)
+
+
 def add_border(inside: np.ndarray, color: Color, *, width: int = 3) -> np.ndarray:
     """Adds a border of ``width`` pixels to a picture."""
     height, length, _ = inside.shape
@@ -125,43 +130,6 @@ def add_border(inside: np.ndarray, color: Color, *, width: int = 3) -> np.ndarra
     result[:] = color
     result[width:-width, width:-width] = inside
     return result
-
-
-def plot_curves(
-    metrics_path: str | Path, path: str | Path, names: Mapping[str, str] | Sequence[str], *, smooth: int = 1
-) -> Path:
-    """Plots metrics of a run over environment steps, one panel per metric, and returns ``path``.
-
-    Args:
-        metrics_path: path of a ``metrics.jsonl``.
-        path: path of the PNG file to write.
-        names: names of metrics, or the titles of the panels by name. A metric that was never logged has an empty panel.
-        smooth: window of a centered moving average, in points; 1 draws none.
-    """
-    from matplotlib.figure import Figure  # not pyplot, which has global state and may open windows
-
-    titles = dict(names) if isinstance(names, Mapping) else {name: name for name in names}
-    points: dict[str, list[tuple[float, float]]] = {name: [] for name in titles}
-    for line in read_metrics(metrics_path):
-        for name, series in points.items():
-            if line.get(name) is not None:
-                series.append((line["step"], line[name]))
-    figure = Figure(figsize=(4.2 * len(titles), 3.2), layout="constrained")
-    for axes, (name, title) in zip(np.ravel(figure.subplots(1, len(titles))), titles.items(), strict=True):
-        axes.set(title=title, xlabel="environment steps")
-        axes.grid(alpha=0.3)
-        if not points[name]:
-            continue
-        steps, values = np.array(points[name], float).T
-        smoothed = smooth > 1 and len(values) >= smooth
-        axes.plot(steps, values, color="C0", alpha=0.3 if smoothed else 1.0, linewidth=1)
-        if smoothed:
-            mean = np.convolve(values, np.ones(smooth) / smooth, "valid")
-            center = (smooth - 1) // 2
-            axes.plot(steps[center : center + len(mean)], mean, color="C0")
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-    return Path(path)
 
 
 def _cell(sides: Sequence[int]) -> int:

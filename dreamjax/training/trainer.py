@@ -18,6 +18,7 @@ from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.algorithms.planning.model import disagreement_weights
 from dreamjax.buffers.sequence_buffer import Indices
 from dreamjax.config import Config, to_dict
+from dreamjax.reporting.report import leave_report
 from dreamjax.training import build
 from dreamjax.training.collection.acting import CollectingInputs, make_acting
 from dreamjax.training.collection.collector import Collector
@@ -382,6 +383,8 @@ class Trainer:
         LOG.info(f"saving took {100 * self.clock.save_share:.2f} % of the time")
         if self.progress.complete:
             self._report()
+            if self.group.is_primary:
+                leave_report(self.path, self.config)
         return self.progress.complete
 
     def _steps_left(self) -> bool:

@@ -27,8 +27,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamjax.commands import cli, compile_cache
+from dreamjax.commands import cli
 from dreamjax.configs.tetris_locked import REWARDS
+from dreamjax.training.runtime import compile_cache
 from dreamjax.training.storage.workdir import UsageError
 from experiments.baselines import curves
 

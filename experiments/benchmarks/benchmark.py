@@ -28,9 +28,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dreamjax.commands import cli, compile_cache
+from dreamjax.commands import cli
 from dreamjax.config import Config, from_dict, merge
 from dreamjax.config.presets import size
+from dreamjax.training.runtime import compile_cache
 from dreamjax.training.storage.workdir import UsageError
 from experiments.benchmarks.growth_page import page
 from experiments.benchmarks.measuring import Row, row, timed

@@ -60,3 +60,26 @@ def test_a_batch_acts_as_its_rows_would(player):
     np.testing.assert_array_equal(action["go"], [10, 12])
     assert carry.action.shape == (2, 4)
     np.testing.assert_array_equal(np.asarray(carry.action), [[1, 0, 0, 0], [0, 0, 1, 0]])
+
+
+def test_predict_is_act_with_other_names(player):
+    env = Corridor()
+    obs, _ = env.reset()
+    action, state = player.predict(obs, deterministic=True)
+    expected, carry = player.act(obs, None, is_first=True, key=jax.random.key(0))
+    assert action == expected == {"go": 10}
+    jax.tree.map(np.testing.assert_array_equal, state.action, carry.action)
+    later = env.step(action)[0]
+    assert player.predict(later, state)[0] == {"go": 11}
+    batch = {name: np.stack([obs[name], later[name]]) for name in obs}
+    actions, state = player.predict(batch, None, np.array([True, True]))
+    np.testing.assert_array_equal(actions["go"], [10, 11])
+    assert state.action.shape == (2, 4)
+
+
+def test_predict_draws_a_new_key_each_time(player, monkeypatch):
+    keys = []
+    monkeypatch.setattr(player, "act", lambda *_, key, **__: keys.append(jax.random.key_data(key).tolist()))
+    player.predict(None)
+    player.predict(None)
+    assert keys[0] != keys[1]

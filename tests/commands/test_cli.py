@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from dreamjax.commands import cli, compile_cache, evaluate, train
+from dreamjax.commands import cli, evaluate, train
 from dreamjax.config import ConfigError
+from dreamjax.training.runtime import compile_cache
 from dreamjax.training.storage import workdir
 from dreamjax.training.storage.workdir import UsageError
 from tests.helpers import ROOT

@@ -48,6 +48,7 @@ def test_a_checkout_has_every_command_in_experiments(command, monkeypatch):
     called = []
     module = importlib.import_module(f"dreamjax.commands.{module_of(ALIASES.get(command, command))}")
     monkeypatch.setattr(module, "main", lambda: called.append(command) or 3)
+    monkeypatch.delitem(sys.modules, f"experiments.{module_of(command)}", raising=False)  # runpy warns of it
     with pytest.raises(SystemExit) as stop:
         runpy.run_module(f"experiments.{module_of(command)}", run_name="__main__")
     assert (stop.value.code, called) == (3, [command])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dreamjax.reporting import visualization as vis
-from dreamjax.reporting.dreams import CONTEXT_COLOR, DREAM_COLOR, dream_metrics, dream_report
+from dreamjax.reporting.dreams import CONTEXT_COLOR, DREAM_COLOR, LABEL, TITLE, dream_metrics, dream_report
 from dreamjax.types import ActionPart, ActionSpec, EnvSpec, ObsSpec
 
 GRID = ObsSpec("grid", (1, 2, 2), "uint8", classes=2)
@@ -108,9 +108,12 @@ def test_files(tmp_path, scripted, tiny_batch):
             assert tuple(frame[9 + 5, 9 + 2 * (4 * 26 + 6) + 5]) == (vis.EMPTY if t < 4 else vis.MISSING)
     with Image.open(tmp_path / "media" / "dream.png") as png:
         strip = np.asarray(png.convert("RGB"))
-    # One column of context and five of dreams; rows: board three times, then vector three times.
-    assert strip.shape == (3 * 156 + 3 * 8 + 5 * 4 + 2 * 2, 6 * (4 * 26 + 4) + 5 * 4, 3)
-    assert tuple(strip[0, 0]) == CONTEXT_COLOR and tuple(strip[0, -1]) == DREAM_COLOR
+    # The names of the rows, one column of context and five of dreams; rows: board three times, then vector three times.
+    assert strip.shape == (TITLE + 3 * 156 + 3 * 8 + 5 * 4 + 2 * 2, LABEL + 6 * (4 * 26 + 4) + 6 * 4, 3)
+    assert tuple(strip[TITLE, LABEL + 4]) == CONTEXT_COLOR and tuple(strip[TITLE, -1]) == DREAM_COLOR
+    names, numbers = strip[TITLE:, :LABEL], strip[:TITLE, LABEL:]
+    assert [bool(rows.any()) for rows in np.split(names[: 3 * 160], 6)] == [True, False] * 3  # a name tops its row
+    assert numbers.any() and not strip[:TITLE, :LABEL].any()
 
 
 def test_a_dream_needs_a_step_to_see_and_one_to_dream(tmp_path, scripted, tiny_batch):

@@ -1,10 +1,7 @@
 """Pictures have the right size, and the right color at known cells."""
 
-import json
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from dreamjax.reporting import visualization as vis
 from dreamjax.types import ObsSpec
@@ -116,11 +113,7 @@ def test_border():
     assert (framed[2:4, 2:4] == 0).all()
 
 
-def test_curves_leave_out_nulls_and_unknown_names(tmp_path):
-    lines = [{"step": i, "a": None if i == 3 else i / 2} for i in range(20)]
-    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    path = vis.plot_curves(tmp_path / "m.jsonl", tmp_path / "media" / "c.png", {"a": "A", "b": "B"}, smooth=4)
-    with Image.open(path) as image:
-        assert image.size == (round(8.4 * 110), round(3.2 * 110))
-        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    assert (pixels == (31, 119, 180)).all(1).any()  # matplotlib's C0: the smoothed curve was drawn
+def test_text_is_light_on_the_background():
+    picture = vis.text("real", 16, 40)
+    assert picture.shape == (16, 40, 3) and picture.dtype == np.uint8
+    assert (picture[:, 30:] == 0).all() and picture[:14, :28].max() > 150

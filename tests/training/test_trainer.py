@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -419,6 +420,17 @@ def test_other_errors_within_an_evaluation_end_the_run(
     with pytest.raises(TypeError, match="a fault of ours"):
         run(make_config(), tmp_path)
     assert checkpoint.step_of(checkpoint.latest(tmp_path)) == 40  # type: ignore[arg-type]
+
+
+def test_the_last_lines_name_the_report_and_the_next_command(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(make_config(), tmp_path / "mine")
+    report, following = capsys.readouterr().out.splitlines()[-2:]
+    assert report.endswith("] report: mine/report.html")
+    assert re.search(r"\] next: dreamjax \w+ --workdir=mine", following)
+    assert "last evaluation" in (tmp_path / "mine" / "report.html").read_text()
 
 
 def test_a_complete_run_is_left_alone(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
