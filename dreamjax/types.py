@@ -12,7 +12,7 @@ each bit and each continuous dimension. A *vector* is what networks read: ``[...
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -82,6 +82,8 @@ class ActionPart:
         size: classes, bits or dimensions.
         masked: whether ``obs["action_mask"]`` says which classes are legal (categorical only).
         low, high: bounds of the environment's own action, per dimension (continuous only).
+        name: the keys of the environment's action space that lead to it, joined by "/"; "" in specifications of older
+            versions. Not compared: it matters only where an agent meets another environment (``dreamjax.envs.matching``).
     """
 
     kind: Literal["categorical", "binary", "continuous"]
@@ -89,6 +91,7 @@ class ActionPart:
     masked: bool = False
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    name: str = field(default="", compare=False)
 
     @property
     def columns(self) -> int:

@@ -50,6 +50,7 @@ SPECS = {
     "board": BOARD,
     "cells": EnvSpec(BOARD.obs, ActionSpec((ActionPart("categorical", 24),))),
     "image": EnvSpec({"image": ObsSpec("image", (8, 8, 1), "uint8")}, ACTIONS),
+    "larger image": EnvSpec({"image": ObsSpec("image", (48, 48, 1), "uint8")}, ACTIONS),
 }
 
 ALL = frozenset({"*"})
@@ -126,6 +127,8 @@ ROWS = [
     Row("model.prior_layers", 2, "init", {"rssm"}),
     Row("model.posterior_layers", 2, "init", {"rssm"}),
     Row("model.grid_encoder", "conv", "init", {"encoder"}, spec="board"),
+    Row("model.image_conv", "pooled", "init", {"encoder", "decoder"}, spec="larger image"),
+    Row("model.image_conv", "pooled", "init", set()),
     Row("model.conv_depth", 3, "init", {"encoder", "rssm", "decoder"}, spec="image"),
     Row("model.norm", "rms", "init", {"encoder", *FEATURES}),
     Row("model.reward_head", "mse", "init", {"reward_head"}),
@@ -246,6 +249,7 @@ ROWS = [
     # Replay: stored and drawn windows, by the steps they came from.
     Row("replay.capacity", 40, "replay", {"stored", "drawn"}),
     Row("replay.min_size", 20, "schedule", {"when"}),
+    Row("replay.min_windows", 30, "schedule", {"counts", "when"}),
     Row("replay.sampler", "prioritized", "replay", {"drawn"}),
     Row("replay.online", 0.5, "replay", {"drawn"}),
     Row("replay.uniform_fraction", 0.5, "replay", {"drawn"}, PRIORITIZED),

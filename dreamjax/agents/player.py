@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from dreamjax.agents.acting import Carry
 from dreamjax.agents.agent import Agent
 from dreamjax.envs.action_codec import ActionCodec
+from dreamjax.envs.checks import EnvError
 from dreamjax.envs.obs_codec import ObsCodec
 from dreamjax.types import MASK_KEY, Params
 
@@ -79,13 +81,14 @@ class Player:
             is_first: whether ``obs`` comes from a reset: a bool for one environment, bool ``[N]`` for a batch.
             key: typed PRNG key, consumed.
             greedy: take the best action rather than a sample.
-            action_mask: legal actions, where the environment tells them in ``info`` and not in its observation.
+            action_mask: legal actions, where the environment tells them in ``info`` and not in its observation; None if
+                this info has none: all are legal. Outside of resets, None is warned about.
 
         Returns:
             The environment's own kind of action (of a vector environment: a batch of them), and the carry.
 
         Raises:
-            EnvError: the observation is not of the environment's space.
+            EnvError: the observation or the mask is not of the environment's spaces.
         """
         single = np.ndim(is_first) == 0
         first = np.atleast_1d(np.asarray(is_first, bool))
@@ -95,13 +98,28 @@ class Player:
             if single
             else self._observations.encode(obs, num_envs)
         )
-        if action_mask is not None and MASK_KEY not in records:
-            records[MASK_KEY] = np.asarray(action_mask, bool).reshape(num_envs, -1)
+        if MASK_KEY in self.agent.spec.obs and MASK_KEY not in records:
+            records[MASK_KEY] = _legal(action_mask, first, self.agent.spec.obs[MASK_KEY].size)
         carry = self.agent.initial_carry(num_envs) if carry is None else carry
         keys = jax.random.split(key, num_envs)
         carry, record, _ = self._policy(self.params, carry, records, first, keys, greedy=greedy)
         action = self._actions.decode(np.asarray(record))
         return (_first(action) if single else action), carry
+
+
+def _legal(mask: Any, first: np.ndarray, size: int) -> np.ndarray:
+    """Returns the legal actions, bool ``[N, size]``; all of them where the environment gave no mask."""
+    if mask is None:
+        if not first.all():
+            warnings.warn(
+                "act got no action_mask, so every action counts as legal: pass action_mask=info.get('action_mask')",
+                stacklevel=3,
+            )
+        return np.ones((len(first), size), bool)
+    legal = np.asarray(mask) != 0
+    if legal.size != len(first) * size:
+        raise EnvError(f"action_mask has shape {legal.shape}, not {size} entries for each of {len(first)} environments")
+    return legal.reshape(len(first), size)
 
 
 def _first(action: Any) -> Any:

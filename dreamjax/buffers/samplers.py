@@ -233,14 +233,14 @@ class MixtureSampler:
 class OnlineQueue:
     """Fills up to ``round(fraction * batch_size)`` rows of a batch with new windows, each used once, the rest by ``base``.
 
-    Each stream is divided into consecutive windows without overlap, so that every step is used once while it is new
-    (the online queue of DreamerV3, Nature 2025, Methods). Newest windows are drawn first, and overwritten ones are
-    dropped. A different window length empties the queue.
+    The online queue of DreamerV3 (Nature 2025, Methods) as in its code: each stream is divided into consecutive windows
+    without overlap, each with the ``context`` steps before it, whose latents it starts from; the first step of a stream is
+    in none. Oldest windows are drawn first, and overwritten ones are dropped. A different window length empties the queue.
     """
 
-    def __init__(self, base: Sampler, num_envs: int, size: int, *, fraction: float) -> None:
-        self.base, self.size, self.fraction = base, size, fraction
-        self.cut = np.zeros(num_envs, np.int64)  # steps of each stream that have been divided into windows
+    def __init__(self, base: Sampler, num_envs: int, size: int, *, fraction: float, context: int) -> None:
+        self.base, self.size, self.fraction, self.context = base, size, fraction, context
+        self.cut = np.ones(num_envs, np.int64)  # steps of each stream that have been divided into windows, or left out
         self.queue = np.zeros((0, 2), np.int64)  # (env, start), oldest first
         self.length = 0
 
@@ -248,15 +248,16 @@ class OnlineQueue:
         oldest = np.maximum(head - self.size, 0)
         if length != self.length:
             self.queue, self.length = self.queue[:0], length
-        env, place = expand_ranges(np.zeros_like(head), (head - self.cut) // length)
-        start = self.cut[env] + place * length
-        age = np.argsort(head[env] - start, kind="stable")[::-1]
-        self.cut = self.cut + (head - self.cut) // length * length
+        step = self.context + length
+        count = np.maximum(head - self.cut, 0) // step
+        env, place = expand_ranges(np.zeros_like(head), count)
+        start = self.cut[env] + place * step + self.context
+        age = np.argsort(start - head[env], kind="stable")
+        self.cut = self.cut + count * step
         queue = np.concatenate([self.queue, np.stack([env, start], 1)[age]])
-        queue = queue[queue[:, 1] >= oldest[queue[:, 0]]]
-        count = min(round(self.fraction * batch_size), len(queue))
-        self.queue, taken = queue[: len(queue) - count], queue[len(queue) - count :][::-1]
-        env, start = self.base.sample(rng, batch_size - count, length, head)
+        queue = queue[queue[:, 1] - self.context >= oldest[queue[:, 0]]]
+        taken, self.queue = np.split(queue, [round(self.fraction * batch_size)])
+        env, start = self.base.sample(rng, batch_size - len(taken), length, head)
         return np.concatenate([taken[:, 0], env]), np.concatenate([taken[:, 1], start])
 
     def update(self, env: np.ndarray, step: np.ndarray, priority: np.ndarray) -> None:
@@ -286,5 +287,5 @@ def make_sampler(config: ReplayConfig, *, num_envs: int) -> Sampler:
     if config.uniform_fraction > 0:
         sampler = MixtureSampler(sampler, UniformSampler(num_envs, size), config.uniform_rows)
     if config.online > 0:
-        sampler = OnlineQueue(sampler, num_envs, size, fraction=config.online)
+        sampler = OnlineQueue(sampler, num_envs, size, fraction=config.online, context=int(config.keep_latents))
     return sampler

@@ -1,73 +1,35 @@
 """Prints how the spaces of an environment are read, and what is wrong with the environment.
 
     dreamjax check-env --env=module:Id-v0 [--steps=1000] [--seed=0] [--kwargs='{"size": 8}']
+    dreamjax check-env --env=module:Id-v0 --config.env.ignore=mission --config.env.layout=channels_last
 
-It plays random actions. Problems would spoil training: NaN or infinity, observations outside of their space, shapes that
-change, a time limit reported as termination, an episode's end without its observation, seeds that do not reproduce
-episodes, exceptions. Warnings name what may be a problem.
+--kwargs is a JSON object or a Python dictionary, as --config.env.kwargs; --config.env.FIELD=VALUE sets any field of env.
+It plays random actions. Problems would spoil training, or training would refuse them: rewards that are no numbers, NaN
+or infinity, observations outside of their space, shapes that change, a time limit reported as termination, an episode's
+end without its observation, seeds that do not reproduce episodes, exceptions. Warnings name what may be a problem.
 
 Exit codes: 0 no problem, 1 problems found, 2 wrong usage.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import gymnasium
-import numpy as np
 import rich.console
 import rich.table
-from gymnasium import spaces
 from rich.markup import escape
 
 from dreamjax.commands import cli
-from dreamjax.config import EnvConfig
+from dreamjax.commands.env_checks import Findings, check
+from dreamjax.config import EnvConfig, from_dict
+from dreamjax.config.overrides import literal, override
 from dreamjax.envs.action_codec import ActionCodec
-from dreamjax.envs.checks import EnvError, fetch, leaves, path_name
-from dreamjax.envs.make import make_env
+from dreamjax.envs.checks import EnvError, leaves, path_name
 from dreamjax.envs.obs_codec import ObsCodec
+from dreamjax.envs.single import LOG
 from dreamjax.training.storage.workdir import UsageError
-from dreamjax.types import MASK_KEY, EnvSpec, ObsSpec, Records
-
-TRACE_STEPS = 200  # compared between two runs of one seed
-LIMIT_NAMES = ("max_steps", "max_episode_steps", "max_episode_length", "time_limit", "horizon", "_max_episode_steps")
-
-
-@dataclass
-class Findings:
-    """What was found.
-
-    Attributes:
-        spaces: of observations and actions, once the environment is made.
-        mask: number of entries of an action mask in the infos, where there is one.
-        problems, warnings: by kind, the text of the first occurrence and how often it occurred.
-    """
-
-    spaces: tuple[spaces.Space, spaces.Space] | None = None
-    mask: int | None = None
-    problems: dict[str, list[Any]] = field(default_factory=dict)
-    warnings: dict[str, list[Any]] = field(default_factory=dict)
-
-    def problem(self, kind: str, text: str) -> None:
-        self.problems.setdefault(kind, [text, 0])[1] += 1
-
-    def warning(self, kind: str, text: str) -> None:
-        self.warnings.setdefault(kind, [text, 0])[1] += 1
-
-
-@dataclass
-class Episode:
-    """One episode as the environment reported it."""
-
-    length: int
-    terminated: bool
-    last: Any
-    following: Any = None  # observation of the reset after it
+from dreamjax.types import MASK_KEY
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,239 +47,46 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument(
         "--kwargs", default="{}", metavar="JSON", help="keyword arguments of the environment (default: {})"
     )
-    known = parser.parse_args(arguments)
+    known, rest = parser.parse_known_args(arguments)
     cli.require_at_least(known, steps=1, seed=0)
-    try:
-        kwargs = json.loads(known.kwargs)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"--kwargs={known.kwargs} is not JSON: {error}") from error
+    kwargs = literal(known.kwargs)
     if not isinstance(kwargs, dict):
-        raise UsageError(f"--kwargs={known.kwargs} is not allowed: must be a JSON object")
-    spec = find(known.env)
-    findings, episodes = check(spec, kwargs, steps=known.steps, seed=known.seed)
-    return report(known.env, findings, episodes, known.steps)
-
-
-def find(name: str) -> Any:
-    """The registered Gymnasium spec of ``id`` or ``module:id``. Raises UsageError where there is none."""
-    module, _, env_id = name.rpartition(":")
+        raise UsageError(f"--kwargs={known.kwargs} is not allowed: must be a JSON object or a Python dictionary")
+    config = _env_config(known.env, kwargs, cli.split_overrides(rest))
     try:
-        if module:
-            importlib.import_module(module)
-        return gymnasium.spec(env_id)
-    except Exception as error:
-        raise UsageError(f"--env={name}: {type(error).__name__}: {error}") from error
+        findings, episodes = check(config, steps=known.steps, seed=known.seed)
+    except EnvError as error:
+        raise UsageError(f"--env={known.env}: {error}") from error
+    return report(config, findings, episodes, known.steps)
 
 
-def check(spec: Any, kwargs: dict[str, Any], *, steps: int, seed: int) -> tuple[Findings, int]:
-    """Plays the single and the vector environment, as far as they exist; returns findings and number of episodes."""
-    findings, episodes = Findings(), 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Gymnasium's own; what matters is found here
-        if spec.entry_point is not None:
-            episodes += len(check_single(spec, kwargs, findings, steps=steps, seed=seed))
-        if spec.vector_entry_point is not None:
-            episodes += check_vector(spec.id, kwargs, findings, steps=steps, seed=seed)
-    return findings, episodes
+def _env_config(name: str, kwargs: dict[str, Any], overrides: dict[str, str]) -> EnvConfig:
+    for field in overrides:
+        if not field.startswith("env."):
+            raise UsageError(f"--config.{field} is not allowed: only fields of env are read")
+    return from_dict(override({"env": {"id": name, "kwargs": kwargs}}, overrides)).env
 
 
-def check_single(spec: Any, kwargs: dict[str, Any], findings: Findings, *, steps: int, seed: int) -> list[Episode]:
-    """Random episodes of one environment, then two runs of one seed."""
-    try:
-        env = gymnasium.make(spec, disable_env_checker=True, **kwargs)
-    except Exception as error:
-        findings.problem("make", f"it cannot be made: {type(error).__name__}: {error}")
-        return []
-    findings.spaces = (env.observation_space, env.action_space)
-    episodes: list[Episode] = []
-    varied = False
-    step = 0
-    try:
-        env.action_space.seed(seed)
-        observation, info = env.reset(seed=seed)
-        findings.mask = int(np.size(info[MASK_KEY])) if MASK_KEY in info else None
-        first, length = observation, 0
-        check_observation(env.observation_space, observation, 0, findings)
-        for step in range(1, steps + 1):
-            observation, reward, terminated, truncated, info = env.step(choose(env.action_space, observation, info))
-            length += 1
-            check_observation(env.observation_space, observation, step, findings)
-            check_reward(reward, step, findings)
-            varied |= not same(observation, first)
-            if terminated or truncated:
-                episodes.append(Episode(length, bool(terminated), observation))
-                observation, info = env.reset()
-                check_observation(env.observation_space, observation, step, findings)
-                episodes[-1].following = observation
-                first, length = observation, 0
-    except Exception as error:
-        findings.problem("exception", f"step {step} raised {type(error).__name__}: {error}")
-        return episodes
-    check_ends(episodes, time_limit(spec, env), varied, findings)
-    check_seed(spec, kwargs, findings, steps=min(steps, TRACE_STEPS), seed=seed)
-    env.close()
-    return episodes
-
-
-def check_vector(name: str, kwargs: dict[str, Any], findings: Findings, *, steps: int, seed: int) -> int:
-    """Records of the vector environment through the adapter, which refuses bad values itself."""
-    num_envs, ended, repeated, varied = 4, 0, 0, False
-    rng = np.random.default_rng(seed)
-    try:
-        adapter = make_env(EnvConfig(id=name, kwargs=kwargs), num_envs, seed=seed)
-        findings.spaces = (adapter.env.single_observation_space, adapter.env.single_action_space)
-        records = adapter.reset()
-        first = records.obs
-        for _ in range(max(1, steps // num_envs)):
-            final, following = adapter.step(random_actions(adapter.spec, records, rng))
-            last = records if final is None else final
-            for row in np.flatnonzero(last.is_last):
-                i = int(last.env[row])
-                ended += 1
-                repeated += all((value[row] == following.obs[key][i]).all() for key, value in last.obs.items())
-            varied |= any((value != first[key]).any() for key, value in following.obs.items())
-            records = following
-        adapter.close()
-    except Exception as error:
-        findings.problem("vector", f"as a vector environment: {type(error).__name__}: {error}")
-        return ended
-    if ended > 1 and repeated == ended and varied:
-        findings.problem("vector end", "as a vector environment: no terminal observation: the last is the next reset's")
-    return ended
-
-
-def random_actions(spec: EnvSpec, records: Records, rng: np.random.Generator) -> np.ndarray:
-    """Uniform action records ``[N, K]``, legal ones where there is a mask."""
-    columns: list[Any] = []
-    for part in spec.action.parts:
-        shape = (len(records), part.columns)
-        if part.kind == "continuous":
-            columns.append(rng.uniform(-1, 1, shape))
-        elif part.masked:
-            scores = rng.random((len(records), part.size)) * records.obs[MASK_KEY]
-            columns.append(scores.argmax(axis=1)[:, None])
-        else:
-            columns.append(rng.integers(0, part.size if part.kind == "categorical" else 2, shape))
-    return np.concatenate(columns, axis=1).astype(spec.action.record_dtype)
-
-
-def choose(space: spaces.Space, observation: Any, info: dict[str, Any]) -> Any:
-    """A random action, a legal one where a mask says which are."""
-    mask = info.get(MASK_KEY)
-    if mask is None and isinstance(observation, dict):
-        mask = observation.get(MASK_KEY)
-    if mask is not None and isinstance(space, spaces.Discrete) and np.size(mask) == space.n:
-        return space.sample(mask=np.asarray(mask, np.int8).reshape(-1))
-    return space.sample()
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two native observations are equal, NaN included."""
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, tuple):
-        return isinstance(b, tuple) and len(a) == len(b) and all(map(same, a, b))
-    a, b = np.asarray(a), np.asarray(b)
-    return a.shape == b.shape and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
-
-
-def check_observation(space: spaces.Space, observation: Any, step: int, findings: Findings) -> None:
-    """Missing entries, shapes, kinds of numbers, NaN and bounds of one observation."""
-    for path, child in leaves(space):
-        name = path_name(path)
-        try:
-            value = np.asarray(fetch(observation, path))
-        except EnvError as error:
-            findings.problem(f"missing {name}", f"step {step}: {error}")
-            continue
-        shape = tuple(child.shape or ())
-        if value.shape != shape:
-            text = f"step {step}: {name!r} has shape {value.shape}, its space says {shape}"
-            findings.problem(f"shape {name}", text)
-        elif value.dtype.kind not in "biuf":
-            findings.problem(f"dtype {name}", f"step {step}: {name!r} holds {value.dtype}, not numbers")
-        elif not np.isfinite(value).all():
-            findings.problem(f"nan {name}", f"step {step}: {name!r} holds NaN or infinity")
-        elif isinstance(child, spaces.Box):
-            outside = (value < child.low) | (value > child.high)
-            if outside.any():
-                text = f"step {step}: {name!r} holds {value[outside].flat[0]}, outside of the bounds of its space"
-                findings.problem(f"bounds {name}", text)
-            elif child.dtype is not None and not np.can_cast(value.dtype, child.dtype, "same_kind"):
-                findings.problem(f"dtype {name}", f"step {step}: {name!r} is {value.dtype}, its space {child.dtype}")
-        elif not child.contains(value if shape else child.dtype.type(value)):  # type: ignore[union-attr]
-            findings.problem(f"bounds {name}", f"step {step}: {name!r} is {value}, not in {child}")
-
-
-def check_reward(reward: Any, step: int, findings: Findings) -> None:
-    """A reward must be one finite number."""
-    value = np.asarray(reward)
-    if value.shape not in ((), (1,)) or value.dtype.kind not in "biuf":
-        findings.problem("reward", f"step {step}: the reward {reward!r} is not one number")
-    elif not np.isfinite(value).all():
-        findings.problem("reward", f"step {step}: the reward is {reward}")
-
-
-def time_limit(spec: Any, env: gymnasium.Env) -> int | None:
-    """The number of steps after which episodes are cut, where anything says so."""
-    values = [spec.max_episode_steps, *(getattr(env.unwrapped, name, None) for name in LIMIT_NAMES)]
-    return next((int(value) for value in values if isinstance(value, int | np.integer) and value > 1), None)
-
-
-def check_ends(episodes: list[Episode], limit: int | None, varied: bool, findings: Findings) -> None:
-    """Finds time limits reported as termination, and last observations that are the next reset's."""
-    if not episodes:
-        findings.warning("endless", "no episode ended: run more --steps to see one end")
-        return
-    lengths = {episode.length for episode in episodes if episode.terminated}
-    at_limit = sum(episode.terminated and episode.length == limit for episode in episodes)
-    if at_limit > 1 and at_limit * 2 > len(episodes):
-        text = f"{at_limit} of {len(episodes)} episodes end after exactly {limit} steps, the time limit"
-        findings.problem("limit", f"a time limit is reported as termination: {text}; it must be `truncated`")
-    elif (
-        len(episodes) > 4 and all(episode.terminated for episode in episodes) and len(lengths) == 1 and max(lengths) > 1
-    ):
-        text = f"all {len(episodes)} episodes terminate after {lengths.pop()} steps"
-        findings.warning("length", f"{text}: if that is a time limit, it must be `truncated`")
-    if varied and len(episodes) > 1 and all(same(episode.last, episode.following) for episode in episodes):
-        findings.problem("end", "no terminal observation: each episode's last is the next reset's")
-
-
-def check_seed(spec: Any, kwargs: dict[str, Any], findings: Findings, *, steps: int, seed: int) -> None:
-    """Two new environments, one seed, the same actions: the same everything."""
-    pair = [gymnasium.make(spec, disable_env_checker=True, **kwargs) for _ in range(2)]
-    pair[0].action_space.seed(seed)
-    results: list[Any] = [env.reset(seed=seed) for env in pair]
-    for step in range(steps + 1):
-        (a, *others), (b, *other_others) = results
-        outcome, other_outcome = others[:-1], other_others[:-1]  # infos may hold clocks
-        if not same(a, b) or not all(map(same, outcome, other_outcome)):
-            findings.problem("seed", f"seeds are not reproducible: two runs of seed {seed} differ at step {step}")
-            break
-        ended = bool(outcome) and (outcome[1] or outcome[2])
-        action = choose(pair[0].action_space, a, others[-1])
-        results = [env.reset() if ended else env.step(action) for env in pair]
-    for env in pair:
-        env.close()
-
-
-def report(name: str, findings: Findings, episodes: int, steps: int) -> int:
+def report(config: EnvConfig, findings: Findings, episodes: int, steps: int) -> int:
     """Prints the mapping and the findings; returns the exit code."""
     console = rich.console.Console()
     try:
-        for table in tables(findings):
+        for table in tables(config, findings):
             console.print(table)
     except EnvError as error:
-        findings.problem("space", str(error))
+        if "records" not in findings.problems:  # training said so before
+            findings.problem("space", str(error))
+    for line in findings.program:
+        console.print(escape(line), soft_wrap=True)
     for mark, found in (("[bold red]problem[/]", findings.problems), ("[yellow]warning[/]", findings.warnings)):
         for text, count in found.values():
             console.print(f"{mark} {escape(text)}" + (f" ({count} times)" if count > 1 else ""), soft_wrap=True)
     verdict = f"{len(findings.problems)} problems" if findings.problems else "[green]no problem[/]"
-    console.print(f"{escape(name)}: {verdict} in {steps} random steps, {episodes} episodes")
+    console.print(f"{escape(config.id)}: {verdict} in {steps} random steps, {episodes} episodes")
     return cli.FAILED if findings.problems else cli.OK
 
 
-def tables(findings: Findings) -> Iterator[rich.table.Table]:
+def tables(config: EnvConfig, findings: Findings) -> Iterator[rich.table.Table]:
     """What each entry of the two spaces becomes. Raises EnvError on a space without a mapping."""
     if findings.spaces is None:
         return
@@ -328,20 +97,17 @@ def tables(findings: Findings) -> Iterator[rich.table.Table]:
         sizes = " x ".join(str(part.size) for part in parts)
         table.add_row(*map(escape, (path_name(path, "action"), str(child), f"{parts[0].kind} {sizes}")))
     yield table
-    mask_size = ActionCodec(action).mask_size
+    spec = findings.obs
+    if spec is None:
+        spec = ObsCodec(observation, mask_size=ActionCodec(action).mask_size, config=config).spec
     table = rich.table.Table("entry", "space", "becomes", "shape", "dtype", "classes", title="observations")
-    spec = ObsCodec(observation, mask_size=mask_size).spec
     rows = [(path_name(path), str(child)) for path, child in leaves(observation)]
-    if findings.mask is not None and MASK_KEY not in spec:
-        rows.append((MASK_KEY, f"{findings.mask} entries in info"))
-        if findings.mask == mask_size:
-            spec[MASK_KEY] = ObsSpec("mask", (findings.mask,), "bool")
+    if MASK_KEY in spec and MASK_KEY not in dict(rows):
+        rows.append((MASK_KEY, f"{spec[MASK_KEY].size} entries in info"))
     for name, native in rows:
         entry = spec.get(name)
-        if entry is None:
-            takes = f"a mask of {mask_size} entries" if mask_size else "no mask (it has not exactly one categorical)"
-            findings.warning("mask", f"{name} is ignored: the action space takes {takes}")
-            continue
-        cells = (name, native, entry.kind, str(entry.shape), entry.dtype, str(entry.classes or ""))
+        cells = (name, native, "logged" if name.startswith(LOG) else "left out", "", "", "")
+        if entry is not None:
+            cells = (name, native, entry.kind, str(entry.shape), entry.dtype, str(entry.classes or ""))
         table.add_row(*map(escape, cells))
     yield table

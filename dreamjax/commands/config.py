@@ -1,6 +1,6 @@
 """Lists the fields of a configuration, or prints what a run would use.
 
-    dreamjax config                                    # every field: meaning, unit, allowed values, default
+    dreamjax config                                    # every field: meaning, unit, allowed values, default; variants
     dreamjax config lr 'replay.*'                      # fields whose names contain lr, or match the pattern
     dreamjax config --config=tetris_direct:smoke       # the values of a run; * marks those that are not the defaults
     dreamjax config --config=cartpole --config.seed=1 --changed=true
@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dreamjax.commands import cli
-from dreamjax.config import Config
+from dreamjax.config import Config, presets
 from dreamjax.config.schema import Field, Options, fields, is_group
 from dreamjax.training.storage.workdir import UsageError
 
@@ -52,6 +52,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         if overrides or known.changed:
             raise UsageError("--config.FIELD=VALUE and --changed need --config=NAME[:variant]")
         print("\n".join(describe(found)))
+        if not known.patterns:
+            print("\n".join(["", *describe_variants()]))
     else:
         print("\n".join(show(cli.load_config(known.config, overrides), found, changed_only=known.changed)))
     return cli.OK
@@ -86,6 +88,12 @@ def describe(found: Sequence[Entry]) -> Iterator[str]:
         yield f"  {entry.name} = {text_of(entry.field.default)}{unit}"
         for words in (entry.field.allowed, option.meaning):
             yield from textwrap.wrap(words, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+
+
+def describe_variants() -> Iterator[str]:
+    """Lines that name the variants of every configuration."""
+    yield "Variants of every configuration, as --config=NAME:variant, joined by commas"
+    yield from textwrap.wrap(", ".join(presets.named()), WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def show(config: Config, found: Sequence[Entry], *, changed_only: bool) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
     dreamjax dream --workdir=runs/tetris_direct
 
-The agent plays. The model observes the first steps of each window and predicts the rest from the actions alone. The
-pictures and the learning curves of the run go to its media folder.
+The agent plays; where its environment cannot be made, steps of the run's replay are taken instead. The model observes the
+first steps of each window and predicts the rest from the actions alone. The pictures and the learning curves of the run go
+to its media folder.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage.
 """
@@ -70,12 +71,18 @@ def _main(arguments: Sequence[str] | None) -> int:
     except CheckpointError as error:
         return cli.fail(error)
     try:
-        steps = max(MIN_STEPS, 2 * known.length)
-        batch = play(loaded, num_envs=num_envs, steps=steps, windows=known.windows, length=known.length, seed=seed)
+        env = loaded.env
     except EnvError as error:
-        return cli.fail(error)
-    finally:
-        loaded.env.close()
+        print(f"{error}\nThe dreams are of steps in the replay of {known.workdir}", flush=True)
+        batch = _replayed(loaded, known.windows, known.length, seed)
+    else:
+        try:
+            steps = max(MIN_STEPS, 2 * known.length)
+            batch = play(loaded, num_envs=num_envs, steps=steps, windows=known.windows, length=known.length, seed=seed)
+        except EnvError as error:
+            return cli.fail(error)
+        finally:
+            env.close()
     try:
         figures = dream_report(
             loaded.agent, loaded.params, batch, folder, key=jax.random.key(known.seed), context=known.context
@@ -112,4 +119,18 @@ def play(loaded: Loaded, *, num_envs: int, steps: int, windows: int, length: int
     for _ in range(steps):
         collector.begin(loaded.params)
         collector.finish()
+    return replay.sample(windows, length)[0]
+
+
+def _replayed(loaded: Loaded, windows: int, length: int, seed: int) -> Batch:
+    """Windows ``[windows, length]`` of the steps that the checkpoint holds. Raises UsageError where it has none."""
+    from dreamjax.config import ReplayConfig
+    from dreamjax.training.storage import recording
+
+    saved = recording.open_saved_replay(loaded.path.parents[1], "--workdir")
+    config = ReplayConfig(capacity=saved.num_envs * saved.size, min_size=1)
+    replay = recording.make_replay(config, saved.spec, num_envs=saved.num_envs, seed=seed)
+    saved.fill(replay)
+    if not replay.num_windows(length):
+        raise workdir.UsageError(f"--length={length} is not allowed: the replay holds no window of that many steps")
     return replay.sample(windows, length)[0]

@@ -70,9 +70,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     from dreamjax.training.storage.load import load
 
     seed = evaluation_seed(known.seed)
-    num_envs = min(known.num_envs or config.eval.num_envs, episodes)
+    at_once = config.num_envs if config.eval.in_training_env else config.eval.num_envs
+    num_envs = min(known.num_envs or at_once, episodes)
     try:
         loaded = load(known.workdir, num_envs=num_envs, seed=seed, changes=changes)
+        env = loaded.env
     except EnvError as error:
         raise UsageError(str(error)) from error
     except CheckpointError as error:
@@ -82,7 +84,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     policy = by_real_rules(loaded) if known.rules == "real" else policy_by(loaded.agent, acts_by)
     watch = Stopwatch(policy.act)
     policy = policy._replace(act=watch)
-    play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy)
+    max_length = config.eval.max_length if known.max_length is None else known.max_length
+    play = dict(num_envs=num_envs, episodes=episodes, greedy=known.greedy, max_length=max_length)
     try:
         if known.world_model:
             result = _measure_model(loaded, policy, play, known.seed)
@@ -95,7 +98,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             raise UsageError(str(error)) from error
         return cli.fail(error)
     finally:
-        loaded.env.close()
+        env.close()
     seconds = watch.mean
     print(f"time per move: {1e3 * seconds / num_envs:.3f} ms ({1e3 * seconds:.1f} ms for {num_envs} games at once)")
     if not known.json:
@@ -141,6 +144,12 @@ def _parser() -> cli.Parser:
     parser.add_argument("--episodes", type=int, help=f"(default: {EPISODES}; {MODEL_EPISODES} with --world-model)")
     parser.add_argument("--num_envs", type=int, metavar="N", help="games at once (default: the run's eval.num_envs)")
     parser.add_argument(
+        "--max_length",
+        type=int,
+        metavar="N",
+        help="steps of an episode; 0: no limit (default: the run's eval.max_length)",
+    )
+    parser.add_argument(
         "--agent", choices=("policy", "planner", "search"), default="policy", help="how it acts (default: policy)"
     )
     parser.add_argument("--greedy", type=cli.boolean, default=True, metavar="true|false", help="(default: true)")
@@ -181,7 +190,7 @@ def _parser() -> cli.Parser:
 
 def _check(known: argparse.Namespace) -> None:
     """Raises UsageError on a value that is not allowed, or not together with the others."""
-    cli.require_at_least(known, episodes=1, seed=0, num_envs=1, garbage=1)
+    cli.require_at_least(known, episodes=1, seed=0, num_envs=1, garbage=1, max_length=0)
     for name, (flag, bound) in PLANNER.items():
         value = getattr(known, name)
         if value is not None and known.agent != "planner" and (known.agent, name) != ("search", "bootstrap"):
@@ -225,12 +234,15 @@ def by_real_rules(loaded: Loaded) -> Policy:
 
 
 def _play(loaded: Loaded, policy: Policy, play: dict[str, Any], seed: int) -> dict[str, Any]:
-    from dreamjax.training.evaluation.evaluator import evaluate
+    from dreamjax.training.evaluation.evaluator import cut_text, evaluate
 
     result = evaluate(policy, loaded.params, loaded.env, seed=seed, **play)
     assert result is not None
+    width = max(8, *map(len, result))
     for name, entry in result.items():
-        print(f"{name:>8}  {entry['mean']:10.3f} ± {entry['stderr']:.3f}")
+        print(f"{name:>{width}}  {entry['mean']:10.3f} ± {entry['stderr']:.3f}")
+    if "cut" in result:
+        print(cut_text(result, play["max_length"]))
     return result
 
 

@@ -58,6 +58,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     num_envs = min(config.eval.num_envs, known.episodes)
     try:
         loaded = load(known.workdir, num_envs=num_envs, which=known.checkpoint)
+        env = loaded.env
     except EnvError as error:
         raise UsageError(str(error)) from error
     except CheckpointError as error:
@@ -66,15 +67,16 @@ def _main(arguments: Sequence[str] | None) -> int:
         agent = acts_by(config, "evaluate")
         policy = policy_by(loaded.agent, agent)
         play: dict[str, Any] = dict(num_envs=num_envs, episodes=known.episodes, greedy=True, seed=seed)
-        result = evaluate(policy, loaded.params, loaded.env, **play)
+        play["max_length"] = config.eval.max_length
+        result = evaluate(policy, loaded.params, env, **play)
         if known.dtype != "float32":
-            again = evaluate(policy, shipped.rounded(loaded.params, known.dtype), loaded.env, **play)
+            again = evaluate(policy, shipped.rounded(loaded.params, known.dtype), env, **play)
             if again != result:
                 raise UsageError(f"--dtype={known.dtype} is not allowed: its games differ from those in float32")
     except EnvError as error:
         return cli.fail(error)
     finally:
-        loaded.env.close()
+        env.close()
     assert result is not None
     figures = {name: {"mean": entry["mean"], "stderr": entry["stderr"]} for name, entry in result.items()}
     facts = {
@@ -83,6 +85,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         "step": loaded.meta["step"],
         "update": loaded.meta["update"],
         "versions": loaded.meta.get("versions", {}),
+        **loaded.trained_in.to_meta(),
         "measured": {"episodes": known.episodes, "seed": seed, "greedy": True, "agent": agent} | figures,
     }
     readme = readme_of(known.name, config.env.id, facts)

@@ -66,6 +66,12 @@ class Config(Options):
         return windows * (self.imagination.last or self.batch_length)
 
     @property
+    def first_update(self) -> int:
+        """Environment steps before the first update: ``replay.min_size``, one window and the step before it in every
+        environment and ``replay.min_windows`` more, whichever is later."""
+        return max(self.replay.min_size, self.num_envs * self.batch_length + self.replay.min_windows)
+
+    @property
     def updates_per_step(self) -> float:
         """Updates for each environment step under the ratio schedule."""
         return self.train_ratio / (self.batch_size * self.batch_length)
@@ -76,6 +82,14 @@ def _check_windows(config: Config) -> None:
     length, per_env = config.batch_length, config.replay.capacity // config.num_envs
     allowed = f"a window must fit one environment's share of the replay, replay.capacity / num_envs = {per_env}"
     require(length <= per_env, "batch_length", length, allowed)
+    first = config.first_update
+    allowed = f"with one window in each environment, {first} steps must fit replay.capacity={config.replay.capacity}"
+    require(
+        not config.replay.min_windows or first <= config.replay.capacity,
+        "replay.min_windows",
+        config.replay.min_windows,
+        allowed,
+    )
     last = config.imagination.last
     require(last <= length, "imagination.last", last, f"must be at most batch_length={length}")
 

@@ -28,7 +28,9 @@ class ModelConfig(Options):
     )
     cell: Literal["block_gru", "gru"] = option("block_gru", "DreamerV3's block GRU, or one dense GRU.")
     deter: int = option(512, "Size of the recurrent state.", above=0)
-    blocks: int = option(8, "Groups of the block GRU.", above=0)
+    blocks: int = option(
+        8, "Groups of the recurrent state in the block GRU, and in the decoder if image_conv=pooled.", above=0
+    )
     stoch: int = option(32, "Stochastic variables of a latent state.", above=0)
     classes: int = option(4, "Classes of each categorical variable.", above=0)
     hidden: int = option(64, "Width of the transition, prior and posterior layers.", above=0)
@@ -40,8 +42,15 @@ class ModelConfig(Options):
     grid_encoder: Literal["dense", "conv"] = option(
         "dense", "How boards are encoded: matrix products over patches (fast on CPUs), or convolutions."
     )
+    image_conv: Literal["strided", "pooled"] = option(
+        "strided",
+        "Convolutions of images: strided ones, for images of any size; or max-pooled on the way in and repeated pixels on "
+        "the way out, as in DreamerV3's published code, for sides that are multiples of 16 from 48 to 256.",
+    )
     conv_depth: int = option(
-        4, "Channels of the first convolution of images, and of boards if grid_encoder=conv.", above=0
+        4,
+        "Channels of the first convolution of images (pooled: half of them), and of boards if grid_encoder=conv.",
+        above=0,
     )
     unimix: float = option(
         0.01, "Fraction of the uniform distribution mixed into categorical latents.", at_least=0, at_most=1

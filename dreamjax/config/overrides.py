@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -60,9 +61,18 @@ def parse(hint: Any, text: str) -> Any:
         return _number(hint, text)
     if origin is tuple:
         return tuple(parse(options[0], item) for item in text.strip("()[] ").replace(",", " ").split())
+    return literal(text)
+
+
+def literal(text: str) -> Any:
+    """``text`` as a Python literal or as JSON, or unchanged where it is neither."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
+        pass
+    try:
+        return json.loads(text)
+    except ValueError:
         return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dreamjax.config import legacy
 from dreamjax.config.config import defaults
@@ -23,6 +23,32 @@ SIZES: dict[str, dict[str, int]] = {
     "400m": dict(deter=12288, hidden=1536, classes=96, units=1536, conv_depth=96),
 }
 
+
+class Suite(NamedTuple):
+    """What the published code sets for a suite of tasks; ``total_steps=None``: no end."""
+
+    total_steps: int | None
+    num_envs: int
+    train_ratio: float
+    size: str
+
+
+# dreamerv3/configs.yaml of danijar/dreamerv3, main of May 2026; its defaults where a suite says nothing. Steps are the
+# agent's: action repeat and the size of images are the environment's, and have no field here (docs/configuration.md).
+SUITES: dict[str, Suite] = {
+    "atari": Suite(51_000_000, 16, 32, "200m"),
+    "atari100k": Suite(110_000, 1, 256, "200m"),
+    "bsuite": Suite(None, 1, 1024, "200m"),
+    "crafter": Suite(1_100_000, 1, 512, "200m"),
+    "dmlab": Suite(26_000_000, 16, 32, "200m"),
+    "loconav": Suite(None, 16, 256, "200m"),
+    "minecraft": Suite(None, 16, 32, "200m"),
+    "procgen": Suite(110_000_000, 16, 64, "200m"),
+    "proprio": Suite(1_100_000, 16, 1024, "1m"),
+    "vision": Suite(1_100_000, 16, 256, "200m"),
+}
+REPLAYED = 5_000_000  # steps that the published code keeps
+
 # The task's actor collects and is evaluated: no planner, no explorer.
 ACTOR_ALONE: dict[str, Any] = {
     "planner": dict(collect=False, evaluate=False),
@@ -39,22 +65,38 @@ def size(name: str) -> dict[str, Any]:
     return {"model": model, "actor": {"units": model["units"]}, "critic": {"units": model["units"]}}
 
 
+def suite(name: str) -> dict[str, Any]:
+    """Overrides that set how much DreamerV3 learns from a suite, and in which size: they go after "dreamerv3".
+
+    ``replay.capacity`` is that of the published code, 5,000,000, or what holds all records of a shorter run.
+    """
+    chosen = SUITES[name]
+    amount: dict[str, Any] = {"num_envs": chosen.num_envs, "train_ratio": chosen.train_ratio}
+    if chosen.total_steps is not None:
+        amount["total_steps"] = chosen.total_steps
+    capacity = min(REPLAYED, 11 * (chosen.total_steps or REPLAYED) // 10)
+    return merge(amount, {"replay": {"capacity": capacity}}, size(chosen.size))
+
+
 def dreamerv3() -> dict[str, Any]:
     """Overrides that set DreamerV3 as published (Hafner et al., Nature 2025), in its size 1m.
 
     Every number that decides what is learned is set, so that it does not matter what a file's own base says. Left to the
     file are the environment and how much of it: ``num_envs``, ``total_steps`` and ``replay.capacity`` (5,000,000 in the
-    paper). A size goes after it: "dreamerv3,12m".
+    paper), unless a suite goes after it: "dreamerv3,crafter". A size goes last: "dreamerv3,12m", "dreamerv3,crafter,12m".
 
     It computes the numbers of the published code (danijar/dreamerv3, main of May 2026), which tests hold within 1e-5.
     Where paper and code differ:
 
     * The code's: the second moment decays by 0.999 (0.99 in Methods); vectors are compared without the factor 1/2 of the
       symlog loss; size 1m has 4 base channels (16 in Extended Data Table 4); a rollout's first step is weighed by the
-      predicted continuation; the moving percentiles start at 0 and are not corrected for it. What reaches the world
-      model is in both: the value loss on replayed steps does.
+      predicted continuation; the moving percentiles start at 0 and are not corrected for it; the first update waits for
+      1,024 windows, and the online queue leaves one step between its windows. What reaches the world model is in both:
+      the value loss on replayed steps does.
     * The paper's: discrete actors have 1 % of the uniform distribution (the code has lost it).
-    * Ours: how boards, masks and buttons pressed together are encoded and predicted, for which nothing is published.
+    * Ours: how boards, masks and buttons pressed together are encoded and predicted, for which nothing is published. Kept
+      latents take two bytes: bfloat16 as they were computed, or float16 if computed in float32 (the code stores its
+      bfloat16 as float32). The last record of an episode is not counted as a step (the code counts it).
     """
     algorithm: dict[str, Any] = {
         "batch_size": 16,
@@ -63,8 +105,8 @@ def dreamerv3() -> dict[str, Any]:
         "train_ratio": 32.0,
         "model": dict(
             kind="rssm", latent="categorical", cell="block_gru", blocks=8, stoch=32, layers=3, head_layers=1,
-            prior_layers=2, posterior_layers=1, grid_encoder="dense", unimix=0.01, symlog=True, act="silu", norm="rms",
-            reward_head="twohot", bins=255,
+            prior_layers=2, posterior_layers=1, grid_encoder="dense", image_conv="pooled", unimix=0.01, symlog=True,
+            act="silu", norm="rms", reward_head="twohot", bins=255,
         ),
         "actor": dict(
             layers=3, unimix=0.01, entropy=3e-4, min_std=0.1, max_std=1.0, output_scale=0.01, binary_bias=()
@@ -83,7 +125,10 @@ def dreamerv3() -> dict[str, Any]:
             agc=0.3, clip=0.0, warmup=1000, actor_delay=0,
         ),
         # The reference's queue gives all it holds to the next batch: a batch of new windows only, if there are enough.
-        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=1.0, keep_latents=True, min_size=1024),
+        # Learning begins with as many windows as a batch has steps, whatever the number of environments.
+        "replay": dict(
+            sampler="uniform", uniform_fraction=0.0, online=1.0, keep_latents=True, min_size=1, min_windows=1024
+        ),
         "imagination": dict(last=0, use_ring=False, start_cont="predicted"),
         "schedule": dict(kind="ratio"),
         "parallel": dict(precision="auto"),
@@ -107,8 +152,8 @@ def dreamerv2() -> dict[str, Any]:
         "train_ratio": 625.0,  # an update of 50 x 50 every 4 steps
         "model": dict(
             kind="rssm", latent="categorical", cell="gru", deter=600, stoch=32, classes=32, hidden=600, units=400, layers=4,
-            head_layers=4, prior_layers=1, posterior_layers=1, grid_encoder="conv", conv_depth=48, unimix=0.0, symlog=False,
-            act="elu", norm="none", reward_head="mse",
+            head_layers=4, prior_layers=1, posterior_layers=1, grid_encoder="conv", image_conv="strided", conv_depth=48,
+            unimix=0.0, symlog=False, act="elu", norm="none", reward_head="mse",
         ),
         "actor": dict(layers=4, units=400, unimix=0.0, entropy=1e-3, output_scale=1.0, binary_bias=()),
         "critic": dict(
@@ -123,7 +168,7 @@ def dreamerv2() -> dict[str, Any]:
             kind="adam", world_model_lr=2e-4, actor_lr=4e-5, critic_lr=1e-4, eps=1e-5, beta1=0.9, beta2=0.999, agc=0.0,
             clip=100.0, warmup=0, actor_delay=0,
         ),
-        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=0.0, keep_latents=False),
+        "replay": dict(sampler="uniform", uniform_fraction=0.0, online=0.0, keep_latents=False, min_windows=0),
         "imagination": dict(last=0, use_ring=False, start_cont="true"),
         "schedule": dict(kind="ratio"),
         "parallel": dict(precision="float32"),
@@ -149,7 +194,7 @@ def plan() -> dict[str, Any]:
             kind="adam", world_model_lr=3e-4, actor_lr=8e-5, critic_lr=8e-5, eps=1e-8, agc=0.0, clip=100.0, warmup=0,
             actor_delay=0,
         ),
-        "replay": dict(sampler="uniform", uniform_fraction=0.0, capacity=100_000, min_size=1_000),
+        "replay": dict(sampler="uniform", uniform_fraction=0.0, capacity=100_000, min_size=1_000, min_windows=0),
         "imagination": dict(last=0, capacity=50_000, use_ring=True),
         "schedule": dict(kind="plan", world_model_batches=10, actor_critic_batches=5, imagination_batch_size=16),
         **ACTOR_ALONE,
@@ -165,10 +210,12 @@ def smoke() -> dict[str, Any]:
         "batch_length": 16,
         "horizon": 5,
         "train_ratio": 8.0,
-        "model": dict(deter=64, blocks=4, hidden=32, stoch=8, classes=8, units=32, layers=1, head_layers=1),
+        "model": dict(
+            deter=64, blocks=4, hidden=32, stoch=8, classes=8, units=32, layers=1, head_layers=1, conv_depth=4
+        ),
         "actor": dict(layers=1, units=32),
         "critic": dict(layers=1, units=32),
-        "replay": dict(capacity=2_000, min_size=128),
+        "replay": dict(capacity=2_000, min_size=128, min_windows=0),
         "imagination": dict(capacity=2_000),
         "schedule": dict(collect_steps=64, world_model_batches=2, actor_critic_batches=1, imagination_batch_size=4),
         "checkpoint": dict(every=320),
@@ -191,20 +238,32 @@ def wider(base: Mapping[str, Any], times: int) -> dict[str, Any]:
     return grown | parts | {"optimizer": {name: base["optimizer"][name] / times for name in rates}}
 
 
+def named() -> dict[str, dict[str, Any]]:
+    """The variants that every configuration has, by name."""
+    return {
+        "smoke": smoke(),
+        "plan": plan(),
+        "dreamerv2": dreamerv2(),
+        "dreamerv3": dreamerv3(),
+        **{name: suite(name) for name in SUITES},
+        **{name: size(name) for name in SIZES},
+    }
+
+
 def variants(base: Mapping[str, Any], variant: str = "", **more: Mapping[str, Any]) -> ConfigDict:
     """A configuration file's variants over the defaults and ``base``.
 
     "" is the base, "smoke" shrinks it, "plan", "dreamerv2" and "dreamerv3" give it the sizes, constants and schedule of
-    those, "1m" to "400m" DreamerV3's sizes; ``more`` names further ones. They join by commas, from left to right:
-    "dreamerv3,12m", "plan,smoke".
+    those, the names of ``SUITES`` DreamerV3's steps, environments, train ratio and size for a suite, "1m" to "400m"
+    DreamerV3's sizes; ``more`` names further ones. They join by commas, from left to right: "dreamerv3,12m",
+    "dreamerv3,crafter,smoke".
 
     Raises:
         ConfigError: if the variant is not known.
     """
     from ml_collections import ConfigDict
 
-    sizes = {name: size(name) for name in SIZES}
-    known = {"smoke": smoke(), "plan": plan(), "dreamerv2": dreamerv2(), "dreamerv3": dreamerv3(), **sizes, **more}
+    known = {**named(), **more}
     layers = []
     for name in filter(None, variant.split(",")):
         if name not in known:

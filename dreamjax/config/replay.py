@@ -16,12 +16,19 @@ class ReplayConfig(Options):
 
     capacity: int = option(100_000, "Steps kept, over all environments.", unit="environment steps", above=0)
     min_size: int = option(1_000, "Steps collected before the first update.", unit="environment steps", above=0)
+    min_windows: int = option(
+        0,
+        "Windows that begin at different steps, counted with the step before each, that the first update waits for. It is "
+        "made with the last of them (DreamerV3), not only when the train ratio owes it.",
+        at_least=0,
+        zero="min_size alone counts",
+    )
     sampler: Literal["uniform", "prioritized"] = option(
         "uniform", "How windows are drawn: uniformly, or by priorities that updates report."
     )
     online: float = option(
         0.0,
-        "Fraction of each batch taken from the newest windows, each at most once (DreamerV3's online queue).",
+        "Fraction of each batch taken from new windows, oldest first and each at most once (DreamerV3's online queue).",
         at_least=0,
         at_most=1,
     )

@@ -48,8 +48,20 @@ class EvalConfig(Options):
     """Evaluations during and after the run."""
 
     every: int = option(50_000, "Period of evaluations.", unit="environment steps", at_least=0, zero="only at the end")
-    episodes: int = option(20, "Episodes of one evaluation.", above=0)
+    episodes: int = option(20, "Episodes of one evaluation.", at_least=0, zero="no evaluations")
     num_envs: int = option(16, "Environments stepped together.", above=0)
+    max_length: int = option(
+        27_000,
+        "Length at which an episode is cut; it counts with its return so far. 27,000 steps are the 30 minutes of Atari.",
+        unit="steps",
+        at_least=0,
+        zero="no limit",
+    )
+    in_training_env: bool = option(
+        False,
+        "Play in the training environments (num_envs of them), for simulators that allow one instance. Where their state "
+        "cannot be saved, an evaluation cuts the training episodes under way.",
+    )
     greedy: bool = option(True, "Act by the mode of the policy instead of sampling.")
 
 

@@ -7,8 +7,8 @@ and ``high`` of its part are -1 and 1. The parts of Dict and Tuple follow in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,10 @@ class ActionCodec:
 
     Args:
         space: the space of a *single* environment.
+        order: names of all parts in the order of the record; None for that of the space.
 
     Attributes:
+        space: the space.
         spec: the parts of the action space, none of them masked.
         mask_size: number of classes if there is exactly one categorical part, the size of its action mask; else None.
 
@@ -75,16 +77,20 @@ class ActionCodec:
         EnvError: if the space is not supported; the message names it.
     """
 
-    def __init__(self, space: spaces.Space) -> None:
-        self._space = space
-        self._leaves: list[_ActionLeaf] = []
-        column = 0
-        for path, child in leaves(space):
-            parts = _action_parts(path, child)
-            width = ActionSpec(parts).record_size
-            self._leaves.append(_ActionLeaf(child, slice(column, column + width), parts))
+    def __init__(self, space: spaces.Space, *, order: Sequence[str] | None = None) -> None:
+        self.space = space
+        found = [(child, _action_parts(path, child)) for path, child in leaves(space)]
+        recorded = list(range(len(found)))
+        if order is not None:
+            recorded.sort(key=lambda i: order.index(found[i][1][0].name) if found[i][1] else -1)
+        columns, column = {}, 0
+        for i in recorded:
+            width = ActionSpec(found[i][1]).record_size
+            columns[i] = slice(column, column + width)
             column += width
-        self.spec = ActionSpec(tuple(part for leaf in self._leaves for part in leaf.parts))
+        # In the order of the space, in which native actions are nested.
+        self._leaves = [_ActionLeaf(child, columns[i], parts) for i, (child, parts) in enumerate(found)]
+        self.spec = ActionSpec(tuple(part for i in recorded for part in found[i][1]))
         if not column:
             raise EnvError(f"the action space {space} has nothing to choose")
         categoricals = [part.size for part in self.spec.parts if part.kind == "categorical"]
@@ -107,15 +113,16 @@ class ActionCodec:
             row, column = map(int, np.argwhere(wrong)[0])
             top = int(self._largest[column])
             raise ValueError(f"action record {row} holds {record[row, column]} in column {column}: not in 0..{top}")
-        return _nest(self._space, iter([leaf.decode(record[:, leaf.columns]) for leaf in self._leaves]))
+        return _nest(self.space, iter([leaf.decode(record[:, leaf.columns]) for leaf in self._leaves]))
 
     def encode(self, native: Any, num_envs: int) -> np.ndarray:
         """Converts native batched actions to records ``[N, K]``; the inverse of ``decode`` within the bounds."""
-        trees = [get_path(native, path) for path, _ in leaves(self._space)]
+        trees = [get_path(native, path) for path, _ in leaves(self.space)]
         columns = [
             leaf.encode(np.asarray(tree).reshape(num_envs, -1)) for leaf, tree in zip(self._leaves, trees, strict=True)
         ]
-        return np.concatenate(columns, axis=1).astype(self.spec.record_dtype)
+        recorded = sorted(range(len(columns)), key=lambda i: self._leaves[i].columns.start)
+        return np.concatenate([columns[i] for i in recorded], axis=1).astype(self.spec.record_dtype)
 
 
 def _largest_values(part: ActionPart) -> list[int]:
@@ -133,6 +140,13 @@ def _bounds(space: spaces.Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _action_parts(path: Path, space: spaces.Space) -> tuple[ActionPart, ...]:
+    """Returns the parts of one space, with its name; those of MultiDiscrete are numbered."""
+    name = path_name(path, "action")
+    parts = _unnamed_parts(path, space)
+    return tuple(replace(part, name=f"{name}[{i}]" if len(parts) > 1 else name) for i, part in enumerate(parts))
+
+
+def _unnamed_parts(path: Path, space: spaces.Space) -> tuple[ActionPart, ...]:
     if isinstance(space, spaces.Discrete):
         return (ActionPart("categorical", int(space.n)),)
     if isinstance(space, spaces.MultiDiscrete):

@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from dreamjax.config import EnvConfig
 from dreamjax.envs.action_codec import ActionCodec
-from dreamjax.envs.checks import CheckedEnv, EnvError
+from dreamjax.envs.checks import EnvError, EnvWarning
 from dreamjax.envs.infos import Infos, final_infos, mask_size, masks, numbers, overwrite
 from dreamjax.envs.obs_codec import ObsCodec
+from dreamjax.envs.single import RAW_REWARD, CheckedEnv, finite, one_number
+from dreamjax.envs.values import ValueRanges
 from dreamjax.types import MASK_KEY, ActionSpec, EnvSpec, ObsSpec, Records
 
 ROW_FIELDS = ("env", "reward", "is_first", "is_last", "is_terminal")
@@ -38,6 +41,7 @@ class Adapter:
         env: the vector environment, in any autoreset mode (``metadata["autoreset_mode"]``).
         name: name of the environment in messages.
         seed: seed of the first reset.
+        config: how observations are read; see ``ObsCodec``.
 
     Attributes:
         spec: specification of observations and actions.
@@ -50,7 +54,14 @@ class Adapter:
         EnvError: if a space is not supported or the reset fails.
     """
 
-    def __init__(self, env: VectorEnv, *, name: str = "environment", seed: int | None = None) -> None:
+    def __init__(
+        self,
+        env: VectorEnv,
+        *,
+        name: str = "environment",
+        seed: int | None = None,
+        config: EnvConfig | None = None,
+    ) -> None:
         self.env, self.num_envs, self.name = env, env.num_envs, name
         self.watch: Watch = lambda place: contextlib.nullcontext()
         self._seed = seed
@@ -63,24 +74,37 @@ class Adapter:
         self._current: Records | None = None
         try:
             self.actions = ActionCodec(env.single_action_space)
-            self.observations = ObsCodec(env.single_observation_space, mask_size=self.actions.mask_size)
+            self.observations = ObsCodec(env.single_observation_space, mask_size=self.actions.mask_size, config=config)
             _, infos = env.reset(seed=seed)
         except EnvError as error:
             raise EnvError(f"{name}: {error}") from error
         except Exception as error:
             raise EnvError(f"{name} cannot be reset: {type(error).__name__}: {error}") from error
+        for note in self.observations.notes:
+            warnings.warn(f"{name}: {note}", EnvWarning, stacklevel=2)
+        self._ranges = ValueRanges(self.observations.spec)
         obs, parts = dict(self.observations.spec), self.actions.spec.parts
         size = mask_size(infos) if MASK_KEY not in obs else None
+        if size is None and MASK_KEY not in obs and self.actions.mask_size and not hasattr(env, "get_state"):
+            size = self._mask_size_of_steps()
         self._mask_in_info = size is not None and size == self.actions.mask_size
         if self._mask_in_info:
             obs[MASK_KEY] = ObsSpec("mask", (typing.cast(int, size),), "bool")
         elif size is not None or self.observations.unused_mask:
             takes = self.actions.mask_size or "no"
             message = f"{name}: {MASK_KEY} is ignored, the action space {env.single_action_space} takes {takes} entries"
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, EnvWarning, stacklevel=2)
         if MASK_KEY in obs:
             parts = tuple(replace(part, masked=part.kind == "categorical") for part in parts)
+        self._mask_may_come = MASK_KEY not in obs and self.actions.mask_size is not None
         self.spec = EnvSpec(obs, ActionSpec(parts))
+
+    def _mask_size_of_steps(self) -> int | None:
+        """Returns the size of an action mask that only the infos of steps have, from one step; the next call resets."""
+        with contextlib.suppress(Exception):  # the first step of the run reports it
+            infos = self.env.step(self.actions.decode(np.zeros((self.num_envs, self.actions.spec.record_size))))[-1]
+            return mask_size(infos)
+        return None
 
     def reset(self, seed: int | None = None) -> Records:
         """Starts a new episode in every environment; all records are ``is_first`` with reward 0.
@@ -96,7 +120,7 @@ class Adapter:
         self._ended = none
         self._return, self._length = np.zeros(self.num_envs), np.zeros(self.num_envs)
         zeros = np.zeros(self.num_envs)
-        self._current = self._records(obs, zeros, ~none, none, none, numbers(infos, self.num_envs))
+        self._current = self._records(obs, zeros, ~none, none, none, self._numbers(observation, infos))
         return self._current
 
     def step(self, action: np.ndarray) -> tuple[Records | None, Records]:
@@ -109,11 +133,11 @@ class Adapter:
             ``final``: the terminal records of the environments that ended and were reset in this step (``env`` contains
             their indices), or None. ``current``: one record per environment, from which the next action is chosen.
             Their ``info`` is float64: the numbers in the info of the environment (NaN if missing), and
-            ``episode_return`` and ``episode_length`` (steps) so far.
+            ``episode_return`` (before wrappers that clip or normalize rewards) and ``episode_length`` (steps) so far.
 
         Raises:
-            EnvError: if an observation or reward has NaN, infinity, a wrong shape or a class out of range; the message
-                names environment, entry and step.
+            EnvError: if an observation or reward is no number, has NaN, infinity, a wrong shape or a class out of range;
+                the message names environment, entry, step, value and what to do.
             ValueError: if an action record is not valid.
         """
         if len(action) != self.num_envs:
@@ -141,15 +165,15 @@ class Adapter:
 
     def _records_of(self, result: StepResult) -> tuple[Records | None, Records]:
         observation, rewards, terminated, truncated, infos = result
-        with self._located():
-            obs, reward = self._encode(observation, infos), self._reward(rewards)
         first = self._ended
-        reward[first] = 0
-        terminal = np.asarray(terminated, bool) & ~first
-        last = (terminal | np.asarray(truncated, bool)) & ~first
-        self._return = np.where(first, 0, self._return + reward)
+        with self._located():
+            obs, reward = self._encode(observation, infos), self._rewards(rewards, first)
+        terminal = np.asarray(terminated, bool).reshape(self.num_envs) & ~first
+        last = (terminal | np.asarray(truncated, bool).reshape(self.num_envs)) & ~first
+        info = self._numbers(observation, infos)
+        raw = info.pop(RAW_REWARD, reward)  # returns are those of the environment, not of a wrapper that clips
+        self._return = np.where(first, 0, self._return + np.where(np.isnan(raw), reward, raw))
         self._length = np.where(first, 0, self._length + 1)
-        info = numbers(infos, self.num_envs)
         none = np.zeros(self.num_envs, bool)
         final = None
         if self._mode is AutoresetMode.NEXT_STEP:
@@ -177,7 +201,7 @@ class Adapter:
         fresh = self._encode(observation, infos)
         for key, value in obs.items():
             value[ended] = fresh[key][ended]
-        return overwrite(info, numbers(infos, self.num_envs), ended)
+        return overwrite(info, self._numbers(observation, infos), ended)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Returns one picture per environment, or None if ``render_mode`` makes none."""
@@ -226,7 +250,19 @@ class Adapter:
         obs = self.observations.encode(observation, self.num_envs)
         if self._mask_in_info:
             obs[MASK_KEY] = masks(infos, self.num_envs, self.spec.obs[MASK_KEY].size)
+        elif self._mask_may_come and mask_size(infos) == self.actions.mask_size:
+            self._mask_may_come = False
+            text = (
+                f"{self._place}: info has an {MASK_KEY} that neither the reset nor the first step had: it is not used"
+            )
+            warnings.warn(f"{text}; give it from the reset on", EnvWarning, stacklevel=2)
+        for note in self._ranges.add(obs):
+            warnings.warn(f"{self.name}: {note}", EnvWarning, stacklevel=2)
         return obs
+
+    def _numbers(self, observation: Any, infos: Infos) -> dict[str, np.ndarray]:
+        """Returns the numbers of the infos, and those under "log/" of the observation."""
+        return numbers(infos, self.num_envs) | self.observations.logged(observation, self.num_envs)
 
     def _same_step_final(self, infos: Infos, rows: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Returns the terminal observations of ``rows`` and the info numbers of all environments (SAME_STEP)."""
@@ -234,21 +270,31 @@ class Adapter:
         if native is None:
             raise EnvError(f"environment {rows[0]}: no terminal observation: infos has no 'final_obs'")
         if isinstance(native, np.ndarray) and native.dtype == object:
-            obs = self.observations.encode_rows([native[row] for row in rows], rows)
+            obs, logged = self.observations.encode_rows([native[row] for row in rows], rows), {}
         else:
             obs = self.observations.encode(native, self.num_envs, rows)
+            logged = self.observations.logged(native, self.num_envs)
         final = final_infos(infos, self.num_envs)
         if self._mask_in_info:
             obs[MASK_KEY] = masks(final, self.num_envs, self.spec.obs[MASK_KEY].size)[rows]
-        return obs, numbers(final, self.num_envs)
+        return obs, numbers(final, self.num_envs) | logged
 
-    def _reward(self, rewards: Any) -> np.ndarray:
-        reward = np.array(rewards, np.float32)
-        if reward.shape != (self.num_envs,):
-            raise EnvError(f"rewards have shape {reward.shape}, not ({self.num_envs},)")
-        if not np.isfinite(reward).all():
-            row = int(np.flatnonzero(~np.isfinite(reward))[0])
-            raise EnvError(f"environment {row}: the reward is {reward[row]}: not finite")
+    def _rewards(self, rewards: Any, first: np.ndarray) -> np.ndarray:
+        """Returns rewards ``[N]``, 0 where ``first``."""
+        values = np.asarray(rewards)
+        if values.shape not in ((self.num_envs,), (self.num_envs, 1)):
+            raise EnvError(f"rewards have shape {values.shape}, not ({self.num_envs},)")
+        if values.dtype.kind in "biuf":
+            with np.errstate(over="ignore"):
+                reward = np.where(first, 0, values.reshape(self.num_envs)).astype(np.float32)
+            if np.isfinite(reward).all():
+                return reward
+        reward = np.zeros(self.num_envs, np.float32)
+        for row in np.flatnonzero(~first):
+            try:
+                reward[row] = finite(one_number(values[row], "the reward"))
+            except EnvError as error:
+                raise EnvError(f"environment {row}: {error}") from None
         return reward
 
     def _records(

@@ -1,15 +1,10 @@
-"""Nested spaces, and the checks in the process that runs an environment.
-
-This module does not import jax, since worker processes import it.
-"""
+"""Nested spaces, and the error that an environment causes. Nothing here imports jax: worker processes import it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import gymnasium
-import numpy as np
 from gymnasium import spaces
 
 Path = tuple[Any, ...]
@@ -18,6 +13,10 @@ ROOT = "observation"
 
 class EnvError(ValueError):
     """Raised if an environment cannot be made, is not supported or returns invalid values."""
+
+
+class EnvWarning(UserWarning):
+    """What may not be meant in how an environment is read, and the field that changes it."""
 
 
 def leaves(space: spaces.Space, path: Path = ()) -> Iterator[tuple[Path, spaces.Space]]:
@@ -49,40 +48,5 @@ def fetch(observation: Any, path: Path) -> Any:
     try:
         return get_path(observation, path)
     except (KeyError, IndexError, TypeError):
-        got = sorted(observation) if isinstance(observation, dict) else type(observation).__name__
+        got = sorted(map(str, observation)) if isinstance(observation, Mapping) else type(observation).__name__
         raise EnvError(f"observation entry {path_name(path)!r} is missing: got {got}") from None
-
-
-class CheckedEnv(gymnasium.Wrapper):
-    """Raises ``EnvError`` if an observation has another shape than its space, before observations are stacked.
-
-    Attributes:
-        index: index of the environment.
-        busy: whether the environment is being stepped or reset.
-    """
-
-    def __init__(self, env: gymnasium.Env, index: int) -> None:
-        super().__init__(env)
-        self.index, self.busy = index, False
-        self._shapes = [(path, tuple(space.shape or ())) for path, space in leaves(env.observation_space)]
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        self.busy = True
-        observation, info = self.env.reset(seed=seed, options=options)
-        self.busy = False
-        self._check(observation)
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        self.busy = True
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self.busy = False
-        self._check(observation)
-        return observation, reward, terminated, truncated, info
-
-    def _check(self, observation: Any) -> None:
-        for path, shape in self._shapes:
-            got = np.shape(fetch(observation, path))
-            if got != shape:
-                what = f"observation entry {path_name(path)!r} has shape {got}, its space says {shape}"
-                raise EnvError(f"environment {self.index}: {what}")

@@ -10,21 +10,39 @@ from typing import Any
 
 import numpy as np
 
+from dreamjax.envs.checks import EnvError
 from dreamjax.types import MASK_KEY
 
 Infos = Mapping[str, Any]
+NOT_NUMBERS = (MASK_KEY, "episode", "final_info", "final_obs", "final_observation")
 
 
 def numbers(infos: Infos, num_envs: int) -> dict[str, np.ndarray]:
-    """Returns the scalar numbers in ``infos``, float64 ``[N]`` by name; NaN where an environment has none."""
-    result = {}
+    """Returns the single numbers in ``infos``, float64 ``[N]`` by name; NaN where an environment has none.
+
+    Names in nested dictionaries are joined by "/". ``episode``, in which Gymnasium's wrapper repeats return and length, is
+    left out.
+    """
+    result: dict[str, np.ndarray] = {}
     for name, value in infos.items():
-        if name.startswith("_") or name == MASK_KEY or isinstance(value, Mapping):
+        if name.startswith("_") or name in NOT_NUMBERS:
             continue
-        array = np.asarray(value)
-        if array.shape == (num_envs,) and array.dtype.kind in "biuf":
-            result[name] = np.where(_present(infos, name, num_envs), array, np.nan)
+        if isinstance(value, Mapping):
+            result |= {f"{name}/{inner}": array for inner, array in numbers(value, num_envs).items()}
+            continue
+        array, present = np.asarray(value), _present(infos, name, num_envs)
+        if array.dtype == object and array.shape == (num_envs,):
+            array, present = _as_floats(array, present)
+        if array.shape in ((num_envs,), (num_envs, 1)) and array.dtype.kind in "biuf" and present.any():
+            result[name] = np.where(present, array.reshape(num_envs), np.nan)
     return result
+
+
+def _as_floats(values: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns objects ``[N]`` as floats, and which of them are numbers: Gymnasium keeps NumPy's booleans as objects."""
+    kinds = (bool, int, float, np.bool_, np.number)
+    good = present & np.array([isinstance(value, kinds) for value in values])
+    return np.array([float(value) if is_good else 0.0 for value, is_good in zip(values, good, strict=True)]), good
 
 
 def overwrite(old: dict[str, np.ndarray], new: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -42,16 +60,23 @@ def mask_size(infos: Infos) -> int | None:
 
 
 def masks(infos: Infos, num_envs: int, size: int) -> np.ndarray:
-    """Returns the legal classes, bool ``[N, size]``; all True where an environment has no mask."""
+    """Returns the legal classes, bool ``[N, size]``; all True where an environment has no mask.
+
+    Raises:
+        EnvError: if a mask has another size.
+    """
     result = np.ones((num_envs, size), bool)
     if MASK_KEY in infos:
         present = _present(infos, MASK_KEY, num_envs)
         array = np.asarray(infos[MASK_KEY])
-        if array.dtype != object:
+        if array.dtype != object and array.size == result.size:
             return np.where(present[:, None], array.reshape(num_envs, size) != 0, True)
         for row, mask in enumerate(array):
             if present[row] and mask is not None:
-                result[row] = np.asarray(mask).reshape(-1) != 0
+                legal = np.asarray(mask).reshape(-1) != 0
+                if len(legal) != size:
+                    raise EnvError(f"environment {row}: info[{MASK_KEY!r}] has {len(legal)} entries, not {size}")
+                result[row] = legal
     return result
 
 

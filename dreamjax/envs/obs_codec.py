@@ -1,46 +1,51 @@
 """Observations of Gymnasium spaces as record entries.
 
 Observations become a flat dictionary. The keys of nested ``Dict`` and ``Tuple`` spaces are joined by "/" ("camera/left",
-"0/1"); an observation that is not nested is called "observation".
+"0/1"); an observation that is not nested is called "observation". ``dreamjax.envs.layout`` says how arrays are read.
 
 | space | entry |
 |---|---|
-| Box, uint8 ``(H, W)`` or ``(H, W, C)`` with more than 32 values | "image" uint8 ``(H, W, C)`` |
-| Box, float ``(H, W, C)`` in [0, 1] | "image" float32 ``(H, W, C)`` |
-| Box, integers of rank 2 or 3 with at most 32 values | "grid" uint8 ``(C, H, W)``, minus the lowest value |
-| any other Box | "vector" float32, flattened |
+| Box | "grid", "image" or "vector" |
 | Discrete, MultiDiscrete | "discrete" int32, one column per variable, minus ``start`` |
 | MultiBinary | "vector" float32 of 0 and 1, flattened |
 | "action_mask" with one entry per class of the only categorical action part | "mask" bool |
+| entries under "log/" | none: their numbers are logged |
 
-The channels of a rank-3 grid are the smaller of the first and the last axis; on a tie the first. Images are channel-last
-if their last axis is at most 4 or not larger than the first; a stack of images ``(S, H, W, C)`` becomes
-``(H, W, S * C)``.
+``env.keys`` and ``env.ignore`` choose entries by name, ``env.obs`` and ``env.layout`` say how they are read.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from dreamjax.config import EnvConfig
 from dreamjax.envs.checks import EnvError, Path, fetch, leaves, path_name
+from dreamjax.envs.layout import Reading, read
+from dreamjax.envs.single import LOG, NUMERIC, Selection, native_array
 from dreamjax.types import MASK_KEY, ObsSpec
-
-GRID_CLASSES = 32  # a Box of integers with more values than this is a vector or an image, not a grid
 
 
 @dataclass(frozen=True)
 class _ObsLeaf:
-    """Conversion of one native array ``[N, *shape]`` to a record entry: transpose, reshape, subtract, cast."""
+    """Conversion of one native array ``[N, *shape]`` to a record entry."""
 
     path: Path
-    spec: ObsSpec
-    shape: tuple[int, ...]
-    axes: tuple[int, ...] = ()
-    offset: Any = 0
+    space: spaces.Space
+    reading: Reading
+
+    @property
+    def spec(self) -> ObsSpec:
+        return self.reading.spec
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.space.shape or ())
 
     @property
     def name(self) -> str:
@@ -53,32 +58,46 @@ class ObsCodec:
     Args:
         space: the space of a *single* environment.
         mask_size: number of entries of the action mask; None if the action space has no mask.
+        config: ``keys``, ``ignore``, ``layout`` and ``obs`` are read; None for the defaults.
 
     Attributes:
         spec: ``ObsSpec`` by name, in the order of the space.
+        notes: what is not sure about how entries are read, and the fields that change it.
         unused_mask: whether an entry "action_mask" is left out because its size is not ``mask_size``.
 
     Raises:
         EnvError: if the space is not supported; the message names it.
     """
 
-    def __init__(self, space: spaces.Space, *, mask_size: int | None = None) -> None:
+    def __init__(self, space: spaces.Space, *, mask_size: int | None = None, config: EnvConfig | None = None) -> None:
+        config = config or EnvConfig()
         self._leaves: list[_ObsLeaf] = []
+        self._logged: list[tuple[Path, spaces.Space]] = []
         self.unused_mask = False
+        names = [path_name(path) for path, _ in leaves(space)]
+        kept = Selection.of(config).kept(names)
+        for pattern in config.obs:
+            if not any(re.fullmatch(pattern, name) for name in kept):
+                raise EnvError(f"env.obs: {pattern!r} matches no observation entry: there are {', '.join(kept)}")
         for path, child in leaves(space):
-            leaf = _obs_leaf(path, child)
-            if path == (MASK_KEY,):
-                if leaf.spec.size != mask_size:
-                    self.unused_mask = True
-                    continue
-                leaf = replace(leaf, spec=ObsSpec("mask", (leaf.spec.size,), "bool"), offset=0)
-            self._leaves.append(leaf)
+            name = path_name(path)
+            if name.startswith(LOG) and name in kept:
+                if isinstance(child, NUMERIC) and _size(child) == 1:
+                    self._logged.append((path, child))
+            elif path == (MASK_KEY,) and isinstance(child, NUMERIC) and name in kept:
+                size = _size(child)
+                self.unused_mask = size != mask_size
+                if not self.unused_mask:
+                    self._leaves.append(_ObsLeaf(path, child, Reading(ObsSpec("mask", (size,), "bool"))))
+            elif name in kept:
+                self._leaves.append(_ObsLeaf(path, child, _reading(name, child, config)))
         self.spec: dict[str, ObsSpec] = {leaf.name: leaf.spec for leaf in self._leaves}
+        self.notes = [leaf.reading.note for leaf in self._leaves if leaf.reading.note]
         if len(self.spec) < len(self._leaves):
-            names = sorted({leaf.name for leaf in self._leaves if self._count(leaf.name) > 1})
-            raise EnvError(f'several observation entries are called {names} when their keys are joined by "/"')
+            twice = sorted({leaf.name for leaf in self._leaves if self._count(leaf.name) > 1})
+            raise EnvError(f'several observation entries are called {twice} when their keys are joined by "/"')
         if not any(spec.kind != "mask" for spec in self.spec.values()):
-            raise EnvError(f"the observation space {space} has nothing to observe")
+            raise EnvError(f"the observation space {space} has nothing to observe{_left(names, config)}")
 
     def _count(self, name: str) -> int:
         return sum(leaf.name == name for leaf in self._leaves)
@@ -104,62 +123,43 @@ class ObsCodec:
         """Like ``encode``, from a list of ``n`` single observations of the environments ``rows``."""
         entries = {}
         for leaf in self._leaves:
-            arrays = [np.asarray(fetch(observation, leaf.path)) for observation in observations]
-            for env, array in zip(rows, arrays, strict=True):
-                if array.shape != leaf.shape:
-                    what = f"observation entry {leaf.name!r} has shape {array.shape}, its space says {leaf.shape}"
-                    raise EnvError(f"environment {env}: {what}")
+            arrays = []
+            for env, observation in zip(rows, observations, strict=True):
+                try:
+                    arrays.append(native_array(leaf.space, fetch(observation, leaf.path), leaf.name))
+                except EnvError as error:
+                    raise EnvError(f"environment {env}: {error}") from None
             entries[leaf.name] = _convert(leaf, np.stack(arrays), rows)
         return entries
 
-
-def _obs_leaf(path: Path, space: spaces.Space) -> _ObsLeaf:
-    name = path_name(path)
-    shape = tuple(space.shape or ())
-    if np.prod(shape, dtype=np.int64) == 0:
-        raise EnvError(f"observation entry {name!r} is empty: {space}")
-    flat = (int(np.prod(shape, dtype=np.int64)),)
-    if isinstance(space, spaces.Discrete):
-        return _ObsLeaf(path, ObsSpec("discrete", (1,), "int32", int(space.n)), (), offset=int(space.start))
-    if isinstance(space, spaces.MultiDiscrete):
-        spec = ObsSpec("discrete", flat, "int32", int(space.nvec.max()))
-        return _ObsLeaf(path, spec, shape, offset=np.asarray(space.start).reshape(-1))
-    if isinstance(space, spaces.MultiBinary):
-        return _ObsLeaf(path, ObsSpec("vector", flat, "float32"), shape)
-    if isinstance(space, spaces.Box):
-        return _box_leaf(path, space, shape) or _ObsLeaf(path, ObsSpec("vector", flat, "float32"), shape)
-    kinds = "Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
-    raise EnvError(f"observation entry {name!r} has the space {space}, which has no mapping: use {kinds}")
+    def logged(self, observation: Any, num_envs: int) -> dict[str, np.ndarray]:
+        """Returns the numbers under "log/" of a batched native observation, float64 ``[N]`` by name."""
+        return {
+            path_name(path): np.array(fetch(observation, path), np.float64).reshape(num_envs)
+            for path, _ in self._logged
+        }
 
 
-def _box_leaf(path: Path, space: spaces.Box, shape: tuple[int, ...]) -> _ObsLeaf | None:
-    """Returns the conversion to a grid or an image, or None if the box is a vector."""
-    low, high = float(space.low.min()), float(space.high.max())
-    if space.dtype is not None and space.dtype.kind in "iub":
-        if len(shape) in (2, 3) and high - low < GRID_CLASSES:
-            axes = (0, 1) if len(shape) == 2 else (0, 1, 2) if shape[0] <= shape[2] else (2, 0, 1)
-            grid = (1, *shape) if len(shape) == 2 else tuple(shape[axis] for axis in axes)
-            return _ObsLeaf(path, ObsSpec("grid", grid, "uint8", int(high - low) + 1), shape, axes, int(low))
-        ranks = (2, 3, 4) if space.dtype == np.uint8 else (3, 4)
-        if len(shape) in ranks and low >= 0 and high <= 255:
-            return _image_leaf(path, shape, "uint8")
-    elif len(shape) == 3 and low >= 0 and high <= 1:
-        return _image_leaf(path, shape, "float32")
-    return None
+def _size(space: spaces.Space) -> int:
+    return int(np.prod(space.shape or (), dtype=np.int64))
 
 
-def _image_leaf(path: Path, shape: tuple[int, ...], dtype: str) -> _ObsLeaf:
-    axes = tuple(range(len(shape)))
-    if len(shape) == 4:
-        axes = (1, 2, 0, 3)
-        image: tuple[int, ...] = (shape[1], shape[2], shape[0] * shape[3])
-    elif len(shape) == 2:
-        image = (*shape, 1)
-    else:
-        if shape[2] > 4 and shape[2] > shape[0]:
-            axes = (1, 2, 0)
-        image = tuple(shape[axis] for axis in axes)
-    return _ObsLeaf(path, ObsSpec("image", image, dtype), shape, axes)
+def _left(names: list[str], config: EnvConfig) -> str:
+    chosen = config.keys != EnvConfig().keys or config.ignore
+    return (
+        f": env.keys={config.keys!r}, env.ignore={config.ignore!r} leave none of {', '.join(names)}" if chosen else ""
+    )
+
+
+def _reading(name: str, space: spaces.Space, config: EnvConfig) -> Reading:
+    """Returns how an entry is read. Raises EnvError if it is not supported."""
+    if not isinstance(space, NUMERIC):
+        kinds = "Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
+        out = f"use {kinds}, or leave it out by env.ignore={re.escape(name)}"
+        shown = str(space) if len(str(space)) <= 60 else f"{type(space).__name__}(...)"
+        raise EnvError(f"observation entry {name!r} has the space {shown}, which has no mapping: {out}")
+    setting: Mapping[str, Any] = next((s for pattern, s in config.obs.items() if re.fullmatch(pattern, name)), {})
+    return read(name, space, setting, config.layout)
 
 
 def _encode(leaf: _ObsLeaf, native: Any, num_envs: int, rows: np.ndarray | None = None) -> np.ndarray:
@@ -167,25 +167,38 @@ def _encode(leaf: _ObsLeaf, native: Any, num_envs: int, rows: np.ndarray | None 
     if array.shape != (num_envs, *leaf.shape):
         wanted = (num_envs, *leaf.shape)
         raise EnvError(f"observation entry {leaf.name!r} of {num_envs} rows has shape {array.shape}, not {wanted}")
+    if array.dtype.kind not in "biuf":
+        raise EnvError(f"observation entry {leaf.name!r} holds {array.dtype}, not numbers")
     return _convert(leaf, array if rows is None else array[rows], rows)
 
 
 def _convert(leaf: _ObsLeaf, array: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
-    if leaf.axes:
-        array = array.transpose(0, *(axis + 1 for axis in leaf.axes))
-    array = array.reshape(len(array), *leaf.spec.shape)
-    if leaf.spec.kind == "mask":
-        return array != 0
-    if leaf.spec.classes:
-        if np.any(leaf.offset):
-            array = array.astype(np.int64) - leaf.offset
-        top = leaf.spec.classes - 1
+    reading, spec = leaf.reading, leaf.spec
+    if spec.kind == "mask":
+        return array.reshape(len(array), *spec.shape) != 0
+    if spec.classes:
+        if np.any(reading.low):
+            array = array.astype(np.result_type(array, np.int64)) - reading.low
+        top = spec.classes - 1
         good = (array >= 0) & (array <= top)
-        _require_rows(good, leaf.name, array, rows, f"not in 0..{top} after subtracting the lowest value")
+        if array.dtype.kind == "f":
+            good &= array == np.floor(array)
+        problem = f"not in 0..{top} after subtracting the lowest value; widen its space, or set classes by env.obs"
+        _require_rows(good, leaf.name, array, rows, problem)
+    elif reading.high is not None:
+        low, span = np.asarray(reading.low), np.asarray(reading.high) - np.asarray(reading.low)
+        array = np.clip((array - low) / np.where(span > 0, span, 1), 0, 1)  # NaN stays
+    elif spec.dtype == "uint8" and array.dtype != np.uint8:
+        good = (array >= 0) & (array <= 255) & (array == np.floor(array))
+        _require_rows(good, leaf.name, array, rows, "not a whole number in 0..255")
+    if reading.axes:
+        array = array.transpose(0, *(axis + 1 for axis in reading.axes))
+    array = array.reshape(len(array), *spec.shape)
     with np.errstate(over="ignore"):  # values too large for float32 are reported below
-        record = np.array(array, dtype=leaf.spec.dtype)
+        record = np.array(array, dtype=spec.dtype)
     if record.dtype.kind == "f":
-        _require_rows(np.isfinite(record), leaf.name, record, rows, "not finite")
+        problem = f"not finite; return finite numbers, or leave it out by env.ignore={re.escape(leaf.name)}"
+        _require_rows(np.isfinite(record), leaf.name, record, rows, problem)
     return record
 
 

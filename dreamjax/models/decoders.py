@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import flax.linen as nn
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 
 from dreamjax.config import ModelConfig
 from dreamjax.models.encoders import conv_layers
-from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init
+from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init, module_names
+from dreamjax.models.pooled_images import PooledDecoder
 from dreamjax.types import ObsSpec
 
 
@@ -73,14 +75,23 @@ class Decoder(nn.Module):
             hidden = MLP(config.layers, config.units, act=config.act, norm=config.norm, dtype=self.dtype, name="mlp")(
                 feat
             )
+            names = module_names(flat)
             for name in flat:
                 shape = prediction_shape(self.spec[name])
                 size = 1
                 for side in shape:
                     size *= side
-                out = Dense(size, dtype=self.dtype, name=f"out_{name.replace('/', '_')}")(hidden)
+                out = Dense(size, dtype=self.dtype, name=f"out_{names[name]}")(hidden)
                 result[name] = out.astype(jnp.float32).reshape(*lead, *shape)
-        for name in sorted(set(self.spec) - set(flat)):
+        images = sorted(set(self.spec) - set(flat))
+        if images and config.image_conv == "pooled":
+            shapes = [self.spec[name].shape for name in images]
+            shape = (*shapes[0][:2], sum(shape[2] for shape in shapes))
+            together = PooledDecoder(shape, config, self.dtype, name="images")(feat)
+            ends = list(itertools.accumulate(shape[2] for shape in shapes))
+            return result | dict(zip(images, jnp.split(together, ends[:-1], -1), strict=True))
+        names = module_names(images)
+        for name in images:
             shape = self.spec[name].shape
-            result[name] = ImageDeconv(shape, config, self.dtype, name=f"image_{name.replace('/', '_')}")(feat)
+            result[name] = ImageDeconv(shape, config, self.dtype, name=f"image_{names[name]}")(feat)
         return result

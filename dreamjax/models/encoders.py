@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.config import ModelConfig
-from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init, symlog
+from dreamjax.models.nets import MLP, Dense, Dtype, NormAct, kernel_init, module_names, symlog
+from dreamjax.models.pooled_images import PooledEncoder
 from dreamjax.types import EnvSpec, ObsSpec
 
 CONV_LAYERS = 4  # strided convolutions of an image encoder
@@ -128,8 +129,9 @@ def conv_layers(height: int, width: int) -> int:
 class Encoder(nn.Module):
     """Preprocessed observations ``{name: [..., shape]}`` to one embedding ``[..., E]``.
 
-    Vectors (in symlog where configured), one-hot discretes and boards enter one MLP; images are encoded by convolutions and
-    concatenated. Masks are not encoded: the rest of the observation implies which actions are legal.
+    Vectors (in symlog where configured), one-hot discretes and boards enter one MLP; images are encoded by convolutions
+    and concatenated: each by its own strided ones, or all as channels of one by pooled ones. Masks are not encoded: the
+    rest of the observation implies which actions are legal.
     """
 
     spec: Mapping[str, ObsSpec]
@@ -139,22 +141,30 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, obs: Mapping[str, jax.Array]) -> jax.Array:
         config = self.config
-        flat, images = [], []
+        flat, images = [], {}
+        names = {
+            kind: module_names([name for name, entry in self.spec.items() if entry.kind == kind])
+            for kind in ("image", "grid")
+        }
         for name in sorted(self.spec):
             entry, x = self.spec[name], obs[name]
             lead = x.shape[: x.ndim - (3 if entry.kind in ("grid", "image") else 1)]
             if entry.kind == "image":
-                images.append(ImageConv(config, self.dtype, name=f"image_{name.replace('/', '_')}")(x))
+                images[f"image_{names['image'][name]}"] = x
             elif entry.kind == "grid":
                 grid = GridConv if config.grid_encoder == "conv" else GridDense
-                flat.append(grid(config, self.dtype, name=f"grid_{name.replace('/', '_')}")(x))
+                flat.append(grid(config, self.dtype, name=f"grid_{names['grid'][name]}")(x))
             elif entry.kind == "vector":
                 lead = x.shape[: x.ndim - len(entry.shape)]
                 x = x.reshape(*lead, entry.size)
                 flat.append((symlog(x) if config.symlog else x).astype(self.dtype))
             elif entry.kind == "discrete":
                 flat.append(x.astype(self.dtype))
-        outputs = list(images)
+        if config.image_conv == "pooled" and images:
+            together = jnp.concatenate(list(images.values()), -1)
+            outputs = [PooledEncoder(config, self.dtype, name="images")(together)]
+        else:
+            outputs = [ImageConv(config, self.dtype, name=name)(x) for name, x in images.items()]
         if flat:
             mlp = MLP(config.layers, config.units, act=config.act, norm=config.norm, dtype=self.dtype, name="mlp")
             outputs.append(mlp(jnp.concatenate(flat, -1)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import flax.linen as nn
@@ -176,3 +177,17 @@ class MLP(nn.Module):
         if self.features is not None:
             x = Dense(self.features, self.scale, dtype=self.dtype)(x)
         return x
+
+
+def module_names(names: Collection[str]) -> dict[str, str]:
+    """Names of Flax modules by the names of observation entries: "/" becomes "_".
+
+    Where several entries would then have the same name, those with "/" are numbered, in alphabetical order.
+    """
+    result: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: ("/" in name, name)):
+        plain = name.replace("/", "_")
+        numbered = (f"{plain}_{i}" for i in itertools.count(2))
+        taken = {*result.values(), *(other for other in names if other != name)}
+        result[name] = plain if plain not in taken else next(each for each in numbered if each not in taken)
+    return result

@@ -16,6 +16,7 @@ from dreamjax.models.encoders import Encoder, zero_inputs
 from dreamjax.models.fast.rssm import rssm_fast_path
 from dreamjax.models.grid.model import make_grid_model
 from dreamjax.models.nets import MLP, Dtype
+from dreamjax.models.pooled_images import check_images
 from dreamjax.models.rssm import RSSM, reset_where
 from dreamjax.types import MASK_KEY, EnvSpec, Params, RSSMState, Tensors, WorldModel
 
@@ -100,7 +101,12 @@ def encoder_width(model: ModelConfig, spec: EnvSpec) -> int:
 
 
 def make_vector_model(model: ModelConfig, spec: EnvSpec, *, dtype: Dtype) -> WorldModel:
-    """The RSSM of PlaNet and Dreamer: one vector of latents, for any observation."""
+    """The RSSM of PlaNet and Dreamer: one vector of latents, for any observation.
+
+    Raises:
+        ConfigError: images do not fit ``model.image_conv``.
+    """
+    check_images(spec.obs, model)
     kind = model.latent
     module = VectorWorldModel(model, spec, encoder_width(model, spec), dtype)
     classes = model.classes if kind == "categorical" else 1

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from gymnasium.spaces import Space
 
 from dreamjax.algorithms.update import Phases
 from dreamjax.buffers.sequence_buffer import SequenceBuffer, nbytes_for
 from dreamjax.config import Config, ConfigError
 from dreamjax.envs.adapter import Adapter
+from dreamjax.envs.checks import EnvError
 from dreamjax.envs.make import make_env
+from dreamjax.envs.matching import match, saved_spaces
 from dreamjax.reporting.logger import Logger, NullLogger
 from dreamjax.training.collection.collector import Collector, Policy, Steps
 from dreamjax.training.collection.compiled_collector import engine_of
@@ -22,8 +27,9 @@ from dreamjax.training.runtime import hosts, memory
 from dreamjax.training.runtime.hosts import Group, Share
 from dreamjax.training.runtime.watchdog import Watchdog
 from dreamjax.training.schedule import Schedule
-from dreamjax.training.storage import recording
+from dreamjax.training.storage import recording, trained
 from dreamjax.training.storage.recording import SavedReplay
+from dreamjax.training.storage.trained import TrainedIn
 from dreamjax.training.updates import Updates
 from dreamjax.types import Batch, EnvSpec
 
@@ -34,26 +40,34 @@ class Source(NamedTuple):
     Attributes:
         env, saved: one of the two; the other is None.
         spec: of the environment. share: this process's environments, replay and seed.
+        spaces: observation and action space of one environment, where there is one.
     """
 
     env: Adapter | None
     saved: SavedReplay | None
     spec: EnvSpec
     share: Share
+    spaces: tuple[Space, Space] | None = None
 
 
-def open_source(config: Config, group: Group, watchdog: Watchdog) -> Source:
+def open_source(config: Config, group: Group, watchdog: Watchdog, begun: TrainedIn | None = None) -> Source:
     """Opens the environments, or the saved steps of ``offline.replay``.
+
+    Args:
+        begun: what the agent was trained in, where a run is continued.
 
     Raises:
         ConfigError, EnvError, UsageError: they cannot be opened, or do not go with the rest of the configuration.
     """
     share = hosts.share(config, group)
     if not config.offline.replay:
-        env = open_environments(config, share.num_envs, share.seed, watchdog)
+        env = open_environments(config, share.num_envs, share.seed, watchdog, None if begun is None else begun.spec)
+        if begun is None and config.init_from.path and (other := trained.read(config.init_from.path)):
+            with contextlib.suppress(EnvError):  # of another environment: parameters are matched by name and shape
+                match(env, other.spec)
         if config.schedule.steps_per_call > 1:
             engine_of(env, config.schedule.steps_per_call)
-        return Source(env, None, env.spec, share)
+        return Source(env, None, env.spec, share, saved_spaces(env))
     if group.count > 1:
         raise ConfigError(
             f"offline.replay={config.offline.replay!r} is not allowed: must be empty in a run of several processes"
@@ -63,10 +77,22 @@ def open_source(config: Config, group: Group, watchdog: Watchdog) -> Source:
     return Source(None, saved, saved.spec, Share(saved.num_envs, replay, share.seed))
 
 
-def open_environments(config: Config, num_envs: int, seed: int, watchdog: Watchdog) -> Adapter:
-    """Makes environments; those of this process are watched (workers have time limits of their own)."""
+def open_environments(
+    config: Config, num_envs: int, seed: int, watchdog: Watchdog, like: EnvSpec | None = None
+) -> Adapter:
+    """Makes environments; those of this process are watched (workers have time limits of their own).
+
+    Args:
+        like: what the agent was trained with, to be matched (``dreamjax.envs.matching``); None for a new agent.
+    """
     with watchdog.over(lambda: f"{config.env.id}, being made"):
         env = make_env(config.env, num_envs, seed=seed)
+    try:
+        if like is not None:
+            match(env, like)
+    except EnvError:
+        env.close()
+        raise
     if not config.env.workers:
         env.watch = watchdog.over
     return env

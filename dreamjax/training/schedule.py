@@ -54,16 +54,17 @@ class Schedule(Protocol):
 
 
 class RatioSchedule:
-    """Keeps ``|updates - ratio * (step - start)| < 1`` once ``step >= start``, whatever the step's increments.
+    """Keeps ``updates = first + ratio * (step - start)``, rounded down, once ``step >= start``.
 
     Args:
         ratio: updates for each environment step (``Config.updates_per_step``).
         start: environment steps before counting begins: no update is due for them.
         batch_size: windows in each batch.
+        first: updates due at ``start``.
     """
 
-    def __init__(self, ratio: float, *, start: int, batch_size: int) -> None:
-        self._ratio, self._start, self._batch_size = ratio, start, batch_size
+    def __init__(self, ratio: float, *, start: int, batch_size: int, first: int = 0) -> None:
+        self._ratio, self._start, self._batch_size, self._first = ratio, start, batch_size, first
         self.updates = self._windows = 0
 
     @property
@@ -71,7 +72,8 @@ class RatioSchedule:
         return {TASK: self._batch_size}
 
     def pending(self, step: int) -> list[Pending]:
-        count = int(self._ratio * max(0, step - self._start)) - self.updates
+        due = self._first + int(self._ratio * (step - self._start)) if step >= self._start else 0
+        count = due - self.updates
         return [Pending(TASK, count, self._batch_size)] if count > 0 else []
 
     def mark_done(self, updates: list[Pending]) -> None:
@@ -169,17 +171,17 @@ class ExploringSchedule:
 def make_schedule(config: Config) -> Schedule:
     """The schedule a configuration asks for; with ``explore.steps``, an ``ExploringSchedule`` of it.
 
-    Learning starts at ``replay.min_size`` environment steps, or later where every environment needs more to fill
-    one window: ``num_envs * batch_length``; at once where it learns from recorded steps.
+    Learning starts at ``Config.first_update`` environment steps; at once where it learns from recorded steps.
     """
     schedule = _make_schedule(config)
     return ExploringSchedule(schedule, config.explore.steps) if config.explore.steps else schedule
 
 
 def _make_schedule(config: Config) -> Schedule:
-    start = 0 if config.offline.replay else max(config.replay.min_size, config.num_envs * config.batch_length)
+    start = 0 if config.offline.replay else config.first_update
     if config.schedule.kind == "ratio":
-        return RatioSchedule(config.updates_per_step, start=start, batch_size=config.batch_size)
+        first = int(config.replay.min_windows > 0 and not config.offline.replay)
+        return RatioSchedule(config.updates_per_step, start=start, batch_size=config.batch_size, first=first)
     plan = config.schedule
     return PlanSchedule(
         Pending(("world_model",), plan.world_model_batches, config.batch_size),

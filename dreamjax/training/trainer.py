@@ -18,12 +18,12 @@ from dreamjax.algorithms.exploration import explorer_params
 from dreamjax.algorithms.planning.model import disagreement_weights
 from dreamjax.buffers.sequence_buffer import Indices
 from dreamjax.config import Config, to_dict
-from dreamjax.envs.adapter import Adapter
 from dreamjax.reporting.report import leave_report
-from dreamjax.seeds import evaluation_seed
 from dreamjax.training import build
 from dreamjax.training.collection.acting import CollectingInputs, make_acting
-from dreamjax.training.evaluation.evaluator import evaluate
+from dreamjax.training.collection.collector import Collector
+from dreamjax.training.evaluation.evaluations import Evaluations
+from dreamjax.training.evaluation.evaluator import describe
 from dreamjax.training.metrics import MetricMeans, RunClock, TrainError
 from dreamjax.training.progress import Progress
 from dreamjax.training.runtime import devices, hosts, memory
@@ -31,7 +31,7 @@ from dreamjax.training.runtime.background_compiler import BackgroundCompiler
 from dreamjax.training.runtime.stop import Stop
 from dreamjax.training.runtime.watchdog import Watchdog
 from dreamjax.training.schedule import Pending, crossed, make_schedule
-from dreamjax.training.storage import checkpoint, recording, warm_start, workdir
+from dreamjax.training.storage import checkpoint, recording, trained, warm_start, workdir
 from dreamjax.training.storage.checkpoint import CheckpointError
 from dreamjax.training.storage.segments import Segments
 from dreamjax.training.updates import Updates, chunk_updates, unstack
@@ -72,13 +72,17 @@ class Trainer:
         # What may refuse the run comes first, and changes nothing in the directory.
         if self.group.is_primary:
             workdir.check(path, config, resume)
+        self.config = config = workdir.as_begun(config, path)
         self.num_devices = devices.device_count(config.parallel.num_devices)
         self.schedule = make_schedule(config)
         hosts.check_layout(config, self.group, self.num_devices)
         self._watchdog = Watchdog(patience=config.env.warn_after, limit=config.env.abort_after, end=self._abort)
-        self._source = build.open_source(config, self.group, self._watchdog)
+        begun = trained.read(self.path)
+        self._source = build.open_source(config, self.group, self._watchdog, begun)
         self.spec = self._source.spec
-        self._eval_env: Adapter | None = None
+        self._trained_in = trained.TrainedIn(self.spec, (begun and begun.spaces) or self._source.spaces)
+        self._evaluations: Evaluations | None = None
+        self._newest: Path | None = None  # checkpoint that this process has written
         self.agent = make_agent(config, self.spec)
         fresh = self.group.broadcast(checkpoint.latest(self.path) is None)
         # On one device the programs are compiled while the rest of the run is built.
@@ -110,6 +114,15 @@ class Trainer:
         self.collector = build.make_collector(
             config, self.group, self._source, self.buffer, self._acting.collect, self._acting.steps
         )
+        if isinstance(self.collector, Collector) and config.eval.episodes:
+            self._evaluations = Evaluations(
+                config,
+                self._acting.evaluate,
+                open_env=lambda num, seed: build.open_environments(config, num, seed, self._watchdog, self.spec),
+                lend=self.collector.lend,
+                num_envs=self._source.share.num_envs,
+                should_stop=self._stop_here,
+            )
         # The longest program last: what is compiled after it, on whichever thread, waits for it.
         batches = build.update_shapes(config, self.spec, self.schedule, latents=latents)
         self.updates.compile(shapes, batches, compiler, self.group.count * self.num_devices)
@@ -172,7 +185,7 @@ class Trainer:
         config = self.config
         steps_per_call = config.num_envs * config.schedule.steps_per_call
         if self.progress.evaluation_pending:
-            self.progress.evaluation_pending = not self._evaluate()
+            self._evaluate_between()
         while self.step < config.total_steps and not self._stop():
             step, updates = self.step, self.schedule.updates
             # The first batch is drawn while the device chooses actions, if replay holds a whole window by then.
@@ -185,8 +198,8 @@ class Trainer:
             if crossed(updates, self.schedule.updates, config.log.metrics_every):
                 self._log_metrics()
             self.logger.progress(self.step, self.schedule.updates, self._shown)
-            if crossed(step, self.step, config.eval.every):
-                self.progress.evaluation_pending = not self._evaluate()
+            if self._evaluations is not None and crossed(step, self.step, config.eval.every):
+                self._evaluate_between()
             if crossed(step, self.step, config.checkpoint.every):
                 self._save_or_warn()
             if crossed(step, self.step, config.log.dream_every):
@@ -263,41 +276,36 @@ class Trainer:
         self.logger.metrics(step, updates, values)
         self._shown |= values
 
+    def _evaluate_between(self) -> None:
+        """A periodic evaluation, after a checkpoint: whatever happens in it, no step is lost."""
+        self.means.fetch()  # a policy from a bad update is not measured
+        self.progress.evaluation_pending = True
+        self._save_unsaved()
+        self.progress.evaluation_pending = not self._evaluate()
+
     def _evaluate(self) -> bool:
         """Logs ``eval/<name>_mean`` and ``_stderr`` of the policy as it is; False where the run is stopped meanwhile."""
-        self.means.fetch()  # a policy from a bad update is not measured
-        if self._source.env is None:
-            self.progress.evaluated = self.step
-            return True
-        result = self.group.broadcast(self._play() if self.group.is_primary else None)
+        result = None
+        if self._evaluations is not None and self.group.is_primary:
+            result = self._evaluations.play(self._task_params())
+        result = self.group.broadcast(result) if self._evaluations is not None else {}
         if result is None:
             return False
+        self.progress.score, self.progress.evaluated = None, self.step
+        if not result:
+            self._end_evaluations()
+            return True
         values = {f"eval/{name}_{key}": entry[key] for name, entry in result.items() for key in ("mean", "stderr")}
         self.logger.metrics(self.step, self.schedule.updates, values)
-        shown = ", ".join(f"{name} {entry['mean']:.2f} ± {entry['stderr']:.2f}" for name, entry in result.items())
-        LOG.info(f"evaluation at step {self.step:,}: {shown}")
+        LOG.info(f"evaluation at step {self.step:,}: {describe(result, self.config.eval.max_length)}")
         self._shown |= values
-        self.progress.score, self.progress.evaluated = result["return"]["mean"], self.step
+        self.progress.score = result["return"]["mean"]
         return True
 
-    def _play(self) -> dict[str, dict[str, Any]] | None:
-        """What ``evaluate`` returns, in process 0: the others wait. None where this one is asked to stop."""
-        config = self.config
-        num_envs = min(config.eval.num_envs, config.eval.episodes)
-        seed = evaluation_seed(config.seed)
-        if self._eval_env is None:
-            self._eval_env = build.open_environments(config, num_envs, seed, self._watchdog)
-        LOG.info(f"evaluating {config.eval.episodes} episodes ...")
-        return evaluate(
-            self._acting.evaluate,
-            self._task_params(),
-            self._eval_env,
-            num_envs=num_envs,
-            episodes=config.eval.episodes,
-            greedy=config.eval.greedy,
-            seed=seed,
-            should_stop=self._stop_here,
-        )
+    def _end_evaluations(self) -> None:
+        if self._evaluations is not None:
+            self._evaluations.close()
+        self._evaluations = None
 
     def _report(self) -> None:
         """Pictures and figures of the world model's predictions next to what happened."""
@@ -333,21 +341,25 @@ class Trainer:
             "logger": dict(position),
         }
         meta = {"update": self.schedule.updates} | self.progress.to_meta(self.step)
-        meta |= {"config": to_dict(self.config), "spec": recording.spec_to_dict(self.spec)}
+        meta |= {"config": to_dict(self.config)} | self._trained_in.to_meta()
         meta["versions"] = {name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
-        keep = self.config.checkpoint.keep
-        path = checkpoint.save(
-            self.path, self.step, self.state, host, meta, keep=keep, replay=self._segments, group=self.group
-        )
-        self.progress.saved = self.step
+        before = self._newest if self.progress.saved == self.step == self.progress.evaluated else None
+        more: dict[str, Any] = {"keep": self.config.checkpoint.keep, "group": self.group, "replaces": before}
+        path = checkpoint.save(self.path, self.step, self.state, host, meta, replay=self._segments, **more)
+        self.progress.saved, self._newest = self.step, path
         return path
 
-    def _save_or_warn(self) -> None:
+    def _save_or_warn(self, position: Any = None) -> None:
         """A full disk now need not end the run: the next period tries again."""
         try:
-            self._save()
+            self._save(position)
         except CheckpointError as error:
             LOG.info(f"{error}; trying again later")
+
+    def _save_unsaved(self, position: Any = None) -> None:
+        """Before what may fail or hang: saves unless nothing was collected since the last checkpoint."""
+        if self.progress.saved != self.step:
+            self._save_or_warn(position)
 
     def _finish(self) -> bool:
         """The last evaluation, checkpoint and pictures; whether the run is complete."""
@@ -356,15 +368,19 @@ class Trainer:
             return True
         # Lines of the final report are not the run's: continuing with more steps drops them.
         position = self.logger.state_dict()
+        stopped = self.progress.evaluation_pending  # within an evaluation, which had a checkpoint before it
         if self.step >= self.config.total_steps and not self._stop():
             means = self.means.means() | self.collector.peek_episodes()
             if means:
                 self.logger.metrics(self.step, self.schedule.updates, means)
             if self.progress.evaluated != self.step:
-                self._evaluate()
+                if self._evaluations is not None:
+                    self._save_unsaved(position)
+                stopped = not self._evaluate()
             self.progress.complete = self.progress.evaluated == self.step
-        path = self._save(position)
-        LOG.info(f"saved {path}; saving took {100 * self.clock.save_share:.2f} % of the time")
+        if not (stopped and self.progress.saved == self.step):
+            LOG.info(f"saved {self._save(position)}")
+        LOG.info(f"saving took {100 * self.clock.save_share:.2f} % of the time")
         if self.progress.complete:
             self._report()
             if self.group.is_primary:
@@ -386,9 +402,9 @@ class Trainer:
 
     def close(self) -> None:
         """Closes environments and files, releases the work directory's lock."""
-        for env in (self._source.env, self._eval_env):
-            if env is not None:
-                env.close()
+        if self._source.env is not None:
+            self._source.env.close()
+        self._end_evaluations()
         self._watchdog.close()
         self.logger.close()
         if self._lock is not None:

@@ -92,13 +92,14 @@ def dellacherie_score(config: TetrisConfig, outcome: Outcome) -> jax.Array:
 
 
 def reward_score(config: TetrisConfig, outcome: Outcome) -> jax.Array:
-    """float32: what the environment pays for the placement, as if the game went on after it."""
+    """float32: what the environment pays for the placement, as if the game went on after it and nothing was dropped."""
     paid = reward.reward_parts(
         config,
         before=outcome.before,
         after=outcome.after,
         placed=jnp.bool_(True),
         num_lines=outcome.num_lines,
+        drop_points=jnp.int32(0),
         terminated=jnp.bool_(False),
     )
     return sum(paid.values(), jnp.float32(0.0))

@@ -171,10 +171,6 @@ def test_priorities_that_are_not_numbers_are_refused_and_zeros_are_not_lost() ->
 # Online queue.
 
 
-def make_queue(num_envs: int, size: int, fraction: float) -> samplers.OnlineQueue:
-    return samplers.OnlineQueue(samplers.UniformSampler(num_envs, size), num_envs, size, fraction=fraction)
-
-
 class Nothing(samplers.UniformSampler):
     """A base whose windows have environment -1, unlike those of the queue."""
 
@@ -182,41 +178,62 @@ class Nothing(samplers.UniformSampler):
         return np.full(batch_size, -1), np.zeros(batch_size, np.int64)
 
 
-def test_online_windows_come_newest_first_and_each_once() -> None:
-    queue, rng = samplers.OnlineQueue(Nothing(2, 100), 2, 100, fraction=1.0), generator()
+def make_queue(num_envs: int, size: int, fraction: float, context: int) -> samplers.OnlineQueue:
+    return samplers.OnlineQueue(Nothing(num_envs, size), num_envs, size, fraction=fraction, context=context)
 
-    def draw(head: np.ndarray) -> list[tuple[int, int]]:
-        env, start = queue.sample(rng, 8, 5, head)
-        assert len(env) == len(start) == 8
-        return [(e, s) for e, s in zip(env.tolist(), start.tolist(), strict=True) if e >= 0]
 
+def draw(queue: samplers.OnlineQueue, head: np.ndarray, length: int) -> list[tuple[int, int]]:
+    """The windows of a batch of 8 that are the queue's."""
+    env, start = queue.sample(generator(), 8, length, head)
+    assert len(env) == len(start) == 8
+    return [(e, s) for e, s in zip(env.tolist(), start.tolist(), strict=True) if e >= 0]
+
+
+def test_online_windows_come_oldest_first_and_each_once() -> None:
+    """With the step before them, from step 1 on: steps 1 to 6 and 7 to 12 are the first two windows of 5."""
+    queue = make_queue(2, 100, 1.0, context=1)
+    assert draw(queue, heads(6, 1), 5) == []
     head = heads(17, 9)
-    taken = draw(head)
-    assert taken == [(0, 10), (1, 0), (0, 5), (0, 0)]  # by their distance from the write head
+    taken = draw(queue, head, 5)
+    assert taken == [(0, 2), (0, 8), (1, 2)]  # by their distance from the write head
     for i in range(60):
         head = head + [i % 3, 1]
-        taken += draw(head)
-    assert sorted(taken) == [(e, s) for e in (0, 1) for s in range(0, head[e] - 4, 5)]
+        taken += draw(queue, head, 5)
+    assert sorted(taken) == [(e, s) for e in (0, 1) for s in range(2, head[e] - 4, 6)]
 
 
-def test_online_fraction_bounds_a_batch_and_the_newest_windows_of_a_backlog_come_first() -> None:
-    queue, rng = make_queue(1, 40, 0.25), generator()
-    _, start = queue.sample(rng, 8, 4, heads(40))
-    np.testing.assert_array_equal(start[:2], [36, 32])
-    assert len(queue.queue) == 8
-    _, start = queue.sample(rng, 8, 4, heads(44))
-    np.testing.assert_array_equal(start[:2], [40, 28])  # the new one, then the newest left
-    _, start = queue.sample(rng, 8, 4, heads(70))  # steps 0 .. 29 are overwritten
-    np.testing.assert_array_equal(start[:2], [64, 60])
-    np.testing.assert_array_equal(queue.queue[:, 1], [44, 48, 52, 56])
+def test_online_windows_of_the_reference() -> None:
+    """Its replay of 65 steps queues the item that begins at step n - 64 with step n = 65, 130, ...: windows of 64 behind
+    one step of context, the next batch's first rows."""
+    queue, taken = make_queue(16, 1000, 1.0, context=1), []
+    for steps in range(1, 200):
+        found = draw(queue, np.full(16, steps), 64) + draw(queue, np.full(16, steps), 64)
+        taken += [(steps - 1, window) for window in found]
+    expected = [(n, (env, n - 64 + 1)) for n in (65, 130, 195) for env in range(16)]
+    assert taken == expected
 
 
-def test_online_drops_overwritten_windows() -> None:
-    queue = make_queue(1, 10, 0.1)
-    queue.sample(generator(), 10, 5, heads(10))
-    np.testing.assert_array_equal(queue.queue[:, 1], [0])
-    _, start = queue.sample(generator(), 10, 5, heads(11))
-    assert (start >= 1).all() and len(queue.queue) == 0
+def test_make_sampler_leaves_a_step_of_context_only_where_latents_are_kept() -> None:
+    for keep, starts in ((False, [(0, 1), (0, 5)]), (True, [(0, 2), (0, 7)])):
+        config = ReplayConfig(capacity=20, min_size=1, online=0.25, keep_latents=keep)
+        assert draw(samplers.make_sampler(config, num_envs=1), heads(12), 4)[:2] == starts
+
+
+def test_online_fraction_bounds_a_batch_and_a_backlog_waits_in_line() -> None:
+    queue = make_queue(1, 40, 0.25, context=0)
+    assert draw(queue, heads(40), 4) == [(0, 1), (0, 5)]
+    assert len(queue.queue) == 7
+    assert draw(queue, heads(44), 4) == [(0, 9), (0, 13)]
+    assert draw(queue, heads(70), 4) == [(0, 33), (0, 37)]  # steps 0 .. 29 are overwritten
+    np.testing.assert_array_equal(queue.queue[:, 1], [41, 45, 49, 53, 57, 61, 65])
+
+
+def test_online_drops_windows_that_are_overwritten_or_whose_context_is() -> None:
+    queue = make_queue(1, 10, 0.0, context=1)
+    draw(queue, heads(11), 4)
+    np.testing.assert_array_equal(queue.queue[:, 1], [2, 7])
+    draw(queue, heads(12), 4)
+    np.testing.assert_array_equal(queue.queue[:, 1], [7])
 
 
 def test_uniform_rows_of_a_mixture_are_fixed_and_uniform() -> None:

@@ -84,6 +84,7 @@ WRITTEN: list[tuple[dict[str, str], str]] = [
     ({"env.kwargs": "3"}, "env.kwargs"),
     ({"replay.capacity": "100", "replay.min_size": "101"}, "replay.min_size"),
     ({"replay.capacity": "100", "replay.min_size": "50", "batch_length": "64"}, "batch_length"),
+    ({"replay.min_windows": "40000"}, "replay.min_windows"),
     ({"replay.uniform_fraction": "0.5"}, "replay.uniform_fraction"),
     ({"replay.sampler": "prioritized", "replay.uniform_fraction": "0.5", "replay.online": "0.5"},
      "replay.uniform_fraction"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dreamjax.commands import cli, config, train
-from dreamjax.config import Config, to_dict
+from dreamjax.config import Config, presets, to_dict
 from dreamjax.config.overrides import override
 
 
@@ -19,11 +19,14 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+FREE = ("kwargs", "obs")  # fields that take any names
+
+
 def names(values: dict, path: str = "") -> list[str]:
     return [
         name
         for key, value in values.items()
-        for name in (names(value, f"{path}{key}.") if isinstance(value, dict) and key != "kwargs" else [path + key])
+        for name in (names(value, f"{path}{key}.") if isinstance(value, dict) and key not in FREE else [path + key])
     ]
 
 
@@ -38,6 +41,9 @@ def test_every_field_is_listed_with_meaning_range_and_default(capsys: pytest.Cap
     assert "\nReplay of real steps, in host memory.\n" in out
     assert "      one of direct, locked_position, or none\n" in out
     assert max(map(len, out.splitlines())) <= 100
+    variants = out.split("Variants of every configuration, as --config=NAME:variant, joined by commas\n")[1]
+    known = {"smoke", "plan", "dreamerv2", "dreamerv3", *presets.SIZES, *presets.SUITES}
+    assert set(re.split(r"[,\s]+", variants.strip())) == known
 
 
 @pytest.mark.parametrize(

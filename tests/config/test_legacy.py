@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import warnings
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dreamjax.config import Config, ConfigError, from_dict, legacy, presets, to_dict
+from dreamjax.config import Config, ConfigError, from_dict, legacy, merge, presets, to_dict
 from dreamjax.config.overrides import override
 from dreamjax.configs import load_config
 from dreamjax.training.storage.workdir import read_config
@@ -96,8 +97,18 @@ def test_a_configuration_saved_by_the_version_before_is_read() -> None:
     with pytest.warns(FutureWarning, match="optimiser is now optimizer") as told:
         config = from_dict(old)
     assert len(told) == 1
-    assert config == read_config("tetris_direct")
+    shipped = read_config("tetris_direct")
+    assert shipped.env.layout == "legacy"  # its observations are read as when it was trained
+    assert config == dataclasses.replace(shipped, env=dataclasses.replace(shipped.env, layout="auto"))
     assert from_dict(to_dict(config)) == config
+
+
+def test_a_run_of_dreamerv3_saved_without_newer_fields_stays_what_it_was() -> None:
+    """Its parameters are those of strided convolutions, its schedule began with ``min_size``."""
+    saved = merge(to_dict(Config()), presets.dreamerv3())
+    del saved["model"]["image_conv"], saved["replay"]["min_windows"]
+    config = from_dict(saved)
+    assert config.model.image_conv == "strided" and config.replay.min_windows == 0
 
 
 def test_presets_are_found_at_their_old_place() -> None:

@@ -37,7 +37,7 @@ OTHER: dict[str, Any] = {
         warmup=1, actor_delay=7,
     ),
     "imagination": dict(last=2, use_ring=True, start_cont="true"),
-    "replay": dict(sampler="prioritized", uniform_fraction=0.5, keep_latents=False, min_size=10),
+    "replay": dict(sampler="prioritized", uniform_fraction=0.5, keep_latents=False, min_size=10, min_windows=5),
     "schedule": dict(kind="plan"),
     "planner": dict(collect=True, evaluate=True),
     "ensemble": dict(size=3), "explore": dict(steps=100), "eval": dict(greedy=True), "parallel": dict(precision="float32"),
@@ -49,6 +49,7 @@ REFERENCE: dict[str, Any] = {
     "model.cell": "block_gru", "model.deter": 512, "model.hidden": 64, "model.stoch": 32, "model.classes": 4,
     "model.act": "silu", "model.norm": "rms", "model.unimix": 0.01, "model.prior_layers": 2, "model.posterior_layers": 1,
     "model.blocks": 8, "loss.free_nats": 1.0, "model.conv_depth": 4, "model.layers": 3, "model.units": 64,
+    "model.image_conv": "pooled",
     "model.symlog": True, "model.head_layers": 1, "model.reward_head": "twohot", "model.bins": 255,
     "actor.layers": 3, "actor.units": 64, "actor.min_std": 0.1, "actor.max_std": 1.0, "actor.output_scale": 0.01,
     "actor.unimix": 0.01, "critic.layers": 3, "critic.units": 64, "critic.head": "twohot", "critic.bins": 255,
@@ -60,7 +61,7 @@ REFERENCE: dict[str, Any] = {
     "actor.entropy": 3e-4, "critic.slow_regularizer": 1.0, "critic.slow_target": False, "critic.slow_rate": 0.02,
     "loss.return_norm": "percentile", "loss.return_norm_rate": 0.01, "loss.return_norm_limit": 1.0,
     "loss.symlog_limit": 20.0, "replay.sampler": "uniform", "replay.online": 1.0,
-    "replay.keep_latents": True, "replay.min_size": 1024,
+    "replay.keep_latents": True, "replay.min_size": 1, "replay.min_windows": 1024,  # batch_size x batch_length
     "model.kind": "rssm", "model.latent": "categorical", "imagination.use_ring": False, "schedule.kind": "ratio",
     "planner.collect": False, "planner.evaluate": False, "ensemble.size": 0, "explore.steps": 0,
     "eval.greedy": False, "parallel.precision": "auto",  # bfloat16 there
@@ -89,7 +90,8 @@ def test_dreamerv3_is_the_default_where_that_is_not_said_to_differ() -> None:
     """The defaults of `Config` are DreamerV3's but for what is listed here; docs/tried.md says why."""
     ours: dict[str, Any] = {
         "train_ratio": 64.0,
-        "replay": dict(online=0.0, keep_latents=False, min_size=1000),
+        "model": dict(image_conv="strided"),
+        "replay": dict(online=0.0, keep_latents=False, min_size=1000, min_windows=0),
         "critic": dict(replay_gradient=False),
         "imagination": dict(start_cont="true"),
         "loss": dict(return_norm_debias=True),
@@ -109,6 +111,35 @@ def test_a_size_changes_sizes_alone(size: str) -> None:
     same = {name: getattr(base.model, name) for name in widths}
     assert dataclasses.replace(config.model, **same) == base.model
     assert dataclasses.replace(config, model=base.model, actor=base.actor, critic=base.critic) == base
+
+
+# run.steps, run.envs, run.train_ratio and the size of each block of configs.yaml; `defaults` where a block says nothing.
+SUITES = {
+    "atari": (5.1e7, 16, 32, 8192), "atari100k": (1.1e5, 1, 256, 8192), "bsuite": (7, 1, 1024, 8192),
+    "crafter": (1.1e6, 1, 512, 8192), "dmlab": (2.6e7, 16, 32, 8192), "loconav": (7, 16, 256, 8192),
+    "minecraft": (7, 16, 32, 8192), "procgen": (1.1e8, 16, 64, 8192), "proprio": (1.1e6, 16, 1024, 512),
+    "vision": (1.1e6, 16, 256, 8192),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suite", list(presets.SUITES))
+def test_a_suite_is_the_reference_block_and_nothing_else(suite: str) -> None:
+    base = build(OTHER, {"total_steps": 7, "replay": {"capacity": 9000}}, presets.dreamerv3())
+    config = build(dataclasses.asdict(base), presets.suite(suite))
+    steps, envs, ratio, deter = SUITES[suite]
+    assert (config.total_steps, config.num_envs, config.train_ratio, config.model.deter) == (steps, envs, ratio, deter)
+    sized = build(dataclasses.asdict(base), presets.size("1m" if deter == 512 else "200m"))
+    replay = dataclasses.replace(base.replay, capacity=config.replay.capacity)
+    amount = dict(total_steps=config.total_steps, num_envs=envs, train_ratio=ratio, replay=replay)
+    assert config == dataclasses.replace(sized, **amount)
+    assert set(SUITES) == set(presets.SUITES)
+
+
+@pytest.mark.parametrize(
+    ("suite", "capacity"), [("atari100k", 121_000), ("crafter", 1_210_000), ("atari", 5_000_000), ("bsuite", 5_000_000)]
+)
+def test_a_suites_replay_holds_the_run_or_five_million_steps(suite: str, capacity: int) -> None:
+    assert presets.suite(suite)["replay"] == {"capacity": capacity}
 
 
 def test_wider_by_hand() -> None:
@@ -153,7 +184,15 @@ def test_dreamerv2_sets_everything_that_dreamerv3_sets() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_takes_every_variant(name: str) -> None:
     variants = ["", "smoke", "plan", "dreamerv2", "dreamerv3", *presets.SIZES]
-    for variant in [*variants, "dreamerv3,12m", "dreamerv3,smoke", "dreamerv2,smoke"]:
+    suites = [f"dreamerv3,{suite}" for suite in presets.SUITES]
+    for variant in [
+        *variants,
+        *suites,
+        "dreamerv3,crafter,smoke",
+        "dreamerv3,12m",
+        "dreamerv3,smoke",
+        "dreamerv2,smoke",
+    ]:
         argument = f"{name}:{variant}" if variant else name
         config = cli.load_config(argument, {})
         if "dreamerv3" in variant:
@@ -161,7 +200,7 @@ def test_every_file_takes_every_variant(name: str) -> None:
         if variant.endswith("12m"):
             assert config.model.deter == 2048
         if variant.endswith("smoke"):
-            assert config.total_steps == 640 and config.batch_size == 4
+            assert config.total_steps == 640 and config.batch_size == 4 and config.model.conv_depth == 4
 
 
 def test_an_unknown_variant_or_size_is_named() -> None:

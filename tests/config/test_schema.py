@@ -155,3 +155,14 @@ def test_merging_copies_and_later_entries_win() -> None:
     first, second = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": {"e": 5}}
     assert merge(first, second) == {"a": {"b": 4, "c": 2}, "d": {"e": 5}}
     assert first == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+@pytest.mark.parametrize(
+    "text", ["{'big': True, 'size': [8, 8], 'name': None}", '{"big": true, "size": [8, 8], "name": null}']
+)
+def test_groups_are_read_from_python_and_from_json(text: str) -> None:
+    wanted = {"big": True, "size": [8, 8], "name": None}
+    assert override({}, {"env.kwargs": text})["env"]["kwargs"] == wanted
+    assert override({}, {"env.kwargs.a": "true", "env.kwargs.b": "[1, null]", "env.kwargs.c": "none"})["env"] == {
+        "kwargs": {"a": True, "b": [1, None], "c": None}
+    }

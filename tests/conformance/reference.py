@@ -36,6 +36,7 @@ SIZES: dict[str, Any] = {
 LAYERS = {
     r"enc/mlp(\d)": r"world_model/encoder/mlp/Layer_\1",
     r"dec/mlp/\w+(\d)": r"world_model/decoder/mlp/Layer_\1",
+    r"dec/sp1": "world_model/decoder/images/stoch",
     r"dyn/dynin0": "world_model/rssm/cell/in_deter",
     r"dyn/dynin1": "world_model/rssm/cell/in_stoch",
     r"dyn/dynin2": "world_model/rssm/cell/in_action",
@@ -59,6 +60,15 @@ OTHERS = {
     "val/head/logits": "critic/Dense_0/dense",
     "pol/head/action/logits": "actor/Dense_0/dense",
     "pol/head/action": "actor/Dense_0/dense",  # of the mean and stddev of continuous actions, as one tensor
+    # Images. The reference numbers the decoder's convolutions by the encoder's that they mirror, Flax by their order.
+    **{f"enc/cnn{i}": f"world_model/encoder/images/Conv_{i}" for i in range(4)},
+    **{f"enc/cnn{i}norm": f"world_model/encoder/images/NormAct_{i}/RMSNorm_0" for i in range(4)},
+    "dec/sp0": "world_model/decoder/images/deter",
+    "dec/sp2": "world_model/decoder/images/places/dense",
+    "dec/spnorm": "world_model/decoder/images/NormAct_0/RMSNorm_0",
+    **{f"dec/conv{i}": f"world_model/decoder/images/Conv_{2 - i}" for i in range(3)},
+    **{f"dec/conv{i}norm": f"world_model/decoder/images/NormAct_{3 - i}/RMSNorm_0" for i in range(3)},
+    "dec/imgout": "world_model/decoder/images/Conv_3",
 }
 EMBED = "world_model/rssm/post_embed/dense/kernel"
 MODULES = {

@@ -47,7 +47,7 @@ OBSERVATIONS = [
     (box(0, 1, (20, 10), np.int64), ObsSpec("grid", (1, 20, 10), "uint8", 2)),
     (box(0, 7, (20, 10, 3), np.int8), ObsSpec("grid", (3, 20, 10), "uint8", 8)),
     (box(-1, 1, (6, 6), np.int8), ObsSpec("grid", (1, 6, 6), "uint8", 3)),
-    (box(0, 3, (5, 4, 5), np.int8), ObsSpec("grid", (5, 4, 5), "uint8", 4)),
+    (box(0, 3, (5, 4, 5), np.int8), ObsSpec("grid", (5, 5, 4), "uint8", 4)),
     (box(0, 1, (3, 3), np.bool_), ObsSpec("grid", (1, 3, 3), "uint8", 2)),
     (spaces.Discrete(6), ObsSpec("discrete", (1,), "int32", 6)),
     (spaces.Discrete(6, start=-3), ObsSpec("discrete", (1,), "int32", 6)),

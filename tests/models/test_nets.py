@@ -108,3 +108,12 @@ def test_bfloat16_computes_in_bfloat16_with_float32_parameters():
     params = jax.eval_shape(layer.init, key(), jnp.zeros((1, 5)))
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     assert jax.eval_shape(layer.apply, params, jnp.zeros((1, 5))).dtype == jnp.bfloat16
+
+
+def test_names_that_meet_are_numbered_and_others_stay() -> None:
+    assert nets.module_names(["b", "camera/left", "a_b"]) == {"b": "b", "camera/left": "camera_left", "a_b": "a_b"}
+    assert nets.module_names(["a/b", "a_b"]) == {"a_b": "a_b", "a/b": "a_b_2"}
+    many = ["a/b/c", "a_b/c", "a/b_c", "a_b_c", "a_b_c_2"]
+    found = nets.module_names(many)
+    assert len(set(found.values())) == 5 and found["a_b_c"] == "a_b_c" and found["a_b_c_2"] == "a_b_c_2"
+    assert nets.module_names(list(reversed(many))) == found

@@ -126,3 +126,19 @@ def test_size_1m_has_the_references_number_of_parameters():
         for head in (networks.actor(config, spec), networks.critic(config, spec))
     ]
     assert sum(x.size for x in jax.tree.leaves(trees)) == 663_439
+
+
+@pytest.mark.parametrize("kind", ["vector", "image", "grid"])
+def test_entries_whose_names_meet_have_parameters_of_their_own(tiny_config, kind):
+    entry = {
+        "vector": ObsSpec("vector", (2,), "float32"), "image": ObsSpec("image", (8, 8, 1), "uint8"),
+        "grid": ObsSpec("grid", (1, 4, 4), "uint8", classes=2),
+    }[kind]  # fmt: skip
+    spec = EnvSpec({"a/b": entry, "a_b": entry, "c/d": entry}, SPEC.action)
+    world_model = networks.world_model(tiny_config, spec)
+    params = jax.eval_shape(world_model.init, jax.random.key(0))
+    prefix = "image" if kind == "image" else "out"
+    names = {name for name in params["decoder"] if name.startswith(prefix)}
+    assert names == {f"{prefix}_{name}" for name in ("a_b", "a_b_2", "c_d")}  # c_d as in older checkpoints
+    feat = jnp.zeros((1, world_model.feat_size))
+    assert set(jax.eval_shape(world_model.decode, params, feat)) == {"a/b", "a_b", "c/d"}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dreamjax.algorithms.update import TASK
+from dreamjax.config import from_dict, merge, presets
 from dreamjax.training.schedule import (
     Pending,
     PlanSchedule,
@@ -56,6 +57,59 @@ def test_no_update_is_due_before_the_start_nor_made_up_for_after_it() -> None:
     schedule = RatioSchedule(1.0, start=100, batch_size=4)
     assert drive(schedule, 100) == []
     assert drive(schedule, 101) == [Pending(TASK, 1, 4)]
+
+
+def reference_updates(steps: int, num_envs: int, *, ratio: float, length: int, wait: int) -> int:
+    """Updates of danijar/dreamerv3 within so many steps, counted as its training loop does (``embodied/run/train.py``).
+
+    Environments add their steps in turn; each step beyond a stream's first ``length`` completes a window of ``length``
+    steps and the one before. With ``wait`` windows there is one update, from then on ``ratio`` to a step.
+    """
+    streams, windows, updates, last = [0] * num_envs, 0, 0, None
+    for step in range(1, steps + 1):
+        env = (step - 1) % num_envs
+        streams[env] += 1
+        windows += streams[env] > length
+        if windows < wait:
+            continue
+        due = 1 if last is None else int((step - last) * ratio)
+        last = step if last is None else last + due / ratio
+        updates += due
+    return updates
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "train_ratio", "expected"), [(16, 32, 562), (1, 256, 4729), (1, 512, 9457), (16, 1024, 17953)]
+)
+def test_dreamerv3_makes_the_updates_of_the_reference(num_envs: int, train_ratio: float, expected: int) -> None:
+    """1 + (20,000 - 64 num_envs - 1,024) train_ratio / 1,024, rounded down; at all steps where environments are level."""
+    config = from_dict(merge(presets.dreamerv3(), {"num_envs": num_envs, "train_ratio": train_ratio}))
+    schedule = make_schedule(config)
+    for step in range(num_envs, 20_001, num_envs):
+        drive(schedule, step)
+        if step in (64 * num_envs + 1008, 64 * num_envs + 1024, 20_000) or step % 4000 == 0:
+            there = reference_updates(step, num_envs, ratio=train_ratio / 1024, length=64, wait=1024)
+            assert schedule.updates == there, step
+    assert schedule.updates == expected
+
+
+def test_without_min_windows_a_run_learns_from_its_first_windows_on() -> None:
+    """16 environments: (20,000 - 1,024) / 32 updates, not 562."""
+    config = from_dict(merge(presets.dreamerv3(), {"num_envs": 16, "replay": {"min_windows": 0}}))
+    schedule = make_schedule(config)
+    assert [drive(schedule, step) for step in (1024, 1040)] == [[], []]
+    drive(schedule, 20_000)
+    assert schedule.updates == 593
+
+
+def test_the_first_update_is_made_once_across_save_and_load() -> None:
+    schedule = RatioSchedule(0.25, start=100, batch_size=4, first=1)
+    assert drive(schedule, 99) == []
+    assert drive(schedule, 100) == [Pending(TASK, 1, 4)]
+    fresh = RatioSchedule(0.25, start=100, batch_size=4, first=1)
+    fresh.load_state_dict(schedule.state_dict())
+    assert drive(fresh, 103) == []
+    assert drive(fresh, 104) == [Pending(TASK, 1, 4)]
 
 
 def test_ratio_reports_windows_for_each_step() -> None:

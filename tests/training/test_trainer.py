@@ -20,11 +20,13 @@ import pytest
 
 from dreamjax.buffers.sequence_buffer import SequenceBuffer
 from dreamjax.config import Config, ConfigError
+from dreamjax.envs.checks import EnvError
 from dreamjax.reporting import dreams
 from dreamjax.seeds import EVALUATION
 from dreamjax.training import build, metrics, trainer
 from dreamjax.training.collection import acting
 from dreamjax.training.collection.collector import VectorTransition
+from dreamjax.training.evaluation import evaluations
 from dreamjax.training.metrics import TrainError
 from dreamjax.training.runtime.stop import Stop
 from dreamjax.training.storage import checkpoint
@@ -72,8 +74,10 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         )
         asked = itertools.count()
         made = Trainer(config, path, stop=lambda: next(asked) >= (10**9 if stop_after is None else stop_after))
+        evaluated = made._evaluations
         try:
             made.complete = made.run()  # type: ignore[attr-defined]
+            made.eval_env = evaluated and evaluated.env  # type: ignore[attr-defined]
             made.asked = next(asked)  # type: ignore[attr-defined]
         finally:
             made.close()
@@ -293,13 +297,13 @@ def test_the_time_that_saving_takes_is_told(
 
     monkeypatch.setattr(metrics, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(checkpoint, "save", lasting(checkpoint.save, 1.0))
-    monkeypatch.setattr(trainer, "evaluate", lasting(trainer.evaluate, 9.0))
+    monkeypatch.setattr(evaluations, "evaluate", lasting(evaluations.evaluate, 9.0))
     run(make_config(checkpoint={"every": 90}), tmp_path)
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     shares = [line["time/save_share"] for line in logged if "time/save_share" in line]
     assert shares[0] == 0
-    assert shares[-1] == pytest.approx(1 / 19)  # evaluations at 40 and 80, a save at 90
-    assert "saving took 6.90 % of the time" in capsys.readouterr().out  # of 29 s
+    assert shares[-1] == pytest.approx(3 / 21)  # evaluations at 40 and 80, a save before each, and one at 90
+    assert "saving took 15.62 % of the time" in capsys.readouterr().out  # 5 of 32 s
 
 
 def test_the_plan_runs_its_phases_in_order(run: Run, tmp_path: Path) -> None:
@@ -310,7 +314,7 @@ def test_the_plan_runs_its_phases_in_order(run: Run, tmp_path: Path) -> None:
 
 def test_evaluations_are_logged_and_score_the_checkpoint(run: Run, tmp_path: Path) -> None:
     made = run(make_config(checkpoint={"every": 40, "keep": 10}), tmp_path)
-    assert set(made._eval_env.seeds) == {made.config.seed + EVALUATION}  # the same episodes each time
+    assert set(made.eval_env.seeds) == {made.config.seed + EVALUATION}  # the same episodes each time
     evaluations = [line for line in lines(tmp_path) if "eval/return_mean" in line]
     assert [line["step"] for line in evaluations] == [40, 80, 96]
     assert (
@@ -319,6 +323,103 @@ def test_evaluations_are_logged_and_score_the_checkpoint(run: Run, tmp_path: Pat
     metas = [checkpoint.read_meta(path) for path in checkpoint.all_checkpoints(tmp_path)]
     assert [(meta["step"], meta["complete"]) for meta in metas] == [(40, False), (80, False), (96, True)]
     assert [meta["score"] for meta in metas] == [13 / 3] * 3
+
+
+def test_a_checkpoint_comes_before_each_evaluation(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What kills the process within an evaluation costs no step, and the run that goes on evaluates there first."""
+    config = make_config(checkpoint={"every": 10**6, "keep": 1})
+    run(config, tmp_path / "whole")
+
+    class Killed(BaseException):
+        """Of a process that ends there."""
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        raise Killed
+
+    for path, steps in ((tmp_path / "periodic", 40), (tmp_path / "last", 96)):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            if steps == 96:
+                run(config, path, stop_after=58)  # beyond the evaluation at 80
+            patch.setattr(evaluations, "evaluate", killed)
+            run(config, path)
+        assert checkpoint.step_of(checkpoint.latest(path)) == steps  # type: ignore[arg-type]
+        assert run(config, path).complete  # type: ignore[attr-defined]
+        assert lines(path) == lines(tmp_path / "whole")
+        assert_same(contents(path), contents(tmp_path / "whole"))
+
+
+def test_no_evaluations(run: Run, tmp_path: Path) -> None:
+    made = run(make_config(eval={"episodes": 0}), tmp_path)
+    assert made.complete and made.eval_env is None  # type: ignore[attr-defined]
+    assert not any("eval/return_mean" in line for line in lines(tmp_path))
+    assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)] == [30, 60, 90, 96]
+
+
+@pytest.mark.parametrize("can_save", [True, False])
+def test_evaluations_in_the_training_environments(run: Run, tmp_path: Path, can_save: bool) -> None:
+    config = make_config(eval={"in_training_env": True, "every": 40, "episodes": 3})
+    made = run(config, tmp_path / "whole", can_save=can_save)
+    assert made.eval_env is None
+    seeds = made._source.env.seeds  # type: ignore[union-attr]
+    assert seeds.count(made.config.seed + EVALUATION) == 3
+    assert (
+        len(seeds) == 4 if can_save else len(set(seeds)) == 5
+    )  # the start, three evaluations, and new starts after them
+    evaluations = [line for line in lines(tmp_path / "whole") if "eval/return_mean" in line]
+    assert [line["step"] for line in evaluations] == [40, 80, 96] and evaluations[0]["eval/length_mean"] == 13 / 3
+    plain = run(make_config(), tmp_path / "plain", can_save=can_save)
+    if can_save:  # training does not notice
+        assert_same(contents(tmp_path / "whole")[0], contents(tmp_path / "plain")[0])
+    for stop_after in (21, 22):  # within the evaluation at 40
+        path = tmp_path / f"{stop_after}"
+        assert not run(config, path, stop_after=stop_after, can_save=can_save).complete  # type: ignore[attr-defined]
+        assert checkpoint.step_of(checkpoint.latest(path)) == 40  # type: ignore[arg-type]
+        assert run(config, path, can_save=can_save).step == plain.step
+        if can_save:
+            assert_same(contents(path), contents(tmp_path / "whole"))
+            assert lines(path) == lines(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("when", ["made", "played"])
+def test_a_run_goes_on_where_a_second_instance_fails(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], when: str
+) -> None:
+    failed = []
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        failed.append(when)
+        if when == "made":
+            raise EnvError("x cannot be made: RuntimeError: port 2000 is taken")
+        error = RuntimeError("port 2000 is taken")
+        error.add_note("raised by the environment: x, step 3")
+        raise error
+
+    target = (build, "open_environments") if when == "made" else (evaluations, "evaluate")
+    opened = build.open_environments
+
+    def open_once(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(*target, fail)
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(*((build, "open_environments", open_once) if when == "made" else (*target, fail)))
+    made = run(make_config(), tmp_path)
+    assert made.complete and failed == [when]  # type: ignore[attr-defined]
+    told = capsys.readouterr().err
+    assert "the evaluation failed" in told and "port 2000 is taken" in told
+    assert "eval.in_training_env=true" in told and "eval.episodes=0" in told
+    assert checkpoint.read_meta(made.last_checkpoint())["score"] is None  # type: ignore[arg-type]
+
+
+def test_other_errors_within_an_evaluation_end_the_run(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a fault of ours")
+
+    monkeypatch.setattr(evaluations, "evaluate", fail)
+    with pytest.raises(TypeError, match="a fault of ours"):
+        run(make_config(), tmp_path)
+    assert checkpoint.step_of(checkpoint.latest(tmp_path)) == 40  # type: ignore[arg-type]
 
 
 def test_the_last_lines_name_the_report_and_the_next_command(
@@ -345,7 +446,7 @@ def test_a_bad_loss_ends_the_run_and_keeps_the_last_good_checkpoint(run: Run, tm
     with pytest.raises(TrainError, match="update 22: train/loss/update is nan"):
         run(make_config(), tmp_path, bad_update=22)
     steps = [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)]
-    assert steps == [30, 60]
+    assert steps == [30, 40, 60]  # periodic ones, and before the evaluation at 40
     assert run(make_config(), tmp_path).complete  # type: ignore[attr-defined]
 
 
@@ -409,7 +510,7 @@ def test_a_disk_full_in_between_is_told_and_tried_again(
     monkeypatch.setattr(checkpoint, "save", failing)
     run(make_config(), tmp_path)
     assert "No space left on device; trying again later" in capsys.readouterr().out
-    assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)] == [30, 90, 96]
+    assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(tmp_path)] == [30, 40, 90, 96]
     full |= {"at": 100, "until": 10**9}
     with pytest.raises(CheckpointError, match="No space left"):
         run(make_config(total_steps=120), tmp_path)

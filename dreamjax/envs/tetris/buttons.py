@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from dreamjax.envs.tetris import rules
+from dreamjax.envs.tetris.reward import HARD_POINTS, SOFT_POINTS
 from dreamjax.envs.tetris.rules import TetrisConfig, TetrisState
 
 NAMES = (
@@ -36,12 +37,14 @@ class PressResult(NamedTuple):
       num_lines: int32, lines cleared.
       placed: bool, whether a piece was locked.
       lost: bool, whether the piece had to lock while it overlapped locked cells.
+      drop_points: int32, the guideline's points for the rows that it was dropped.
     """
 
     state: TetrisState
     num_lines: jax.Array
     placed: jax.Array
     lost: jax.Array
+    drop_points: jax.Array
 
 
 def pressed_buttons(config: TetrisConfig, action: jax.Array) -> jax.Array:
@@ -93,7 +96,8 @@ def press(config: TetrisConfig, state: TetrisState, buttons: jax.Array) -> Press
     x = jnp.where(blocked, x, candidate)
 
     falls = ~rules.collides(config, board, cells, x, y + 1)
-    y = jnp.where(buttons[SOFT] & falls, y + 1, y)
+    soft = buttons[SOFT] & falls
+    y = jnp.where(soft, y + 1, y)
 
     phase = state.gravity_phase + 1
     due = ~buttons[HARD] & (phase >= config.gravity_every)
@@ -116,4 +120,6 @@ def press(config: TetrisConfig, state: TetrisState, buttons: jax.Array) -> Press
         hold_used=state.hold_used & ~placed,
         gravity_phase=jnp.where(placed, 0, phase),
     )
-    return PressResult(state, locked.num_lines, placed, locks & stuck)
+    hard = jnp.where(placed & buttons[HARD], distance, 0)
+    points = SOFT_POINTS * soft.astype(jnp.int32) + HARD_POINTS * hard
+    return PressResult(state, locked.num_lines, placed, locks & stuck, points)

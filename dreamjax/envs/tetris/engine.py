@@ -18,7 +18,7 @@ from flax import struct
 
 from dreamjax.envs.tetris import buttons, placement, rules
 from dreamjax.envs.tetris.observation import action_mask, observe
-from dreamjax.envs.tetris.reward import reward_parts
+from dreamjax.envs.tetris.reward import HARD_POINTS, reward_parts
 from dreamjax.envs.tetris.rules import TetrisConfig, TetrisState
 
 __all__ = [
@@ -123,7 +123,9 @@ def _act(config: TetrisConfig, state: TetrisState, action: jax.Array) -> buttons
     enabled = jnp.bool_(True) if config.illegal == "nearest" else chosen.cell == action
     locked = placement.place(config, state.board, state.piece, chosen, enabled)
     state = state.replace(board=locked.board)
-    return buttons.PressResult(state, locked.num_lines, locked.placed, jnp.bool_(False))
+    # The piece is dropped from the top row.
+    points = HARD_POINTS * jnp.where(locked.placed, chosen.row, 0)
+    return buttons.PressResult(state, locked.num_lines, locked.placed, jnp.bool_(False), points)
 
 
 def _advance(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tuple[TetrisState, StepOutput]:
@@ -158,6 +160,7 @@ def _advance(config: TetrisConfig, state: TetrisState, action: jax.Array) -> tup
         after=state.board,
         placed=placed,
         num_lines=num_lines,
+        drop_points=pressed.drop_points,
         terminated=terminated,
     )
     reward = sum(parts.values(), jnp.float32(0.0))

@@ -79,8 +79,10 @@ class TetrisConfig(Options):
     illegal: Literal["nearest", "refuse"] = option(
         "nearest", "locked_position only: an illegal cell takes the nearest legal one, or the step has no effect."
     )
-    reward: Literal["lines", "gymnasium"] = option(
-        "lines", "1, 3, 5, 8 for one to four lines; or tetris-gymnasium's 10 n^2, and 1 for each piece."
+    reward: Literal["lines", "score", "gymnasium"] = option(
+        "lines",
+        "1, 3, 5, 8 for one to four lines; the guideline's points of its first level: 100, 300, 500, 800, and 1 for each "
+        "row of a soft drop, 2 of a hard drop; or tetris-gymnasium's 10 n^2, and 1 for each piece.",
     )
     piece_reward: float = option(0.0, "Reward of each piece placed.")
     death_penalty: float = option(0.0, "Subtracted from the reward when the game is lost.")

@@ -12,17 +12,17 @@ from typing import Any
 
 import cloudpickle
 import gymnasium
-import numpy as np
 
-from dreamjax.envs.checks import CheckedEnv
+from dreamjax.envs.checks import EnvError
+from dreamjax.envs.single import CheckedEnv, Selection
 
 
 @dataclass
 class Reply:
     """The reply of one environment.
 
-    ``kind`` is "ok" (a transition), "error" (an exception, with its traceback as ``message``) or "lost" (a step without a
-    running episode).
+    ``kind`` is "ok" (a transition), "error" (an exception, with its traceback as ``message``), "invalid" (a result that
+    is refused, as ``message`` says) or "lost" (a step without a running episode).
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Reply:
     message: str = ""
 
 
-def serve(connection: Connection, factory: bytes, indices: list[int], stacks: str) -> None:
+def serve(connection: Connection, factory: bytes, indices: list[int], stacks: str, selection: Selection) -> None:
     """Answers commands until "close" is received or the parent has ended.
 
     Args:
@@ -42,6 +42,7 @@ def serve(connection: Connection, factory: bytes, indices: list[int], stacks: st
         factory: pickled function that makes one environment.
         indices: the environments to host.
         stacks: the file for tracebacks of crashes and, on SIGUSR1, of hangs.
+        selection: the observation entries to send.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal signals the whole process group; the parent decides
         signal.signal(number, signal.SIG_IGN)
@@ -49,7 +50,7 @@ def serve(connection: Connection, factory: bytes, indices: list[int], stacks: st
     faulthandler.enable(stack_file)
     if hasattr(signal, "SIGUSR1"):
         faulthandler.register(signal.SIGUSR1, stack_file)
-    slots = [_Slot(factory, index) for index in indices]
+    slots = [_Slot(factory, index, selection) for index in indices]
     with contextlib.suppress(EOFError, OSError):
         while True:
             command, payload = connection.recv()
@@ -68,14 +69,14 @@ def serve(connection: Connection, factory: bytes, indices: list[int], stacks: st
 class _Slot:
     """One environment of a worker, built on first use and rebuilt after an exception."""
 
-    def __init__(self, factory: bytes, index: int) -> None:
-        self._factory, self._index = factory, index
+    def __init__(self, factory: bytes, index: int, selection: Selection) -> None:
+        self._factory, self._index, self._selection = factory, index, selection
         self._env: gymnasium.Env | None = None
         self._running = False
 
     def _build(self) -> gymnasium.Env:
         if self._env is None:
-            self._env = CheckedEnv(cloudpickle.loads(self._factory)(), self._index)
+            self._env = CheckedEnv(cloudpickle.loads(self._factory)(), self._index, self._selection)
         return self._env
 
     def spaces(self) -> Reply:
@@ -93,10 +94,12 @@ class _Slot:
                 seed, options = arguments
                 observation, info = self._build().reset(seed=seed, options=options)
                 self._running = True
-                return Reply("ok", observation, info=_sendable(info))
+                return Reply("ok", observation, info=info)
             observation, reward, terminated, truncated, info = self._build().step(*arguments)
             self._running = not (terminated or truncated)
-            return Reply("ok", observation, float(reward), bool(terminated), bool(truncated), _sendable(info))
+            return Reply("ok", observation, float(reward), terminated, truncated, info)
+        except EnvError as error:
+            return Reply("invalid", message=str(error))
         except Exception:
             message = traceback.format_exc()
             self.close()
@@ -110,9 +113,3 @@ class _Slot:
         if env is not None:
             with contextlib.suppress(Exception):
                 env.close()
-
-
-def _sendable(info: dict[str, Any]) -> dict[str, Any]:
-    """Returns the numbers and arrays of ``info``, the only entries that records use."""
-    kinds = (bool, int, float, np.number, np.bool_, np.ndarray)
-    return {name: value for name, value in info.items() if isinstance(value, kinds) or name == "action_mask"}

@@ -6,6 +6,7 @@ Each worker hosts several environments and steps them one after another. If an e
   The next observation comes from a reset.
 - An exception breaks only the episode of its environment, which is then rebuilt. A crash, or a step that takes longer
   than ``timeout``, breaks the episodes of all environments of the process, which is then restarted.
+- A result that no record can hold (``dreamjax.envs.single``) raises ``EnvError`` at once, as it does without workers.
 - Each failure counts as a restart of its worker and is reported by a warning with the traceback from inside the worker,
   also for a hang. If the number of restarts exceeds ``max_restarts``, ``EnvError`` is raised.
 """
@@ -31,6 +32,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from dreamjax.envs.checks import EnvError
+from dreamjax.envs.single import Selection
 from dreamjax.envs.workers.process import Reply, serve
 from dreamjax.seeds import derived_seed
 
@@ -44,18 +46,19 @@ class _Worker:
         factory: pickled function that makes one environment.
         indices: the environments that the worker hosts.
         stacks: the file to which the worker writes tracebacks of crashes and hangs.
+        selection: the observation entries that it sends.
     """
 
-    def __init__(self, factory: bytes, indices: list[int], stacks: Path) -> None:
+    def __init__(self, factory: bytes, indices: list[int], stacks: Path, selection: Selection) -> None:
         self.indices = indices
         self.restarts = 0
-        self._factory, self._stacks = factory, stacks
+        self._factory, self._stacks, self._selection = factory, stacks, selection
         self.start()
 
     def start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, child = context.Pipe()
-        arguments = (child, self._factory, self.indices, str(self._stacks))
+        arguments = (child, self._factory, self.indices, str(self._stacks), self._selection)
         self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         child.close()
@@ -104,6 +107,7 @@ class WorkerVectorEnv(VectorEnv):
         timeout: seconds within which a worker must step or reset all its environments.
         max_restarts: number of failures allowed per worker.
         seed: base seed of environments that are rebuilt after a failure; None leaves them unseeded.
+        selection: the observation entries that are taken; of the others only a constant is left. None: all.
 
     Raises:
         EnvError: if an environment cannot be built, or the environments differ in their spaces.
@@ -118,6 +122,7 @@ class WorkerVectorEnv(VectorEnv):
         timeout: float = 60.0,
         max_restarts: int = 3,
         seed: int | None = None,
+        selection: Selection | None = None,
     ) -> None:
         self.num_envs, self._timeout, self._max_restarts, self._seed = num_envs, timeout, max_restarts, seed
         self._directory = tempfile.TemporaryDirectory(prefix="dreamjax-workers-")
@@ -131,7 +136,8 @@ class WorkerVectorEnv(VectorEnv):
         self._last_obs: list[Any] = [None] * num_envs
         try:
             for number, indices in enumerate(groups):
-                self._workers.append(_Worker(pickled, indices.tolist(), Path(self._directory.name, f"{number}.txt")))
+                stacks = Path(self._directory.name, f"{number}.txt")
+                self._workers.append(_Worker(pickled, indices.tolist(), stacks, selection or Selection()))
             for worker in self._workers:
                 worker.send("spaces")  # before the first answer is read, so that the workers build in parallel
             built = [spaces for worker in self._workers for spaces in self._receive_spaces(worker)]
@@ -218,6 +224,9 @@ class WorkerVectorEnv(VectorEnv):
                     self._failed(worker, [i], f"environment {i} raised\n{reply.message.strip()}")
                 elif reply.kind == "ok" and commands[i][0] == "reset":
                     self._rebuilt[i] = False
+        for reply in replies.values():
+            if reply.kind == "invalid":
+                raise EnvError(reply.message)
         return replies
 
     def _failed(self, worker: _Worker, indices: list[int], message: str) -> None:

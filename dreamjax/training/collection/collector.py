@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -11,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from dreamjax.seeds import derived_seed
+from dreamjax.training.collection.episodes import EpisodeNumbers, with_plain_names
 from dreamjax.types import Array, EnvSpec, Params, Records, RSSMState
 
-EPISODE_INFO = {"return": "episode_return", "length": "episode_length", "lines": "lines", "pieces": "pieces"}
 _STREAM = 1  # folded into the run's seed, so that acting and learning never share a key
 
 
@@ -71,23 +72,6 @@ def acting_shapes(policy: Policy, params: Any, spec: EnvSpec, num_envs: int) -> 
     return params, carry, obs, is_first, key, jax.ShapeDtypeStruct((), np.uint32)
 
 
-def ended_episodes(*streams: Records | None) -> list[dict[str, float]]:
-    """Return and length of the episodes that end in these records, and lines and pieces where there are any.
-
-    Episodes whose environment broke (``info["broken"]``, see ``dreamjax.envs.workers``) are left out: where they were
-    cut says nothing about the policy.
-    """
-    ended = []
-    for records in streams:
-        if records is not None:
-            broken = records.info.get("broken", np.zeros(len(records))) == 1
-            for row in np.flatnonzero(records.is_last & ~broken):
-                found = {name: records.info[key][row] for name, key in EPISODE_INFO.items() if key in records.info}
-                numbers = {name: float(value) for name, value in found.items() if np.isfinite(value)}
-                ended.append({"env": float(records.env[row])} | numbers)
-    return ended
-
-
 class VectorTransition(NamedTuple):
     """One step of all environments: action records ``[N, K]``, the latents to keep, and the results of ``Adapter.step``."""
 
@@ -141,12 +125,13 @@ class Collector:
         self._records: Records | None = None
         self._carry = policy.initial_carry(num_envs)
         self._in_flight: Any = None  # actions that the device computes
+        self._numbers = EpisodeNumbers(num_envs)
         self._episodes: dict[str, list[float]] = {}
         self.step = 0
 
     def start(self) -> None:
         """Begins the first episodes; not needed after ``load_state_dict``."""
-        self._records = self._env.reset(self._seed)
+        self._begin_episodes(self._seed)
 
     def begin(self, params: Params) -> None:
         """Dispatches the policy on the current records; returns before the device is ready."""
@@ -170,10 +155,9 @@ class Collector:
             if final is not None:
                 self._close(final)
             self.step += self._counted
-            for episode in ended_episodes(final, self._records):
+            for _, episode in self._numbers.add(final, self._records):
                 for name, value in episode.items():
-                    if name != "env":
-                        self._episodes.setdefault(name, []).append(value)
+                    self._episodes.setdefault(name, []).append(value)
 
     def _step(self, chosen: Array, latents: RSSMState) -> VectorTransition:
         """One vector step with the actions that the policy chose."""
@@ -189,13 +173,15 @@ class Collector:
         self._replay.add(records, np.zeros((len(records), spec.record_size), spec.record_dtype))
 
     def peek_episodes(self) -> dict[str, float]:
-        """Means over the episodes that ended since the last ``pop_episodes``, of all processes, as ``episode/<name>``;
-        empty if none."""
+        """Means over the episodes that ended since the last ``pop_episodes``, of all processes, as ``episode/<name>`` with
+        the names of ``with_plain_names``; empty if none."""
         merged: dict[str, list[float]] = {}
-        for episodes in self._gather(self._episodes):
+        found = self._gather([self._episodes, sorted(self._numbers.events)])
+        for episodes, _ in found:
             for name, values in episodes.items():
                 merged.setdefault(name, []).extend(values)
-        return {f"episode/{name}": float(np.mean(values)) for name, values in merged.items()}
+        named = with_plain_names(merged, [name for _, events in found for name in events])
+        return {f"episode/{name}": float(np.mean(values)) for name, values in named.items()}
 
     def pop_episodes(self) -> dict[str, float]:
         """As ``peek_episodes``; the next means start empty."""
@@ -208,6 +194,7 @@ class Collector:
         return {
             "step": self.step,
             "episodes": {name: list(values) for name, values in self._episodes.items()},
+            "numbers": self._numbers.state_dict(),
             "carry": [np.asarray(leaf) for leaf in jax.tree.leaves(self._carry)],
             "records": dataclasses.asdict(self._records),
             "env": self._env.get_state(),
@@ -217,17 +204,39 @@ class Collector:
         """Continues from a saved state.
 
         Returns:
-            Whether the environments continue too. Where they could not be saved, the episodes under way are stored as
-            truncated (``is_last``, not ``is_terminal``) and new ones start.
+            Whether the environments continue too. Where they could not be saved, new episodes begin (``begin_anew``).
         """
         self.step = int(state["step"])
         self._episodes = {name: list(values) for name, values in state["episodes"].items()}
+        if "numbers" in state:  # of this version
+            self._numbers.load_state_dict(state["numbers"])
         structure = jax.tree.structure(self._carry)
         self._carry = jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in state["carry"]])
         if state["env"] is not None:
             self._records = self._env.set_state(state["env"])
             return True
-        cut = Records(**state["records"])
-        self._close(dataclasses.replace(cut, is_last=np.ones_like(cut.is_last)))
-        self._records = self._env.reset(derived_seed(self._seed, self.step))
+        self._records = Records(**state["records"])
+        self.begin_anew()
         return False
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Environments]:
+        """The environments, for another use between two steps. Afterwards they are where they were if their state can be
+        saved, and new episodes begin otherwise."""
+        state = self._env.get_state()
+        yield self._env
+        if state is None:
+            self.begin_anew()
+        else:
+            self._records = self._env.set_state(state)
+
+    def begin_anew(self) -> None:
+        """Stores the episodes under way as truncated (``is_last``, not ``is_terminal``) and begins new ones: the
+        environments were lost, or used for something else."""
+        assert self._records is not None and self._in_flight is None
+        self._close(dataclasses.replace(self._records, is_last=np.ones_like(self._records.is_last)))
+        self._begin_episodes(derived_seed(self._seed, self.step))
+
+    def _begin_episodes(self, seed: int) -> None:
+        self._records = self._env.reset(seed)
+        self._numbers.add(self._records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from dreamjax.agents.agent import Agent
 from dreamjax.reporting.accuracy import AccuracyTotals, accuracy, count_correct, counted_steps
 from dreamjax.reporting.uncertainty import ERRORS, summary
+from dreamjax.seeds import derived_seed
 from dreamjax.training.collection.collector import Environments, Policy
 from dreamjax.training.evaluation.evaluator import acting, episodes_per_env
 from dreamjax.types import Batch, EnvSpec, Params, Records
@@ -39,19 +41,22 @@ def evaluate_model(
     episodes: int,
     greedy: bool,
     seed: int,
+    max_length: int = 0,
 ) -> dict[str, Any]:
     """Plays ``episodes`` whole episodes and holds the prior's predictions against them.
 
     Args:
         agent: whose model. policy: compiled, what plays. params: of both. env: ``num_envs`` environments, reset here.
         greedy: act by the policy's mode. seed: of environments, policy and the model's samples.
+        max_length: steps after which an episode is cut; 0: never.
 
     Returns:
         ``{"episodes", "steps", "context", "observations": {name: rows}}`` with the rows of
         ``reporting.accuracy.accuracy`` for each observation of kind "grid"; there may be none. With an ensemble also
         ``"disagreement"``, see ``reporting.uncertainty.summary``, of the steps one ahead.
     """
-    played = play(policy, params, env, num_envs=num_envs, episodes=episodes, greedy=greedy, seed=seed)
+    how: dict[str, Any] = {"greedy": greedy, "seed": seed, "max_length": max_length}
+    played = play(policy, params, env, num_envs=num_envs, episodes=episodes, **how)
     open_loop = jax.jit(agent.open_loop, static_argnames="context")
     grids = {name: entry for name, entry in agent.spec.obs.items() if entry.kind == "grid"}
     wanted = bool(grids) or ("ensemble" in params)
@@ -106,12 +111,21 @@ def _concatenated(parts: list[AccuracyTotals]) -> AccuracyTotals:
 
 
 def play(
-    policy: Policy, params: Params, env: Environments, *, num_envs: int, episodes: int, greedy: bool, seed: int
+    policy: Policy,
+    params: Params,
+    env: Environments,
+    *,
+    num_envs: int,
+    episodes: int,
+    greedy: bool,
+    seed: int,
+    max_length: int = 0,
 ) -> list[Episode]:
-    """Whole episodes, as many of each environment as ``evaluator.episodes_per_env`` says."""
+    """Whole episodes, as many of each environment as ``evaluator.episodes_per_env`` says; cut as in ``evaluate``."""
     quota = episodes_per_env(episodes, num_envs)
     ended: list[list[Episode]] = [[] for _ in range(num_envs)]
     under_way: list[list[tuple[Any, ...]]] = [[] for _ in range(num_envs)]
+    cut, resets = np.zeros(num_envs, bool), itertools.count(1)
 
     def store(records: Records, action: np.ndarray) -> None:
         cleared = records.info.get("lines_cleared", np.full(len(records), np.nan))
@@ -119,16 +133,22 @@ def play(
         for row, i in enumerate(records.env):
             if records.is_first[row]:
                 under_way[i].clear()
+                cut[i] = False
+            if cut[i]:
+                continue
             obs = {name: value[row].copy() for name, value in records.obs.items()}
             under_way[i].append((obs, action[row], records.is_terminal[row], cleared[row]))
-            if records.is_last[row]:
+            cut[i] = len(under_way[i]) > max_length > 0 and not records.is_last[row]
+            if records.is_last[row] or cut[i]:
                 if not broken[row] and len(ended[i]) < quota[i]:
                     ended[i].append(_joined(under_way[i]))
                 under_way[i].clear()
 
     act = acting(policy, params, num_envs=num_envs, greedy=greedy, seed=seed)
     records = env.reset(seed)
-    while any(len(ended[i]) < quota[i] for i in range(num_envs)):
+    while any(missing := [len(ended[i]) < quota[i] for i in range(num_envs)]):
+        if cut[missing].all():
+            records = env.reset(derived_seed(seed, next(resets)))
         action = act(records)
         store(records, action)
         final, records = env.step(action)

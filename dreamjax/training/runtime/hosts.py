@@ -231,7 +231,7 @@ def check_shared(path: Path, group: Group) -> None:
 
     def read() -> str | None:
         try:
-            return (path / "lock").read_text()
+            return (path / "lock.owner").read_text()
         except OSError:
             return None
 

@@ -79,6 +79,7 @@ def save(
     keep: int,
     replay: Segments | None = None,
     group: Group | None = None,
+    replaces: Path | None = None,
 ) -> Path:
     """Writes a checkpoint, then deletes all but the newest ``keep`` and the one with the greatest ``meta["score"]``.
 
@@ -91,6 +92,7 @@ def save(
         meta: small facts as JSON; ``score``, where present, is the evaluation's mean return.
         replay: whose steps are saved, those written since the last checkpoint only.
         group: the processes of the run (default: all).
+        replaces: an earlier checkpoint of this step that is deleted too, or None.
 
     Raises:
         CheckpointError: it could not be written (no space, no permission, ...), by whichever process; earlier ones are
@@ -140,7 +142,7 @@ def save(
     if replay is not None:
         replay.written(replay_folder(final, group.index))
     if group.is_primary:
-        _prune(workdir, keep)
+        _prune(workdir, keep, replaces)
     return final
 
 
@@ -417,9 +419,10 @@ def best(workdir: str | Path) -> Path | None:
     return max(scores, key=scores.__getitem__) if scores else None
 
 
-def _prune(workdir: str | Path, keep: int) -> None:
+def _prune(workdir: str | Path, keep: int, replaced: Path | None) -> None:
     kept = best(workdir)
-    for path in all_checkpoints(workdir)[:-keep]:
-        if path != kept:
+    found = [path for path in all_checkpoints(workdir) if path != replaced]
+    for path in [*found[:-keep], *filter(None, [replaced])]:
+        if path != kept and path.is_dir():
             # Renamed first: deleting takes time, and half a checkpoint must not look like one.
             shutil.rmtree(path.rename(path.with_name(f"{_TEMPORARY}{path.name}")), ignore_errors=True)

@@ -105,6 +105,14 @@ def write(
     return root / name
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """``agent.json``. Raises CheckpointError: it cannot be read."""
+    try:
+        return json.loads((folder / FACTS).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"the shipped agent in {folder} cannot be read: {error}") from error
+
+
 def read(folder: Path, like: Params) -> tuple[Params, dict[str, Any]]:
     """Parameters and facts of a shipped agent, verified.
 
@@ -117,8 +125,8 @@ def read(folder: Path, like: Params) -> tuple[Params, dict[str, Any]]:
     Raises:
         CheckpointError: a file is missing or damaged, or holds other arrays than ``like``.
     """
+    facts = read_facts(folder)
     try:
-        facts = json.loads((folder / FACTS).read_text())
         data = (folder / PARAMS).read_bytes()
         intact = files.sha256(data) == facts["sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:

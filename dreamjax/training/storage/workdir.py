@@ -5,16 +5,18 @@ Importing this module does not import JAX.
 
 from __future__ import annotations
 
-import fcntl
+import dataclasses
 import json
 import os
 from pathlib import Path
 from typing import Any, Literal
 
-from dreamjax import files
-from dreamjax.config import Config, from_dict, to_dict
+import filelock
 
-CONFIG, LOCK = "config.json", "lock"
+from dreamjax import files
+from dreamjax.config import Config, from_dict, merge, to_dict
+
+CONFIG, LOCK, OWNER = "config.json", "lock", "lock.owner"
 SHIPPED = Path(__file__).resolve().parents[2] / "shipped"  # agents that come with the package
 RESUMABLE_FIELDS = ("total_steps", "log", "checkpoint", "eval", "parallel")  # may change when a run continues
 Resume = Literal["auto", "never", "must"]
@@ -38,17 +40,29 @@ def resolve(path: str | Path) -> Path:
 def read_config(path: str | Path) -> Config:
     """The configuration of the run in this directory, or of the shipped agent of this name.
 
+    A run of a version without ``env.layout`` has ``env.layout="legacy"``, so that its observations are read as when it was
+    trained.
+
     Raises:
         UsageError: there is none, or it cannot be read.
     """
     file = resolve(path) / CONFIG
     try:
-        return from_dict(json.loads(file.read_text()))
+        return from_dict(merge({"env": {"layout": "legacy"}}, json.loads(file.read_text())))
     except FileNotFoundError:
         names = ", ".join(shipped_names()) or "none"
         raise UsageError(f"{path} holds no run: there is no {file}. Shipped agents: {names}") from None
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
+
+
+def as_begun(config: Config, path: str | Path) -> Config:
+    """``config``, with ``env.layout="legacy"`` where the run in this directory has it and ``config`` has the default."""
+    if config.env.layout != "auto" or not (Path(path) / CONFIG).is_file():
+        return config
+    if read_config(path).env.layout != "legacy":
+        return config
+    return dataclasses.replace(config, env=dataclasses.replace(config.env, layout="legacy"))
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
@@ -84,7 +98,7 @@ def check(path: str | Path, config: Config, resume: Resume) -> None:
         return
     if resume == "never":
         raise UsageError(f"--resume=never, but {path} holds a run already: choose another --workdir")
-    changed = differences(config, read_config(path))
+    changed = differences(as_begun(config, path), read_config(path))
     if changed:
         raise UsageError(
             f"{path} holds a run of another configuration ({'; '.join(changed)}): "
@@ -95,32 +109,34 @@ def check(path: str | Path, config: Config, resume: Resume) -> None:
 class Lock:
     """Locks a work directory for this process until ``release`` or the end of the process, however it ends.
 
-    The operating system holds the lock, so a killed run leaves none behind; the file names the owner for people.
+    The operating system holds the lock, so a killed run leaves none behind; a second file names the owner for people.
 
     Raises:
-        UsageError: another process holds it, or the directory cannot be made or written.
+        UsageError: another process holds it, or the directory cannot be made, written or locked.
     """
 
     def __init__(self, path: str | Path) -> None:
-        file = Path(path) / LOCK
+        self._owner = Path(path) / OWNER
+        self._lock = filelock.FileLock(Path(path) / LOCK, blocking=False, thread_local=False)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
+            self._owner.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+            self._owner.write_text(f"{os.getpid()}\n")
+        except filelock.Timeout:
+            raise UsageError(f"--workdir={path} is in use by another run (process {self._read_owner()})") from None
+        except (OSError, NotImplementedError) as error:
             raise UsageError(f"--workdir={path} cannot be written: {error}") from None
+
+    def _read_owner(self) -> str:
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return self._owner.read_text(errors="replace").strip() or "unknown"
         except OSError:
-            owner = os.read(self._handle, 100).decode(errors="replace").strip() or "unknown"
-            os.close(self._handle)
-            raise UsageError(f"--workdir={path} is in use by another run (process {owner})") from None
-        os.ftruncate(self._handle, 0)
-        os.write(self._handle, f"{os.getpid()}\n".encode())
+            return "unknown"
 
     def release(self) -> None:
         """Releases the lock."""
-        os.ftruncate(self._handle, 0)
-        os.close(self._handle)
+        self._owner.unlink(missing_ok=True)
+        self._lock.release()
 
 
 def write_config(path: str | Path, config: Config) -> None:

@@ -10,7 +10,7 @@ from tests.helpers.tetris import DIRECT, I, L, O, T, buttons, drawn_words, rollo
 WEIGHTS = {"shaping_height": 1.0, "shaping_holes": 10.0, "shaping_bumpiness": 100.0}
 
 
-def parts(config, *, lines=0, placed=True, terminated=False, before=None, after=None):
+def parts(config, *, lines=0, drop_points=0, placed=True, terminated=False, before=None, after=None):
     empty = jnp.zeros(10, jnp.uint32)
     found = reward.reward_parts(
         config,
@@ -18,6 +18,7 @@ def parts(config, *, lines=0, placed=True, terminated=False, before=None, after=
         after=empty if after is None else jnp.asarray(after),
         placed=jnp.bool_(placed),
         num_lines=jnp.int32(lines),
+        drop_points=jnp.int32(drop_points),
         terminated=jnp.bool_(terminated),
     )
     return {name: float(value) for name, value in found.items()}
@@ -53,10 +54,30 @@ def test_gymnasium_pays_ten_n_squared_and_one_a_piece(lines, paid):
 
 
 def test_piece_and_death_terms_are_off_by_default_and_apart():
-    assert parts(TetrisConfig(), terminated=True) == {"lines": 0, "piece": 0, "death": 0, "shaping": 0}
+    nothing = dict.fromkeys(reward.PARTS, 0)
+    assert parts(TetrisConfig(), drop_points=36, terminated=True) == nothing
     config = TetrisConfig(piece_reward=0.25, death_penalty=2.0)
-    assert parts(config, lines=2, terminated=True) == {"lines": 3, "piece": 0.25, "death": -2, "shaping": 0}
-    assert parts(config, placed=False) == {"lines": 0, "piece": 0, "death": 0, "shaping": 0}
+    assert parts(config, lines=2, terminated=True) == nothing | {"lines": 3, "piece": 0.25, "death": -2}
+    assert parts(config, placed=False) == nothing
+
+
+@pytest.mark.parametrize(("lines", "points"), [(0, 0), (1, 100), (2, 300), (3, 500), (4, 800)])
+def test_the_score_is_the_guidelines(lines, points):
+    found = parts(TetrisConfig(reward="score"), lines=lines, drop_points=7)
+    assert (found["lines"], found["drop"]) == (points, 7)
+
+
+def test_dropped_rows_score():
+    """A row of a soft drop is worth 1, of a hard drop 2; gravity nothing. A T of two rows falls 18 of 20 rows."""
+    config = TetrisConfig(reward="score")
+    state = start(config, [T])
+    assert step(config, state, buttons())[1].reward == 0
+    assert step(config, state, buttons("s"))[1].reward == 1
+    assert step(config, state, buttons("h"))[1].reward == 36
+    assert step(config, state, buttons("s", "h"))[1].reward == 1 + 34
+    placed = TetrisConfig(reward="score", action_mode="locked_position")
+    # Flat on the floor: its pivot is the middle of its lower row.
+    assert step(placed, start(placed, [T]), 19 * 10 + 4)[1].reward == 36
 
 
 def test_one_step_of_each_form_of_shaping():
@@ -112,6 +133,7 @@ def test_the_reward_of_a_step_is_the_sum_of_its_parts():
     shaping = float(reward.potential(config, after.board) - reward.potential(config, state.board))
     assert {name: float(value) for name, value in output.parts.items()} == {
         "lines": 11.0,
+        "drop": 0.0,
         "piece": 0.5,
         "death": -3.0,
         "shaping": shaping,

@@ -23,7 +23,7 @@ CONFIG = TetrisConfig()
         ("randomizer", "random", "'bag', 'uniform', 'sz'"),
         ("garbage_rows", 17, "lie in [0, 16]"),
         ("illegal", "ignore", "'nearest', 'refuse'"),
-        ("reward", "score", "'lines', 'gymnasium'"),
+        ("reward", "points", "'lines', 'score', 'gymnasium'"),
         ("shaping", True, "'none', 'potential', 'difference'"),
         ("falling_channel", 1, "true or false"),
         ("hold_resets", "no", "true or false"),

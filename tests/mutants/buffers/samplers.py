@@ -17,4 +17,32 @@ MUTANTS = [
         "1.0",
         tests="::test_new_steps_are_as_likely_as_the_mean_of_the_starts_before_them",
     ),
+    Mutant(
+        "online_newest_first",
+        "OnlineQueue.sample",
+        "start - head[env]",
+        "head[env] - start",
+        tests="::test_online_windows_come_oldest_first_and_each_once",
+    ),
+    Mutant(
+        "online_from_step_0",
+        "OnlineQueue.__init__",
+        "np.ones(num_envs, np.int64)",
+        "np.zeros(num_envs, np.int64)",
+        tests="::test_online_windows_of_the_reference",
+    ),
+    Mutant(
+        "online_windows_without_gap",
+        "OnlineQueue.sample",
+        "self.context + length",
+        "length",
+        tests="::test_online_windows_of_the_reference",
+    ),
+    Mutant(
+        "online_context_overwritten",
+        "OnlineQueue.sample",
+        "queue[:, 1] - self.context",
+        "queue[:, 1]",
+        tests="::test_online_drops_windows_that_are_overwritten_or_whose_context_is",
+    ),
 ]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dreamjax.training.collection.collector import Collector, Policy, ended_episodes, make_policy
+from dreamjax.training.collection.collector import Collector, Policy, make_policy
 from tests.helpers.fakes import FakeEnv, FakeReplay, counting_policy
 
 
@@ -77,23 +77,25 @@ def test_episode_means_are_of_those_since_the_last_line() -> None:
     assert collector.pop_episodes() == {}
 
 
-def test_a_number_the_environment_did_not_tell_is_left_out() -> None:
-    env = FakeEnv([1])
-    env.reset()
-    final, current = env.step(np.zeros((1, 1), np.int32))
-    assert final is not None
-    final.info["lines"] = np.array([np.nan])
-    assert ended_episodes(final, current) == [{"env": 0.0, "return": 1.0, "length": 1.0}]
-
-
-def test_episodes_whose_environment_broke_are_left_out() -> None:
-    env = FakeEnv([2, 2, 2])
-    env.reset()
-    for _ in range(2):
-        final, current = env.step(np.zeros((3, 1), np.int32))
-    assert final is not None
-    final.info["broken"] = np.array([np.nan, 1.0, 0.0])
-    assert [episode["env"] for episode in ended_episodes(final, current)] == [0, 2]
+def test_lent_environments_are_where_they_were_or_begin_anew() -> None:
+    for can_save in (True, False):
+        collector, env, replay = make([100, 100], can_save=can_save)
+        collector.start()
+        steps(collector, 3)
+        with collector.lend() as lent:
+            assert lent is env
+            lent.reset(77)
+            lent.step(np.zeros((2, 1), np.int32))
+        steps(collector, 2)
+        rows = [row[:3] for row in replay.stream(0)]
+        before = [(0, True, False), (1, False, False), (2, False, False)]
+        after = (
+            [(3, False, False), (4, False, False)]
+            if can_save
+            else [(3, False, True), (0, True, False), (1, False, False)]
+        )
+        assert rows == before + after
+        assert collector.step == 10
 
 
 def test_a_loaded_collector_goes_on_where_the_saved_one_was() -> None:

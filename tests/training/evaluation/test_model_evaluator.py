@@ -134,3 +134,11 @@ def test_disagreement_is_held_against_errors_of_the_steps_that_count():
     each = np.sort(np.concatenate([np.arange(1, 41), np.arange(1, 23)]))
     expected = [part.mean() for part in np.array_split(-each, 4)]
     np.testing.assert_allclose(result["world_model"]["error_by_quarter"], expected)
+
+
+def test_episodes_without_end_are_cut():
+    env = FakeEnv([10**9, 3])
+    episodes = play(counting_policy(), {}, env, num_envs=2, episodes=4, greedy=True, seed=4, max_length=5)
+    assert [len(episode.action) for episode in episodes] == [6, 6, 4, 4]
+    assert [bool(episode.is_terminal[-1]) for episode in episodes] == [False, False, True, True]
+    assert len(env.seeds) == 2

@@ -183,7 +183,7 @@ def test_learning_from_a_run_or_a_file_without_an_environment(
 
     results = {name: learn(source, name) for name, source in (("dir", tmp_path / "played"), ("file", file))}
     for made in results.values():
-        assert made._source.env is None and made._eval_env is None
+        assert made._source.env is None and made._evaluations is None
         assert made.schedule.updates == int(made.state.step) == 64 * 12 // (4 * 6)
         assert_same_steps(made.buffer.stored(), played.buffer.stored())
     # The file is laid out by stream, the run's ring as well: both draw the same windows.

@@ -205,6 +205,14 @@ def test_saving_at_one_step_goes_on_after_older_ones_were_deleted(tmp_path: Path
     assert [path.name for path in checkpoint.all_checkpoints(tmp_path)] == names[2:]
 
 
+def test_a_replaced_checkpoint_is_deleted_after_the_new_one_is_complete(workdir: Path) -> None:
+    old = checkpoint.latest(workdir)
+    assert old is not None
+    new = checkpoint.save(workdir, 20, make_state(7), HOST, {}, keep=10, replaces=old)
+    assert not old.exists() and checkpoint.latest(workdir) == new
+    assert [checkpoint.step_of(path) for path in checkpoint.all_checkpoints(workdir)] == [10, 20]
+
+
 def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
     for step, score in ((10, 1.0), (20, 5.0), (30, None), (40, 2.0), (50, None)):
         save(tmp_path, step, keep=2, score=score)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +42,22 @@ def test_only_some_fields_may_change_when_a_run_goes_on(tmp_path: Path) -> None:
     assert "batch_size" not in str(error.value)
 
 
+def test_a_run_of_before_the_layout_is_read_as_it_was(tmp_path: Path) -> None:
+    config = make_tiny_config()
+    workdir.write_config(tmp_path, config)
+    assert workdir.as_begun(config, tmp_path) == config and workdir.as_begun(config, tmp_path / "new") == config
+    file = tmp_path / "config.json"
+    values = json.loads(file.read_text())
+    for name in ("layout", "obs", "keys", "ignore"):
+        del values["env"][name]
+    file.write_text(json.dumps(values))
+    assert workdir.read_config(tmp_path).env.layout == "legacy"
+    assert workdir.as_begun(config, tmp_path).env.layout == "legacy"
+    workdir.check(tmp_path, config, "must")  # it goes on
+    with pytest.raises(UsageError, match=r"env.layout: 'legacy' -> 'channels_last'"):
+        workdir.check(tmp_path, make_tiny_config(env={"layout": "channels_last"}), "must")
+
+
 def test_resume_never_and_must(tmp_path: Path) -> None:
     config = make_tiny_config()
     workdir.check(tmp_path / "new", config, "never")
@@ -75,5 +92,15 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
         f"x = Lock({str(tmp_path)!r}); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert (tmp_path / "lock").read_text().strip()  # it had it
+    assert (tmp_path / "lock.owner").read_text().strip()  # it had it
     Lock(tmp_path).release()
+
+
+def test_commands_start_without_the_modules_of_unix() -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None; import dreamjax.training.storage.workdir; "
+        "from dreamjax.commands import check_env; sys.exit(check_env.main(['--env=CartPole', '--steps=5']))"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "CartPole: no problem in 5 random steps" in process.stdout
