@@ -8,7 +8,7 @@ COMMANDS = {
     "dream": "draw real observations next to the world model's predictions",
     "report": "write report.html of a run: curves, a dream, accuracy, configuration",
     "plot": "plot a metric of several runs, with mean and range over seeds",
-    "scores": "compare scores of runs with published ones: table, picture, files in the published form",
+    "scores": "compare scores with published ones: table, plot, interquartile mean with intervals",
     "play": "play Tetris in the terminal, or watch an agent play it",
     "export": "write the replay of a run as an NPZ file, or describe such a file",
     "ship": "make an agent that comes with the package out of a run",
