@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dreamjax.commands import cli, plot
-from dreamjax.reporting.curves import Curve, mean_curve
+from dreamjax.reporting.curves import Curve, mean_band, mean_curve
 from dreamjax.training.storage.workdir import UsageError, write_config
 from tests.helpers.configs import make_tiny_config
 
@@ -28,6 +28,14 @@ def test_means_are_of_values_at_the_same_step():
     np.testing.assert_allclose(mean.value, [7, 9.5, 12, 14.5])
     np.testing.assert_allclose(mean.error, np.abs(np.array([5, 10, 15, 20]) - 9) / 2)  # of two: half their difference
     np.testing.assert_array_equal(mean_curve([one]).error, [0, 0, 0])
+    band = mean_band([one, other])
+    np.testing.assert_allclose(band.step, [5, 10, 15, 20])
+    np.testing.assert_allclose([band.mean, band.low, band.high], [[7, 9.5, 12, 14.5], [5, 9, 9, 9], [9, 10, 15, 20]])
+    band = mean_band([one, other], "error")
+    np.testing.assert_allclose([band.low, band.high], [[5, 9, 9, 9], [9, 10, 15, 20]])  # of two: the same
+    third = Curve(np.array([0.0, 30.0]), np.array([9.0, 9.0]), np.zeros(2))
+    band = mean_band([one, other, third], "error")  # 5, 9 and 9 at step 5: deviation of the sample 4 / sqrt(3)
+    np.testing.assert_allclose([band.low[0], band.high[0]], [23 / 3 - 4 / 3, 23 / 3 + 4 / 3])
     assert mean_curve([one, Curve(np.array([30.0]), np.array([1.0]), np.zeros(1))]).step.size == 0
 
 
@@ -44,7 +52,7 @@ def test_runs_of_other_seeds_are_one_curve(tmp_path, capsys):
     out = tmp_path / "out" / "a.png"
     assert plot.main([*map(str, runs), "--metric=a", f"--out={out}"]) == cli.OK
     said = capsys.readouterr().out
-    assert "mine: 4 ± 1 at step 20, 2 runs\nother: 7 at step 10, 1 runs\n" in said
+    assert "mine: 4 ± 1 (3 to 5) at step 20, 2 runs\nother: 7 at step 10, 1 runs\n" in said
     assert "other': 1 of 1 runs have no a\n" in said
     with Image.open(out) as image:
         colors = np.asarray(image.convert("RGB")).reshape(-1, 3)
