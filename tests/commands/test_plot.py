@@ -1,4 +1,4 @@
-"""`dreamjax plot`: runs that differ in the seed alone are one curve, with the mean of values between their steps."""
+"""`dreamjax plot`: runs that differ in the seed alone are one curve."""
 
 import json
 
@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from dreamjax.commands import cli, plot
-from dreamjax.reporting.curves import Curve, mean_curve
 from dreamjax.training.storage.workdir import UsageError, write_config
 from tests.helpers.configs import make_tiny_config
 
@@ -18,17 +17,6 @@ def make_run(path, values, **overrides):
     lines = [{"step": step, "update": 0, "a": value} for step, value in values.items()]
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
-
-
-def test_means_are_of_values_at_the_same_step():
-    one = Curve(np.array([0.0, 10.0, 20.0]), np.array([0.0, 10.0, 20.0]), np.zeros(3))
-    other = Curve(np.array([5.0, 15.0, 30.0]), np.array([9.0, 9.0, 9.0]), np.zeros(3))
-    mean = mean_curve([one, other])
-    np.testing.assert_allclose(mean.step, [5, 10, 15, 20])
-    np.testing.assert_allclose(mean.value, [7, 9.5, 12, 14.5])
-    np.testing.assert_allclose(mean.error, np.abs(np.array([5, 10, 15, 20]) - 9) / 2)  # of two: half their difference
-    np.testing.assert_array_equal(mean_curve([one]).error, [0, 0, 0])
-    assert mean_curve([one, Curve(np.array([30.0]), np.array([1.0]), np.zeros(1))]).step.size == 0
 
 
 def test_runs_of_other_seeds_are_one_curve(tmp_path, capsys):
