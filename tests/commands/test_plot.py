@@ -1,4 +1,4 @@
-"""`dreamjax plot`: runs that differ in the seed alone are one curve, with the mean of values between their steps."""
+"""`dreamjax plot`: runs that differ in the seed alone are one curve."""
 
 import json
 

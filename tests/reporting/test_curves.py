@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dreamjax.reporting import curves
-from dreamjax.reporting.curves import Panel, read_curves, shown_panels
+from dreamjax.reporting.curves import Curve, Panel, mean_curve, read_curves, shown_panels
 
 PANELS = (Panel("A", "a", "eval/a"), Panel("B", "b"), Panel("C", "c"))
 
@@ -37,7 +37,7 @@ def test_nulls_are_left_out_and_evaluations_have_errors(tmp_path):
 def test_points_are_visible(count):
     """A single point is a dot; many points have a moving average of the right values at the right steps."""
     steps = np.arange(count, dtype=float)
-    curve = curves.Curve(steps, 2 * steps, np.zeros(count))
+    curve = Curve(steps, 2 * steps, np.zeros(count))
     axes = Figure().subplots()
     curves.draw(axes, PANELS[1], {"b": curve})
     first, *smooth = axes.lines
@@ -54,3 +54,14 @@ def test_the_file_has_only_panels_with_something_to_show(tmp_path):
         assert image.size == (round(2 * 4.2 * 110), round(3.0 * 110))
     assert curves.plot_curves(write(path, {"step": 1}), tmp_path / "none.png", PANELS) is None
     assert not (tmp_path / "none.png").exists()
+
+
+def test_means_are_of_values_at_the_same_step():
+    one = Curve(np.array([0.0, 10.0, 20.0]), np.array([0.0, 10.0, 20.0]), np.zeros(3))
+    other = Curve(np.array([5.0, 15.0, 30.0]), np.array([9.0, 9.0, 9.0]), np.zeros(3))
+    mean = mean_curve([one, other])
+    np.testing.assert_allclose(mean.step, [5, 10, 15, 20])
+    np.testing.assert_allclose(mean.value, [7, 9.5, 12, 14.5])
+    np.testing.assert_allclose(mean.error, np.abs(np.array([5, 10, 15, 20]) - 9) / 2)  # of two: half their difference
+    np.testing.assert_array_equal(mean_curve([one]).error, [0, 0, 0])
+    assert mean_curve([one, Curve(np.array([30.0]), np.array([1.0]), np.zeros(1))]).step.size == 0
