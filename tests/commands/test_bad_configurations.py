@@ -74,7 +74,7 @@ POSITIVE = [
     "ensemble.layers",
     "ensemble.units", "ensemble.lr", "ensemble.rate", "schedule.collect_steps", "schedule.imagination_batch_size",
     "schedule.updates_per_call", "schedule.steps_per_call",
-    "checkpoint.every", "checkpoint.keep", "eval.episodes", "eval.num_envs", "log.every", "log.metrics_every",
+    "checkpoint.every", "checkpoint.keep", "eval.num_envs", "log.every", "log.metrics_every",
 ]  # fmt: skip
 GENERATED |= {"two": [(name, "2") for name in ABOVE_ONE], "zero": [(name, "0") for name in POSITIVE]}
 # Two fields that do not go together: what is set, and the field that the message must name.
