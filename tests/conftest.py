@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.helpers import ROOT
@@ -26,7 +27,15 @@ from tests.helpers.configs import make_tiny_config
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_debug_key_reuse", True)
+# Tracing makes many objects and few cycles.
+gc.set_threshold(100_000, 20, 100)
+
+
+@pytest.fixture
+def no_key_twice() -> Iterator[None]:
+    """What is traced in the test uses no random key twice, or raises: contract 31. It costs a tenth of tracing."""
+    with jax.debug_key_reuse(True):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
     dreamjax plot runs/a_0 runs/a_1 runs/b_0 runs/b_1
     dreamjax plot runs/* --metric=train/world_model_loss --out=loss.png
 
-Runs that differ in nothing but their seed are one curve: their mean, with a band of a standard error up and down.
+Runs that differ in nothing but their seed are one curve, where all of them have values: their mean, with a band from the
+least run to the greatest, or (--band=error) of a standard error up and down.
 
 Exit codes: 0 done, 1 failure, 2 wrong usage.
 """
@@ -31,8 +32,11 @@ def _main(arguments: Sequence[str] | None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="DIR", help="work directories of runs")
     parser.add_argument("--metric", default=METRIC, metavar="NAME", help=f"metric of metrics.jsonl (default: {METRIC})")
     parser.add_argument("--out", type=Path, default=Path("plot.png"), metavar="FILE", help="default: plot.png")
+    parser.add_argument(
+        "--band", choices=("range", "error"), default="range", help="least to greatest run, or a standard error"
+    )
     known = parser.parse_args(arguments)
-    from dreamjax.reporting.curves import Panel, mean_curve, plot_groups, read_curves
+    from dreamjax.reporting.curves import Panel, mean_band, mean_curve, plot_groups, read_curves
 
     panel = Panel("", known.metric)
     groups = {}
@@ -48,13 +52,14 @@ def _main(arguments: Sequence[str] | None) -> int:
     if not groups:
         raise workdir.UsageError(f"no run has logged {known.metric}: see the names in metrics.jsonl")
     try:
-        plot_groups(groups, known.metric, known.out)
+        plot_groups(groups, known.metric, known.out, known.band)
     except OSError as error:
         return cli.fail(f"{known.out} cannot be written: {error}")
     for name, curves in groups.items():
         mean = mean_curve(curves)
         if len(mean.step):
-            spread = f" ± {mean.error[-1]:.4g}" if len(curves) > 1 else ""
+            band = mean_band(curves)
+            spread = f" ± {mean.error[-1]:.4g} ({band.low[-1]:.4g} to {band.high[-1]:.4g})" if len(curves) > 1 else ""
             print(f"{name}: {mean.value[-1]:.4g}{spread} at step {mean.step[-1]:,.0f}, {len(curves)} runs")
     print(f"wrote {known.out}")
     return cli.OK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from dreamjax.reporting.metrics import read_metrics
 SMOOTH = 10  # points of the centered moving average
 SIZE = (4.2, 3.0)  # of a panel, in inches
 LINE, EVALUATION = "C0", "C1"
+BandKind = Literal["range", "error"]
 
 
 class Panel(NamedTuple):
@@ -99,21 +100,50 @@ def plot_curves(metrics_path: str | Path, path: str | Path, panels: Sequence[Pan
     return Path(path)
 
 
-def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean of several runs and its standard error (zeros for one run), where all of them have values.
+class Band(NamedTuple):
+    """The mean of several runs over environment steps, and what lies around it: float64 ``[N]`` each."""
+
+    step: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def at_common_steps(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
+    """Steps ``[N]`` and values ``[runs, N]`` of several runs, where all of them have values.
 
     Curves are interpolated linearly to the steps of all. Empty where they have no steps in common.
     """
     first, last = max(curve.step[0] for curve in curves), min(curve.step[-1] for curve in curves)
     steps = np.unique(np.concatenate([curve.step for curve in curves]))
     steps = steps[(steps >= first) & (steps <= last)]
-    values = np.stack([np.interp(steps, curve.step, curve.value) for curve in curves])
+    return steps, np.stack([np.interp(steps, curve.step, curve.value) for curve in curves])
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean of several runs and its standard error (zeros for one run), where all of them have values."""
+    steps, values = at_common_steps(curves)
     error = np.std(values, axis=0, ddof=1) / len(curves) ** 0.5 if len(curves) > 1 else np.zeros_like(steps)
     return Curve(steps, values.mean(0), error)
 
 
-def plot_groups(groups: Mapping[str, Sequence[Curve]], title: str, path: str | Path) -> Path:
-    """Plots groups of runs as PNG: of each its mean, with a band of a standard error up and down; returns the path."""
+def mean_band(curves: Sequence[Curve], kind: BandKind = "range") -> Band:
+    """The mean of several runs, with the least and the greatest run ("range") or a standard error ("error") around it."""
+    if kind == "error":
+        step, mean, error = mean_curve(curves)
+        return Band(step, mean, mean - error, mean + error)
+    step, values = at_common_steps(curves)
+    return Band(step, values.mean(0), values.min(0), values.max(0))
+
+
+def draw_band(axes: Any, band: Band, *, color: str, label: str) -> None:
+    """Draws a mean as a line, or as a dot where it is a single point, and its band around it."""
+    axes.plot(band.step, band.mean, color=color, marker="o" if len(band.step) == 1 else None, label=label)
+    axes.fill_between(band.step, band.low, band.high, color=color, alpha=0.2, linewidth=0)
+
+
+def plot_groups(groups: Mapping[str, Sequence[Curve]], title: str, path: str | Path, kind: BandKind = "range") -> Path:
+    """Plots groups of runs as PNG: the mean and the band of each (``mean_band``); returns the path."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -121,12 +151,7 @@ def plot_groups(groups: Mapping[str, Sequence[Curve]], title: str, path: str | P
     axes.set(xlabel="environment steps", title=title)
     axes.grid(alpha=0.3)
     for i, (name, curves) in enumerate(groups.items()):
-        mean = mean_curve(curves)
-        marker = "o" if len(mean.step) == 1 else None
-        axes.plot(mean.step, mean.value, color=f"C{i}", marker=marker, label=name)
-        axes.fill_between(
-            mean.step, mean.value - mean.error, mean.value + mean.error, color=f"C{i}", alpha=0.2, linewidth=0
-        )
+        draw_band(axes, mean_band(curves, kind), color=f"C{i}", label=name)
     axes.legend(frameon=False)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=130, format="png")

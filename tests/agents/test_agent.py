@@ -21,6 +21,8 @@ from tests.helpers.configs import make_tiny_config, vary
 from tests.helpers.parameters import noise_like
 from tests.helpers.xla import QUICK
 
+pytestmark = pytest.mark.usefixtures("no_key_twice")
+
 N, T = 5, 6
 SPEC = EnvSpec(
     obs={

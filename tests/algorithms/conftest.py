@@ -42,6 +42,11 @@ VARIANTS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def every_key_once(no_key_twice):
+    """For every test here, so that nothing is traced both with the check and without."""
+
+
 @pytest.fixture(scope="session")
 def learner(tiny_config):
     """``learner("plain" | "ring", accumulate=1, precision="float32")``: its parts, a mid-training state, a batch."""

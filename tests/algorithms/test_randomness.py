@@ -17,7 +17,7 @@ from tests.helpers.xla import QUICK
 
 
 def test_the_checker_of_reused_keys_is_on():
-    """Contract 31: every other test runs under it; this is the canary."""
+    """Contract 31: every test of this folder runs under it; this is the canary."""
     key = jax.random.key(0)
     jax.random.normal(key)
     with pytest.raises(jax.errors.KeyReuseError):

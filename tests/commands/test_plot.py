@@ -32,7 +32,7 @@ def test_runs_of_other_seeds_are_one_curve(tmp_path, capsys):
     out = tmp_path / "out" / "a.png"
     assert plot.main([*map(str, runs), "--metric=a", f"--out={out}"]) == cli.OK
     said = capsys.readouterr().out
-    assert "mine: 4 ± 1 at step 20, 2 runs\nother: 7 at step 10, 1 runs\n" in said
+    assert "mine: 4 ± 1 (3 to 5) at step 20, 2 runs\nother: 7 at step 10, 1 runs\n" in said
     assert "other': 1 of 1 runs have no a\n" in said
     with Image.open(out) as image:
         colors = np.asarray(image.convert("RGB")).reshape(-1, 3)

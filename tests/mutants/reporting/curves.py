@@ -7,7 +7,7 @@ MUTANTS = [
     Mutant("curves_of_every_panel", "shown_panels", "known & {panel.metric, panel.evaluation}", "known"),
     Mutant(
         "curves_mean_beyond_the_shorter_run",
-        "mean_curve",
+        "at_common_steps",
         "min(curve.step[-1] for curve in curves)",
         "max(curve.step[-1] for curve in curves)",
     ),
