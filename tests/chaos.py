@@ -79,8 +79,11 @@ def launch(config: Path, workdir: Path) -> int:
         os.dup2(log, 2)
         from dreamjax.commands import train
         from dreamjax.reporting import dreams
+        from dreamjax.training import trainer
 
-        dreams.dream_report = lambda *args, **kwargs: {}  # pictures come after the last save, and take seconds
+        # Pictures come after the last save, and take seconds.
+        dreams.dream_report = lambda *args, **kwargs: {}
+        trainer.leave_report = lambda *_: None  # type: ignore[assignment]
         code = train.main([f"--config={config}", f"--workdir={workdir}"])
     finally:
         sys.stdout.flush()

@@ -38,6 +38,16 @@ def no_key_twice() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def shared_programs() -> Iterator[None]:
+    """Trainers of one configuration trace their programs once in a file, see ``share_programs``."""
+    from tests.helpers.programs import share_programs
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        share_programs(monkeypatch)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_config() -> Config:
     return make_tiny_config()

@@ -133,7 +133,7 @@ def commands(text: str) -> list[str]:
     lines += re.findall(r"`([^`\n]* --[^`\n]*)`", without_code(text))
     found = []
     for line in lines:
-        command = re.sub(r"^(?:[A-Z_]+=\S+ |taskset -c [\d,]+ )+", "", line.split(" #")[0].strip().rstrip(" &"))
+        command = re.sub(r"^(?:[A-Z_]+=\S+ |taskset -c [\d,]+ |exec )+", "", line.split(" #")[0].strip().rstrip(" &"))
         if re.match(r"(?:\.venv/bin/)?(?:dreamjax|python -m (?:dreamjax|experiments)\S*) [\w-]", command):
             found.append(command.removeprefix(".venv/bin/"))
     return found
@@ -141,7 +141,7 @@ def commands(text: str) -> list[str]:
 
 def split(command: str) -> tuple[str, list[str]]:
     """The module that a command runs, and its arguments."""
-    first, *words = shlex.split(command.replace("$i", "0"))
+    first, *words = shlex.split(re.sub(r"\$\w+|\$\{\w+\}", "1", command))
     if first == "python":
         first, *words = words[1:]
     if first == "dreamjax":

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import pytest
@@ -55,7 +56,8 @@ def train(config: Config, path: Path, *, stop_after: int | None = None) -> Any:
     asked = iter(range(10**9))
     trainer = Trainer(config, path, stop=None if stop_after is None else lambda: next(asked) >= stop_after)
     try:
-        assert trainer.run() is (stop_after is None)
+        with mock.patch("dreamjax.training.trainer.leave_report"):  # its picture takes half a second
+            assert trainer.run() is (stop_after is None)
         return trainer
     finally:
         trainer.close()
@@ -76,7 +78,9 @@ class Begun(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def begun(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Begun]:
+def begun(
+    shared_programs: None, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Begun]:
     """``begun(case)``: the two runs of a case, made on its first use."""
 
     @functools.cache

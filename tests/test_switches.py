@@ -358,7 +358,7 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
     if view == "start":
         return gather(fingerprints(agent.init, jax.random.key(0)), init_name)
     if view == "acting":
-        return acting_outputs(config, agent)
+        return acting_outputs(config, name, agent)
     phases, other = {
         "model": (
             ("world_model",),
@@ -369,13 +369,26 @@ def outputs(text: str, name: str, view: str) -> dict[str, Any]:
     }[view]
     if not config.explore.steps:
         phases = tuple(phase for phase in phases if phase != "explorer")
-    state = jax.eval_shape(agent.init, jax.random.key(0))
+    state = shapes_of_state(config, name)
     batch = jax.eval_shape(lambda: dummy_batch(spec, config.batch_size, config.batch_length))
     marked = mock.patch.object(jax, "vjp", marked_vjp)
     with marked if view == "model" else contextlib.nullcontext():
         named = gather(fingerprints(functools.partial(agent.update, phases=phases), state, batch), update_name)
     # What a phase passes on as it came is not its output (test_update.py holds that it is as it came).
     return {name: value for name, value in named.items() if name not in other}
+
+
+def shapes_of_state(config: Config, name: str) -> Any:
+    """Of a fresh state, which does not depend on these groups of fields (were it otherwise, updates would refuse it)."""
+    base = make_config()
+    others = {group: getattr(base, group) for group in ("loss", "planner", "replay", "schedule")}
+    return _shapes_of_state(json.dumps(dataclasses.asdict(dataclasses.replace(config, **others))), name)
+
+
+@functools.cache
+def _shapes_of_state(text: str, name: str) -> Any:
+    agent = make_agent(config_lib.from_dict(json.loads(text)), SPECS[name])
+    return jax.eval_shape(agent.init, jax.random.key(0))
 
 
 def marked_vjp(fn: Callable[..., Any], params: Any, *, has_aux: bool) -> tuple[Any, Callable[..., Any], Any]:
@@ -401,9 +414,8 @@ def optimizer_outputs(config: Config) -> dict[str, int]:
     return gather(fingerprints(step, states, params), lambda path: path.split("'")[1])
 
 
-def acting_outputs(config: Config, agent: Agent) -> dict[str, int]:
-    state = jax.eval_shape(agent.init, jax.random.key(0))
-    params = state.params
+def acting_outputs(config: Config, name: str, agent: Agent) -> dict[str, int]:
+    params = shapes_of_state(config, name).params
     obs = jax.eval_shape(lambda: dummy_batch(agent.spec, 2, 1)).obs
     obs = {name: jax.ShapeDtypeStruct((2, *x.shape[2:]), x.dtype) for name, x in obs.items()}
     carry = jax.eval_shape(lambda: agent.initial_carry(2))

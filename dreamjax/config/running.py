@@ -72,6 +72,7 @@ class LogConfig(Options):
     every: float = option(5.0, "Period of progress lines in the terminal.", unit="seconds", above=0)
     metrics_every: int = option(20, "Period of lines in metrics.jsonl.", unit="updates", above=0)
     tensorboard: bool = option(True, "Write TensorBoard files.")
+    wandb: str = option("", "Project of Weights & Biases to log to as well (extra `wandb`). Empty: none.")
     dream_every: int = option(
         0, "Period of pictures of open-loop predictions.", unit="environment steps", at_least=0, zero="only at the end"
     )

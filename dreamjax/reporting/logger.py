@@ -1,4 +1,4 @@
-"""Reports a run on the terminal, in ``metrics.jsonl`` and in TensorBoard."""
+"""Reports a run on the terminal, in ``metrics.jsonl``, in TensorBoard and in Weights & Biases."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from dreamjax.reporting import wandb_run
 from dreamjax.reporting.metrics import MetricsFile
 
 # Additional TensorBoard tags for some metrics.
@@ -63,6 +64,11 @@ class Logger:
         terminal_every: seconds between progress lines.
         console: the console for lines of text; None: standard output.
         clock: returns seconds; must be monotonic.
+        wandb: project of Weights & Biases to log to as well; "": none.
+        config: the run's configuration, for Weights & Biases.
+
+    Raises:
+        ConfigError: Weights & Biases is wanted and cannot start; see ``wandb_run.start``.
     """
 
     def __init__(
@@ -74,6 +80,8 @@ class Logger:
         terminal_every: float,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wandb: str = "",
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self._workdir = Path(workdir)
         self._total_steps = total_steps
@@ -81,6 +89,7 @@ class Logger:
         self._every = terminal_every
         self._clock = clock
         self._console = console or Console(markup=False, highlight=False, soft_wrap=True)
+        self._wandb = wandb_run.start(wandb, self._workdir, config or {}) if wandb else None
         self._file = MetricsFile(self._workdir / "metrics.jsonl")
         self._writer: Any = None
         self._bar: Progress | None = None
@@ -105,7 +114,7 @@ class Logger:
         self._print(f"[{_duration(self.elapsed)}] {text}")
 
     def metrics(self, step: int, update: int, values: Mapping[str, Any]) -> None:
-        """Writes one line of ``metrics.jsonl`` and the same scalars to TensorBoard.
+        """Writes one line of ``metrics.jsonl`` and the same scalars to TensorBoard and Weights & Biases.
 
         If the file cannot be written (a full disk), the run continues, and a line on the terminal reports it.
 
@@ -127,6 +136,8 @@ class Logger:
             self._lost_lines = 0
         if self._tensorboard:
             self._write_events(int(step), scalars)
+        if self._wandb is not None:
+            self._wandb.log(record)
         self._last_step = max(self._last_step, int(step))
 
     def progress(self, step: int, update: int, values: Mapping[str, Any]) -> bool:
@@ -181,13 +192,15 @@ class Logger:
         self._mark, self._rate, self._warm = None, None, False
 
     def close(self) -> None:
-        """Stops the progress bar and closes TensorBoard and the file; nothing can be logged afterwards."""
+        """Stops the progress bar and closes all files and Weights & Biases; nothing can be logged afterwards."""
         self._handler.detach()
         if self._bar is not None:
             self._bar.stop()
         if self._writer is not None:
             self._writer.close()
         self._file.close()
+        if self._wandb is not None:  # last: it may wait for the network
+            self._wandb.finish()
 
     def _print(self, text: str, *, completed: int | None = None) -> None:
         if self._console.is_terminal and completed is not None and self._bar is None:

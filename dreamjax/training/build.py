@@ -14,7 +14,7 @@ from gymnasium.spaces import Space
 
 from dreamjax.algorithms.update import Phases
 from dreamjax.buffers.sequence_buffer import SequenceBuffer, nbytes_for
-from dreamjax.config import Config, ConfigError
+from dreamjax.config import Config, ConfigError, to_dict
 from dreamjax.envs.adapter import Adapter
 from dreamjax.envs.checks import EnvError
 from dreamjax.envs.make import make_env
@@ -148,7 +148,14 @@ def make_logger(config: Config, path: Path, group: Group) -> Logger | NullLogger
     if not group.is_primary:
         return NullLogger()
     log = config.log
-    return Logger(path, total_steps=config.total_steps, tensorboard=log.tensorboard, terminal_every=log.every)
+    return Logger(
+        path,
+        total_steps=config.total_steps,
+        tensorboard=log.tensorboard,
+        terminal_every=log.every,
+        wandb=log.wandb,
+        config=to_dict(config),
+    )
 
 
 def make_collector(

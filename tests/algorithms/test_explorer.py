@@ -15,9 +15,10 @@ from dreamjax.algorithms.update.explorer import explorer_phase
 from dreamjax.algorithms.update.state import explorer_behavior
 from dreamjax.algorithms.world_model_loss import Posterior, world_model_loss
 from dreamjax.config import ConfigError
-from tests.algorithms.test_update import assert_close, cross_entropy, decode, lambda_return, share, with_heads
+from tests.algorithms.test_update import assert_close, share, with_heads
 from tests.helpers.configs import vary
 from tests.helpers.fingerprints import fingerprints
+from tests.helpers.plain_update import cross_entropy, decode, lambda_return
 from tests.helpers.xla import QUICK
 
 EXPLORING = ("world_model", "actor_critic", "explorer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -122,8 +123,12 @@ class FakeAgent(NamedTuple):
     spec: EnvSpec = SPEC
 
 
-def fake_agent(*, bad_update: int | Sequence[int] = -1) -> FakeAgent:
-    """``bad_update`` gives a loss and priorities that are no numbers in that update, or in those (from 1)."""
+@functools.cache
+def fake_agent(*, bad_update: int | tuple[int, ...] = -1) -> FakeAgent:
+    """``bad_update`` gives a loss and priorities that are no numbers in that update, or in those (from 1).
+
+    Equal arguments give the same agent, so that its programs are traced once.
+    """
 
     def init(key: Any) -> TrainState:
         return TrainState(

@@ -47,14 +47,18 @@ def grid_config(reach, **model):
     return make_tiny_config(model={"kind": "grid", "edit_radius": reach, **model})
 
 
+def compiled(model):
+    """The model, each function as one program: operation by operation it would be some hundred."""
+    names = ("embed", "observe", "imagine", "predict", "decode", "prior_logit")
+    return model._replace(**{part: jit(getattr(model, part)) for part in names})
+
+
 @functools.cache
 def case(name, reach):
     """Model, parameters, layout and compiled functions of a case."""
     config = grid_config(reach)
     model = networks.world_model(config, SPECS[name])
-    names = ("embed", "observe", "imagine", "predict")
-    fast = model._replace(**{part: jit(getattr(model, part)) for part in names})
-    return fast, random_params(model.init), grid_layout(config.model, SPECS[name])
+    return compiled(model), random_params(model.init), grid_layout(config.model, SPECS[name])
 
 
 def filtered(name, reach, is_first=False, state=None):

@@ -208,7 +208,8 @@ def update_losses(config, state, batch) -> SimpleNamespace:
 
     Returns:
         ``metrics`` by their names, ``deter [B, T, D]`` and ``logit [B, T, S, K]`` of the posterior, ``priority [B, T]``,
-        ``low`` and ``high`` of the return scale.
+        ``low`` and ``high`` of the return scale; ``dream`` of ``imagine``, and ``learned_from``: what stands beside the
+        outputs of actor and critic in their losses.
     """
     wide = lambda tree: jax.tree.map(np.float64, tree)
     params, slow = wide(state.params), wide(state.slow_critic)
@@ -235,6 +236,8 @@ def update_losses(config, state, batch) -> SimpleNamespace:
         priority=priority,
         low=learned.low,
         high=learned.high,
+        dream=dream,
+        learned_from=learned.learned_from,
     )
 
 
@@ -329,7 +332,7 @@ def behavior(config, params, slow, retnorm, dream, batch, post, recent):
     scale = max(config.loss.return_norm_limit, (high - low) / (1 - (1 - rate) ** (int(retnorm.count) + 1)))
 
     losses: dict[str, list[Any]] = {"actor": [], "critic": []}
-    entropies, weight = [], np.ones(len(value))
+    entropies, weights, weight = [], [], np.ones(len(value))
     for t in range(horizon):
         weight = weight * dream.cont[:, t] * (gamma if t else 1)
         raw = mlp(params["actor"], dream.feats[t])
@@ -338,6 +341,7 @@ def behavior(config, params, slow, retnorm, dream, batch, post, recent):
         losses["actor"].append(-weight * (log_prob * advantage + config.actor.entropy * entropy))
         losses["critic"].append(weight * value_loss(config, params["critic"], slow, dream.feats[t], returns[:, t]))
         entropies.append(entropy)
+        weights.append(weight)
 
     tail = lambda x: np.stack([np.asarray(x)[:, t] for t in recent], 1)
     boot = returns[:, 0].reshape(len(batch.reward), len(recent))
@@ -357,7 +361,15 @@ def behavior(config, params, slow, retnorm, dream, batch, post, recent):
         "imagination/value": np.mean(value),
         "imagination/return_scale": scale,
     }
-    return SimpleNamespace(metrics=metrics, error=np.stack(error, 1), low=low, high=high)
+    learned_from = SimpleNamespace(
+        weight=np.stack(weights, 1),
+        advantage=(returns - value[:, :-1]) / scale,
+        returns=returns,
+        targets=targets,
+        live=1 - tail(batch.is_last)[:, :-1],
+        recent=np.stack([feature(post.deter[:, t], post.stoch[:, t]) for t in recent[:-1]], 1),
+    )
+    return SimpleNamespace(metrics=metrics, error=np.stack(error, 1), low=low, high=high, learned_from=learned_from)
 
 
 def value_loss(config, critic, slow, feat, target):

@@ -67,6 +67,7 @@ def test_environments_that_fail(
     """A fault at step 25 of each environment, 50 of the run: in this process it ends the run, a worker begins anew."""
     monkeypatch.setattr(trainer, "make_agent", lambda *_: fake_agent())
     monkeypatch.setattr(dreams, "dream_report", lambda *args, **kwargs: {})
+    monkeypatch.setattr(trainer, "leave_report", lambda *_: None)
     token = tmp_path / "token"
     token.touch()
     env = {"workers": workers, "kwargs": {"fault": fault}}

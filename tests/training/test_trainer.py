@@ -39,6 +39,8 @@ from tests.helpers.configs import make_tiny_config
 from tests.helpers.fakes import FakeEnv, fake_agent
 from tests.helpers.runs import assert_same, lines
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 Run = Callable[..., Trainer]
 
 
@@ -65,8 +67,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         stop_after: int | None = None,
         bad_update: int | Sequence[int] = -1,
         can_save: bool = True,
+        report: bool = False,
         **kwargs,
     ) -> Trainer:
+        if not report:  # its picture takes half a second
+            monkeypatch.setattr(trainer, "leave_report", lambda *_: None)
         monkeypatch.setattr(trainer, "make_agent", lambda *_: fake_agent(bad_update=bad_update))
         lengths = [3, 7, 5, 4]
         monkeypatch.setattr(
@@ -426,7 +431,7 @@ def test_the_last_lines_name_the_report_and_the_next_command(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run(make_config(), tmp_path / "mine")
+    run(make_config(), tmp_path / "mine", report=True)
     report, following = capsys.readouterr().out.splitlines()[-2:]
     assert report.endswith("] report: mine/report.html")
     assert re.search(r"\] next: dreamjax \w+ --workdir=mine", following)

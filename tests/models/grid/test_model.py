@@ -27,6 +27,7 @@ from tests.helpers.grids import (
     as_kept,
     board,
     case,
+    compiled,
     filtered,
     grid_config,
     jit,
@@ -59,7 +60,7 @@ def test_imagined_cells_are_sharp_and_are_what_predict_says(name, reach, unbound
     """Imagination and the loss use one prediction: the same state, action, memory and latent give the same board, where
     the pointer of the loss, too, takes the heaviest shift alone."""
     _, params, layout = case(name, reach)
-    model = networks.world_model(grid_config(reach), SPECS[name])
+    model = compiled(networks.world_model(grid_config(reach), SPECS[name]))
     mild = as_kept(params["pointer"])
     params = {**params, "pointer": sharpened(mild)}
     state, action, *_ = filtered(name, reach)

@@ -1,6 +1,7 @@
 from tests.mutants import Mutant
 
 TESTS = "tests/algorithms/test_update.py"
+PLAIN = "tests/algorithms/test_plain_update.py"
 
 MUTANTS = [
     Mutant("first_steps", "last_steps", "x[:, -count:]", "x[:, :count]", tests="::test_last_steps"),
@@ -9,21 +10,21 @@ MUTANTS = [
         "dream",
         "last_steps(window.is_terminal, last)",
         "last_steps(window.is_last & False, last)",
-        tests="tests/algorithms/test_plain_update.py",
+        tests=PLAIN,
     ),
     Mutant(
         "policy_at_the_outcome",
         "actor_losses",
         "outputs[:, :-1]",
         "outputs[:, 1:]",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "critic_at_the_outcome",
         "critic_losses",
         "outputs[:, :-1]",
         "outputs[:, 1:]",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
         index=0,
     ),
     Mutant(
@@ -31,7 +32,7 @@ MUTANTS = [
         "critic_losses",
         "slow[:, :-1]",
         "slow[:, 1:]",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
         index=0,
     ),
     Mutant(
@@ -39,49 +40,49 @@ MUTANTS = [
         "actor_losses",
         "rollouts.mask[:, :-1]",
         "rollouts.mask[:, 1:]",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "critic_weight_of_the_outcome",
         "critic_losses",
         "rollouts.cont[:, :-1]",
         "rollouts.cont[:, 1:]",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "replay_across_episodes",
         "critic_losses",
         "steps.is_last[:, :-1].astype(jnp.float32)",
         "0.0 * steps.is_last[:, :-1].astype(jnp.float32)",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "replay_bootstraps_from_the_critic",
         "critic_losses",
         "returns[:, 0].reshape(steps.reward.shape)",
         "scalar_decode(outputs, loss.symlog_limit)",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "critic_regularized_to_itself",
         "critic_losses",
         "apply(slow_params, rollouts.feat)",
         "apply(params, rollouts.feat)",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "percentiles_never_move",
         "return_scale",
         "retnorm = update_normalizer(retnorm, returns, rate=rate, axis_name=axis_name)",
         "",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "priorities_unpadded",
         "add_value_error",
         "(priority.shape[1] - error.shape[1], 0)",
         "(0, priority.shape[1] - error.shape[1])",
-        tests="::test_the_behavior_phase_against_numpy",
+        tests=PLAIN,
     ),
     Mutant(
         "slow_critic_copied",
@@ -95,28 +96,28 @@ MUTANTS = [
         "update",
         "grads, metrics = jax.lax.pmean((grads, metrics), axis_name)",
         "metrics = jax.lax.pmean(metrics, axis_name)",
-        tests="::test_devices_give_the_same_update[plain-vmap-2]",
+        tests="::test_devices_give_the_same_update[plain-pmap-4]",
     ),
     Mutant(
         "starts_by_place",
         "dream",
         "window.row[:, None]",
         "jnp.arange(window.row.shape[0], dtype=jnp.int32)[:, None]",
-        tests="::test_devices_give_the_same_update[plain-vmap-2]",
+        tests="::test_devices_give_the_same_update[plain-pmap-4]",
     ),
     Mutant(
         "ring_of_one_device",
         "through_ring",
         "rollouts = jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), rollouts)",
         "",
-        tests="::test_devices_give_the_same_update[ring-pmap-2]",
+        tests="::test_devices_give_the_same_update[ring-vmap-2]",
     ),
     Mutant(
         "ring_draws_alike",
         "through_ring",
         "index * count",
         "0 * index * count",
-        tests="::test_devices_give_the_same_update[ring-pmap-2]",
+        tests="::test_devices_give_the_same_update[ring-vmap-2]",
     ),
     Mutant(
         "ring_as_on_policy",

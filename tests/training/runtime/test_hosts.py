@@ -61,7 +61,8 @@ def finish(processes: list[subprocess.Popen[str]], code: int = 0, limit: float =
 
 
 def test_two_processes_give_the_update_of_one(tmp_path: Path) -> None:
-    """Contract 28, with the other layouts of ``test_update``: parameters, optimizer, return scale, ring, metrics."""
+    """Contract 28, with the other layouts of ``test_update``: parameters, optimizer, return scale, ring, metrics; each of
+    the processes splits its part of the batch over two devices, as ``compile_update`` does."""
     processes = start("tests.training.host_worker", str(tmp_path), "127.0.0.1:{port}", "2", "{index}")
     agent = host_worker.make()
     update = jax.jit(agent.update, compiler_options=QUICK)
