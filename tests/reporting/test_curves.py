@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dreamjax.reporting import curves
-from dreamjax.reporting.curves import Curve, Panel, mean_curve, read_curves, shown_panels
+from dreamjax.reporting.curves import Curve, Panel, mean_band, mean_curve, read_curves, shown_panels
 
 PANELS = (Panel("A", "a", "eval/a"), Panel("B", "b"), Panel("C", "c"))
 
@@ -64,4 +64,12 @@ def test_means_are_of_values_at_the_same_step():
     np.testing.assert_allclose(mean.value, [7, 9.5, 12, 14.5])
     np.testing.assert_allclose(mean.error, np.abs(np.array([5, 10, 15, 20]) - 9) / 2)  # of two: half their difference
     np.testing.assert_array_equal(mean_curve([one]).error, [0, 0, 0])
+    band = mean_band([one, other])
+    np.testing.assert_allclose(band.step, [5, 10, 15, 20])
+    np.testing.assert_allclose([band.mean, band.low, band.high], [[7, 9.5, 12, 14.5], [5, 9, 9, 9], [9, 10, 15, 20]])
+    band = mean_band([one, other], "error")
+    np.testing.assert_allclose([band.low, band.high], [[5, 9, 9, 9], [9, 10, 15, 20]])  # of two: the same
+    third = Curve(np.array([0.0, 30.0]), np.array([9.0, 9.0]), np.zeros(2))
+    band = mean_band([one, other, third], "error")  # 5, 9 and 9 at step 5: deviation of the sample 4 / sqrt(3)
+    np.testing.assert_allclose([band.low[0], band.high[0]], [23 / 3 - 4 / 3, 23 / 3 + 4 / 3])
     assert mean_curve([one, Curve(np.array([30.0]), np.array([1.0]), np.zeros(1))]).step.size == 0
