@@ -51,7 +51,10 @@ def test_every_field_is_listed_with_meaning_range_and_default(capsys: pytest.Cap
     [
         (["gamma"], ["loss.gamma"]),
         (["check*.every", "seed"], ["seed", "checkpoint.every"]),
-        (["eval."], [f"eval.{name}" for name in ("every", "episodes", "num_envs", "max_length", "in_training_env", "greedy")]),
+        (
+            ["eval."],
+            ["eval.every", "eval.episodes", "eval.num_envs", "eval.max_length", "eval.in_training_env", "eval.greedy"],
+        ),
     ],
 )
 def test_patterns_choose_fields(patterns: list[str], found: list[str], capsys: pytest.CaptureFixture[str]) -> None:
