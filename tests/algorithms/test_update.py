@@ -220,7 +220,7 @@ HEADS = {"any": None, "concentrated": 3.0, "uniform": 0.0}
 @pytest.mark.parametrize(
     ("variant", "kind", "devices"),
     [
-        ("plain", "pmap", 4),
+        ("plain", "pmap", 2),
         ("ring", "vmap", 2),
         pytest.param("ensemble", "pmap", 2, marks=pytest.mark.slow),
         ("even", "vmap", 2),
